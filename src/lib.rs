@@ -1,1 +1,16 @@
+//! Nearside runs quantized ONNX models on the user's own device.
 
+extern crate alloc;
+
+#[cfg(feature = "compiler")]
+pub mod compile;
+pub mod error;
+pub mod graph;
+pub mod kernels;
+pub mod runtime;
+pub mod tensor;
+#[cfg(target_arch = "wasm32")]
+mod web;
+
+pub use error::{Error, ErrorKind, Result};
+pub use tensor::{DType, Tensor, TensorView};

@@ -1,0 +1,1 @@
+//! ONNX to the graph, by way of tract.

@@ -1,0 +1,107 @@
+//! Kernels: one file per family, each with a scalar reference, its fast paths, and tests of one against the other.
+//!
+//! A kernel is prepared once for concrete shapes (weights are packed then) and run many times without allocating.
+//! Kernels know the graph's operators and types; they know nothing of sessions, plans or where memory comes from.
+
+pub mod io;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+use core::any::Any;
+
+pub use io::{Io, Region};
+
+use crate::{
+    error::{Error, Result},
+    graph::{Node, Op, Quant, ValueId},
+    tensor::{DType, Element},
+};
+
+/// A prepared operator.
+pub trait Kernel: Send {
+    /// Bytes of scratch space that `run` needs, beside inputs and outputs.
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    /// Computes the outputs. Never allocates.
+    fn run(&self, io: &mut Io<'_>) -> Result<()>;
+}
+
+/// An operand as a kernel sees it when it is prepared.
+#[derive(Debug, Clone)]
+pub struct Operand<'a> {
+    /// Identity, as a key for packed weights.
+    pub id: ValueId,
+    /// Element type as stored.
+    pub dtype: DType,
+    /// Concrete dimensions.
+    pub shape: Vec<usize>,
+    /// What stored integers stand for.
+    pub quant: Option<&'a Quant>,
+    /// Contents, if the operand is a constant.
+    pub data: Option<&'a [u8]>,
+}
+
+impl<'a> Operand<'a> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A constant's elements; `None` if the operand is not a constant of type `T`.
+    pub fn constant<T: Element>(&self) -> Option<&'a [T]> {
+        (T::DTYPE == self.dtype).then_some(())?;
+        bytemuck::try_cast_slice(self.data?).ok()
+    }
+}
+
+/// What a kernel is prepared from.
+pub struct Prepare<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Its operands, in the order that [`Op`]'s documentation gives.
+    pub inputs: Vec<Operand<'a>>,
+    /// Its results.
+    pub outputs: Vec<Operand<'a>>,
+    /// Weights that were packed before, for this or other shapes.
+    pub packed: &'a mut PackedWeights,
+}
+
+/// Packed weights by constant and layout, so that each is packed once per model and not once per set of shapes.
+#[derive(Default)]
+pub struct PackedWeights {
+    entries: BTreeMap<(ValueId, &'static str), Arc<dyn Any + Send + Sync>>,
+}
+
+impl PackedWeights {
+    /// The constant `id` in layout `layout`, packed by `pack` if it is not there yet.
+    pub fn get<T: Send + Sync + 'static>(
+        &mut self,
+        id: ValueId,
+        layout: &'static str,
+        pack: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        if let Some(entry) = self.entries.get(&(id, layout)) {
+            return entry.clone().downcast::<T>().map_err(|_| Error::Internal("one layout name is used for two types".into()));
+        }
+        let packed = Arc::new(pack()?);
+        self.entries.insert((id, layout), packed.clone());
+        Ok(packed)
+    }
+}
+
+/// Prepares the kernel for a node. Shapes and types were verified; what no kernel can run is [`Error::Unsupported`].
+pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    match &p.node.op {
+        // Aliases: the planner gives input and output the same memory.
+        Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
+        other => Err(Error::Unsupported(alloc::format!("{} has no kernel", other.name()))),
+    }
+}

@@ -1,0 +1,84 @@
+//! Runs a single operator on tensors, for the kernels' tests.
+
+use super::{Io, Operand, PackedWeights, Prepare, Region, prepare};
+use crate::{
+    error::Result,
+    graph::{Node, Op, Quant, ValueId},
+    tensor::{AlignedBytes, DType, Tensor},
+};
+
+/// An input of an operator under test.
+pub(crate) struct Arg {
+    pub tensor: Tensor,
+    pub quant: Option<Quant>,
+    pub constant: bool,
+}
+
+impl Arg {
+    pub fn new(tensor: Tensor) -> Arg {
+        Arg { tensor, quant: None, constant: false }
+    }
+
+    pub fn constant(tensor: Tensor) -> Arg {
+        Arg { tensor, quant: None, constant: true }
+    }
+
+    pub fn quantized(self, quant: Quant) -> Arg {
+        Arg { quant: Some(quant), ..self }
+    }
+}
+
+/// The type of an expected output.
+pub(crate) struct Out {
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    pub quant: Option<Quant>,
+}
+
+impl Out {
+    pub fn new(dtype: DType, shape: &[usize]) -> Out {
+        Out { dtype, shape: shape.to_vec(), quant: None }
+    }
+
+    pub fn quantized(self, quant: Quant) -> Out {
+        Out { quant: Some(quant), ..self }
+    }
+}
+
+/// Prepares and runs `op`, twice: the second run must not depend on what the first left in outputs and scratch.
+pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> {
+    let ids: Vec<ValueId> = (0..(args.len() + outs.len()) as u32).map(ValueId).collect();
+    let node = Node { name: "test".into(), op, inputs: ids[..args.len()].to_vec(), outputs: ids[args.len()..].to_vec() };
+    let inputs = args
+        .iter()
+        .zip(&ids)
+        .map(|(a, id)| Operand {
+            id: *id,
+            dtype: a.tensor.dtype(),
+            shape: a.tensor.shape().to_vec(),
+            quant: a.quant.as_ref(),
+            data: a.constant.then_some(a.tensor.bytes()),
+        })
+        .collect();
+    let outputs = outs
+        .iter()
+        .zip(&ids[args.len()..])
+        .map(|(o, id)| Operand { id: *id, dtype: o.dtype, shape: o.shape.clone(), quant: o.quant.as_ref(), data: None })
+        .collect();
+    let mut packed = PackedWeights::default();
+    let kernel = prepare(&mut Prepare { node: &node, inputs, outputs, packed: &mut packed })?;
+    let mut results: Vec<Tensor> = outs.iter().map(|o| Tensor::zeros(o.dtype, &o.shape)).collect::<Result<_>>()?;
+    for fill in [0xA5u8, 0x5A] {
+        let mut scratch = AlignedBytes::zeroed(kernel.scratch());
+        scratch.fill(fill);
+        for r in &mut results {
+            r.bytes_mut().fill(fill);
+        }
+        let input_regions: Vec<Region> = args.iter().map(|a| Region::of(a.tensor.bytes())).collect();
+        let output_regions: Vec<Region> = results.iter_mut().map(|r| Region::of_mut(r.bytes_mut())).collect();
+        // SAFETY: all regions belong to distinct live tensors or to the scratch buffer, each aligned to 64 bytes.
+        let mut io = unsafe { Io::new(&input_regions, &output_regions, Region::of_mut(&mut scratch)) };
+        kernel.run(&mut io)?;
+    }
+    Ok(results)
+}

@@ -1,0 +1,1 @@
+//! Runs a plan: binds shapes, lays out memory once per set of shapes, calls kernels. Knows nothing of ONNX or tract.
