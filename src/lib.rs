@@ -2,7 +2,6 @@
 
 extern crate alloc;
 
-#[cfg(feature = "compiler")]
 pub mod compile;
 pub mod error;
 pub mod graph;
