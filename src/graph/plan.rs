@@ -1,1 +1,266 @@
-//! plan
+//! The plan file: a compiled graph with its weights.
+//!
+//! ```text
+//! 0   magic "NEARPLAN"         8 bytes
+//! 8   format version           u32
+//! 12  reserved, zero           u32
+//! 16  length of the metadata   u64
+//! 24  length of the file       u64
+//! 32  sha-256 of all bytes but these 32
+//! 64  metadata: the graph without weights (postcard), zero-padded to a multiple of 64
+//! …   weights, each starting at a multiple of 64
+//! ```
+//! Numbers are little-endian. `docs/plan-format.md` describes the metadata.
+
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Blob, Dim, Graph, Init, Node, Port, Value, ValueType, verify};
+use crate::{
+    error::{Error, Result, bail, ensure},
+    tensor::AlignedBytes,
+};
+
+const MAGIC: &[u8; 8] = b"NEARPLAN";
+const HEADER: usize = 64;
+const ALIGN: usize = 64;
+
+/// The version of the format that this crate writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// A compiled model.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The graph with its weights.
+    pub graph: Graph,
+    /// Where it came from.
+    pub meta: Meta,
+}
+
+/// Where a plan came from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Name and version of the compiler.
+    pub producer: String,
+    /// Sha-256 of the ONNX file in hexadecimal; empty if unknown.
+    pub source_sha256: String,
+    /// What the user should know about the model, as sentences.
+    pub notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    meta: Meta,
+    symbols: Vec<String>,
+    values: Vec<StoredValue>,
+    nodes: Vec<Node>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredValue {
+    name: String,
+    ty: ValueType,
+    init: Option<StoredInit>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredInit {
+    /// A range of the weights section.
+    Data {
+        offset: u64,
+        len: u64,
+    },
+    Dims(Vec<Dim>),
+}
+
+/// Whether the bytes start as a plan does.
+pub fn is_plan(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// The plan as a file.
+pub fn write(plan: &Plan) -> Result<Vec<u8>> {
+    let graph = &plan.graph;
+    let mut weights_len = 0usize;
+    let values: Vec<StoredValue> = graph
+        .values
+        .iter()
+        .map(|v| StoredValue {
+            name: v.name.clone(),
+            ty: v.ty.clone(),
+            init: v.init.as_ref().map(|init| match init {
+                Init::Dims(dims) => StoredInit::Dims(dims.clone()),
+                Init::Data(blob) => {
+                    let offset = weights_len as u64;
+                    weights_len = (weights_len + blob.bytes().len()).next_multiple_of(ALIGN);
+                    StoredInit::Data { offset, len: blob.bytes().len() as u64 }
+                }
+            }),
+        })
+        .collect();
+    let stored = Stored {
+        meta: plan.meta.clone(),
+        symbols: graph.symbols.clone(),
+        values,
+        nodes: graph.nodes.clone(),
+        inputs: graph.inputs.clone(),
+        outputs: graph.outputs.clone(),
+    };
+    let metadata = postcard::to_allocvec(&stored).map_err(|e| Error::Internal(format!("the plan cannot be encoded: {e}")))?;
+
+    let weights_at = HEADER + metadata.len().next_multiple_of(ALIGN);
+    let mut out = Vec::with_capacity(weights_at + weights_len);
+    out.resize(HEADER, 0);
+    out.extend_from_slice(&metadata);
+    out.resize(weights_at, 0);
+    for value in &graph.values {
+        if let Some(Init::Data(blob)) = &value.init {
+            out.extend_from_slice(blob.bytes());
+            out.resize(out.len().next_multiple_of(ALIGN), 0);
+        }
+    }
+    let total = out.len() as u64;
+    out[..8].copy_from_slice(MAGIC);
+    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[16..24].copy_from_slice(&(metadata.len() as u64).to_le_bytes());
+    out[24..32].copy_from_slice(&total.to_le_bytes());
+    let digest = digest(&out);
+    out[32..64].copy_from_slice(&digest);
+    Ok(out)
+}
+
+/// Reads and verifies a plan. Weights stay in `bytes`, which the graph shares.
+pub fn read(bytes: AlignedBytes) -> Result<Plan> {
+    let metadata_len = check_header(&bytes)?;
+    let metadata = &bytes[HEADER..HEADER + metadata_len];
+    let stored: Stored =
+        postcard::from_bytes(metadata).map_err(|e| Error::InvalidPlan(format!("the plan's metadata cannot be decoded: {e}")))?;
+    let weights_at = HEADER + metadata_len.next_multiple_of(ALIGN);
+    let buffer = Arc::new(bytes);
+    let mut values = Vec::with_capacity(stored.values.len());
+    for v in stored.values {
+        let init = match v.init {
+            None => None,
+            Some(StoredInit::Dims(dims)) => Some(Init::Dims(dims)),
+            Some(StoredInit::Data { offset, len }) => {
+                let blob = usize::try_from(offset)
+                    .ok()
+                    .and_then(|o| o.checked_add(weights_at))
+                    .zip(usize::try_from(len).ok())
+                    .and_then(|(o, l)| Blob::range(&buffer, o, l));
+                match blob {
+                    Some(blob) => Some(Init::Data(blob)),
+                    None => bail!(InvalidPlan, "the plan's constant '{}' lies outside the file", v.name),
+                }
+            }
+        };
+        values.push(Value { name: v.name, ty: v.ty, init });
+    }
+    let graph = Graph { symbols: stored.symbols, values, nodes: stored.nodes, inputs: stored.inputs, outputs: stored.outputs };
+    verify::verify(&graph)?;
+    Ok(Plan { graph, meta: stored.meta })
+}
+
+/// Checks magic, version, length and sum; returns the metadata's length.
+fn check_header(bytes: &[u8]) -> Result<usize> {
+    ensure!(is_plan(bytes), InvalidPlan, "these bytes are not a Nearside plan: they do not start with NEARPLAN");
+    ensure!(bytes.len() >= HEADER, InvalidPlan, "the plan is truncated: {} bytes, its header alone has {HEADER}", bytes.len());
+    let version = u32::from_le_bytes(field(bytes, 8));
+    ensure!(
+        version <= VERSION,
+        InvalidPlan,
+        "the plan has format version {version}, this release reads up to {VERSION}; update nearside or compile the model again"
+    );
+    ensure!(version == VERSION, InvalidPlan, "the plan has format version {version}, which is not known");
+    let total = u64::from_le_bytes(field(bytes, 24));
+    ensure!(
+        total == bytes.len() as u64,
+        InvalidPlan,
+        "the plan is truncated or padded: its header says {total} bytes, there are {}",
+        bytes.len()
+    );
+    ensure!(
+        digest(bytes)[..] == bytes[32..64],
+        InvalidPlan,
+        "the plan is damaged: its sha-256 does not match; download it or compile the model again"
+    );
+    let metadata_len = u64::from_le_bytes(field(bytes, 16));
+    match usize::try_from(metadata_len) {
+        Ok(len) if len <= bytes.len() - HEADER => Ok(len),
+        _ => bail!(InvalidPlan, "the plan's metadata is said to have {metadata_len} bytes, more than the file"),
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(&bytes[..32]).chain_update(&bytes[HEADER..]).finalize().into()
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        graph::ops::{Op, Unary},
+        tensor::{DType, Tensor},
+    };
+
+    fn sample() -> Plan {
+        let mut graph = Graph::default();
+        let n = graph.symbol("batch");
+        let ty = ValueType::new(DType::F32, alloc::vec![Dim::symbol(n), Dim::fixed(3)]);
+        let x = graph.add_input("x", ty.clone());
+        let c = graph.add_const("c", &Tensor::from_slice(&[3], &[1f32, 2.0, 3.0]).unwrap());
+        let op = Op::Binary(crate::graph::ops::Binary {
+            op: crate::graph::ops::BinaryOp::Add,
+            activation: crate::graph::ops::Activation::None,
+        });
+        let sum = graph.add_node("sum", op, &[x, c], ty.clone());
+        let y = graph.add_node("neg", Op::Unary(Unary::Neg), &[sum], ty);
+        graph.add_output("y", y);
+        Plan { graph, meta: Meta { producer: "test".into(), ..Meta::default() } }
+    }
+
+    #[test]
+    fn round_trip() {
+        let plan = sample();
+        let bytes = write(&plan).unwrap();
+        let back = read(AlignedBytes::copy_of(&bytes)).unwrap();
+        assert_eq!(back.meta, plan.meta);
+        assert_eq!(back.graph.nodes, plan.graph.nodes);
+        assert_eq!(back.graph.symbols, plan.graph.symbols);
+        let c = back.graph.nodes[0].inputs[1];
+        assert_eq!(back.graph.const_f32(c).unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(write(&back).unwrap(), bytes);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_an_error() {
+        let bytes = write(&sample()).unwrap();
+        for i in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[i] ^= 0x10;
+            assert!(read(AlignedBytes::copy_of(&bad)).is_err(), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn truncation_and_versions_are_named() {
+        let bytes = write(&sample()).unwrap();
+        for len in 0..bytes.len() {
+            assert!(read(AlignedBytes::copy_of(&bytes[..len])).is_err());
+        }
+        let mut newer = bytes.clone();
+        newer[8] = 2;
+        let message = read(AlignedBytes::copy_of(&newer)).unwrap_err().to_string();
+        assert!(message.contains("version 2") && message.contains("update nearside"), "{message}");
+    }
+}
