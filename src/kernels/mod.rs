@@ -3,6 +3,7 @@
 //! A kernel is prepared once for concrete shapes (weights are packed then) and run many times without allocating.
 //! Kernels know the graph's operators and types; they know nothing of sessions, plans or where memory comes from.
 
+pub(crate) mod im2col;
 pub mod io;
 #[cfg(test)]
 pub(crate) mod testing;
