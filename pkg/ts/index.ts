@@ -1,0 +1,47 @@
+/**
+ * Nearside: runs (quantized) ONNX models in the page.
+ *
+ * @example
+ * const model = await Model.load('/models/digits.onnx')
+ * const { scores } = await model.run({ image: pixels })
+ */
+
+export {
+  DisposedError,
+  InputError,
+  IntegrityError,
+  InternalError,
+  LimitError,
+  ModelFormatError,
+  NearsideError,
+  NetworkError,
+  type NetworkReason,
+  PlanError,
+  UnsupportedError,
+  WorkerError,
+} from './errors.js'
+export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
+export type {
+  AssetUrls,
+  EngineInfo,
+  Feed,
+  Feeds,
+  LoadOptions,
+  LoadPhase,
+  LoadTimings,
+  LocalModel,
+  MemoryUse,
+  ModelSource,
+  Outputs,
+  Port,
+  Predictor,
+  Progress,
+  RemoteModel,
+  RemoteOptions,
+  RunOptions,
+  RunTiming,
+  Span,
+  SpanName,
+  TensorLike,
+  Variant,
+} from './types.js'

@@ -1,0 +1,221 @@
+/** The public types: what a model is for its caller, and the options of loading, running and connecting. */
+
+import type { AnyTensor, DataType, PlainArray, Tensor, TypedArray } from './tensor.js'
+
+/** A named input or output of a model. */
+export interface Port {
+  readonly name: string
+  /** Element type. */
+  readonly type: DataType
+  /** Dimensions, outermost first: a number, the name of one that each call chooses, or `'?'` where the model names none. */
+  readonly dims: readonly (number | string)[]
+}
+
+/** A tensor of another library with the same three members, e.g. onnxruntime-web's. */
+export interface TensorLike {
+  readonly type: string
+  readonly data: unknown
+  readonly dims: readonly number[]
+}
+
+/** A value for one input. Anything but a tensor takes the input's shape, so at most one dimension may be open. */
+export type Feed = Tensor | TensorLike | TypedArray | PlainArray | number | bigint | boolean
+
+/** Inputs by name; a model with one input also takes the bare value. */
+export type Feeds = { readonly [name: string]: Feed } | Feed
+
+/** Outputs by name. */
+export type Outputs = { readonly [name: string]: AnyTensor }
+
+/** Options of `run`. */
+export interface RunOptions {
+  /** Aborts the call: it leaves the queue, or its result is dropped. */
+  signal?: AbortSignal | undefined
+  /** Called with what the call took, before its promise settles. */
+  onTiming?: ((timing: RunTiming) => void) | undefined
+}
+
+/** What one `run` took, in milliseconds. */
+export interface RunTiming {
+  /** From the call to its result, as the page saw it. */
+  readonly total: number
+  /** The part spent computing, measured where it happened; for a server, as its `Server-Timing` header reports. */
+  readonly compute?: number | undefined
+  /** The part spent waiting for earlier calls, here or in the server's queue. */
+  readonly queue?: number | undefined
+  /** Bytes sent to a server in the body of the request; 0 for a model in the page. */
+  readonly bytesSent: number
+  /** Bytes received in the body of the server's answer; 0 for a model in the page. */
+  readonly bytesReceived: number
+}
+
+/** Whatever predicts: a model in the page or one behind a URL. */
+export interface Predictor {
+  /** Inputs, in the model's order. */
+  readonly inputs: readonly Port[]
+  /** Outputs, in the model's order. */
+  readonly outputs: readonly Port[]
+  /** What the latest successful `run` took. */
+  readonly lastTiming: RunTiming | undefined
+  /** Predicts. Inputs are copied at once, so that the caller may reuse them while the call waits. */
+  run(feeds: Feeds, options?: RunOptions): Promise<Outputs>
+  /** Gives back memory and connections; a later `run` rejects with DisposedError. */
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/** What `Model.load` takes: an address, an answer, or the bytes; a compiled plan or raw ONNX. */
+export type ModelSource = string | URL | Request | Response | ArrayBuffer | ArrayBufferView | Blob
+
+/** What loading is busy with. */
+export type LoadPhase =
+  /** The model's bytes arrive. */
+  | 'download'
+  /** Raw ONNX is compiled to a plan (with the compiler's own download, the first time). */
+  | 'compile'
+  /** The plan is checked and its weights are laid out. */
+  | 'bind'
+  /** Done: `fraction` is 1. */
+  | 'ready'
+
+/** One report of progress. */
+export interface Progress {
+  readonly phase: LoadPhase
+  /** Bytes of the model that have arrived. */
+  readonly loaded: number
+  /** Bytes of the model, if the server says. */
+  readonly total: number | undefined
+  /** Of the whole load, from 0 to 1; never falls, and ends at 1. */
+  readonly fraction: number
+}
+
+/** The binaries: baseline SIMD, or with relaxed SIMD (faster where the browser has it). */
+export type Variant = 'simd' | 'relaxed'
+
+/** Addresses of the package's files, for pages that serve them from elsewhere. */
+export interface AssetUrls {
+  /** The runtime with baseline SIMD. */
+  simd?: string | URL | undefined
+  /** The runtime with relaxed SIMD. */
+  relaxed?: string | URL | undefined
+  /** The compiler. */
+  compiler?: string | URL | undefined
+  /** The Worker's script. */
+  worker?: string | URL | undefined
+}
+
+/** Options of `Model.load`. */
+export interface LoadOptions {
+  /** Run in a Worker, shared by all models that ask for one. Default true; where Workers do not exist, in the calling thread. */
+  worker?: boolean | undefined
+  /** Aborts the load in any phase; the promise rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+  /** Called as the load goes on. */
+  onProgress?: ((progress: Progress) => void) | undefined
+  /** The sha-256 that the model's bytes must have: `sha256-…` in base64 (as in HTML), or 64 hexadecimal digits. */
+  integrity?: string | undefined
+  /** Keep the plan of a raw ONNX model in Cache Storage. Default true. */
+  cache?: boolean | undefined
+  /** Milliseconds without a byte after which a download fails. Default 30000; 0 waits for ever. */
+  timeout?: number | undefined
+  /** Options of the model's request, e.g. `credentials` or `headers`. */
+  request?: Omit<RequestInit, 'signal' | 'body' | 'method'> | undefined
+  /** The binary. Default `'auto'`: relaxed where the browser has it. The first model of a thread decides for it. */
+  variant?: 'auto' | Variant | undefined
+  /** Folder that holds `core.simd.wasm`, `core.relaxed.wasm` and `compiler.wasm`. */
+  wasmBase?: string | URL | undefined
+  /** Addresses of single files; each wins over `wasmBase`. */
+  urls?: AssetUrls | undefined
+  /** Called with each warning, as a sentence; without it, warnings go to `console.warn`. */
+  onWarning?: ((message: string) => void) | undefined
+}
+
+/** One step of a load, in milliseconds since `Model.load` was called. Steps overlap: the runtime arrives while the model does. */
+export interface Span {
+  readonly name: SpanName
+  readonly start: number
+  readonly duration: number
+}
+
+/** Steps of a load. */
+export type SpanName =
+  /** The model's bytes. */
+  | 'download'
+  /** Fetch and compilation of the runtime's WebAssembly; short when another model has fetched it. */
+  | 'compileWasm'
+  /** Start of the Worker, and of the runtime in it. */
+  | 'instantiate'
+  /** Fetch and compilation of the compiler's WebAssembly. */
+  | 'compileCompiler'
+  /** ONNX to plan. */
+  | 'compileModel'
+  /** The plan is checked and its weights are laid out. */
+  | 'bind'
+  /** The first `run`, which also lays out memory for its shapes. */
+  | 'firstRun'
+
+/** What a load took, in milliseconds. A step that did not happen is `undefined`. */
+export type LoadTimings = { readonly [K in SpanName]?: number } & {
+  /** From the call of `Model.load` to its result. */
+  readonly total: number
+  /** Whether the plan came from the cache. */
+  readonly cached: boolean
+  /** All steps with their start, in order of start. */
+  readonly spans: readonly Span[]
+}
+
+/** Where and how a model runs. */
+export interface EngineInfo {
+  /** The binary. */
+  readonly variant: Variant
+  /** Whether it runs in a Worker. */
+  readonly worker: boolean
+  /** The integer kernels that start-up tests chose on this machine, e.g. `relaxed dot`. */
+  readonly integerPath: string
+  /** Operators that need the fallback executor; empty when the runtime runs the whole model. */
+  readonly fallbackOperators: readonly string[]
+}
+
+/** Memory in bytes. */
+export interface MemoryUse {
+  /** WebAssembly memory of the thread that runs the model, shared by all models there. It never shrinks while one of them lives. */
+  readonly wasm: number
+  /** This model's weights, as laid out for the kernels. */
+  readonly weights: number
+  /** This model's activations. */
+  readonly activations: number
+}
+
+/** A model in the page, as `Model.load` gives it. */
+export interface LocalModel extends Predictor {
+  /** What loading took; `firstRun` appears with the first `run`. */
+  readonly timings: LoadTimings
+  /** Where and how it runs. */
+  readonly engine: EngineInfo
+  /** Memory in use now. */
+  memory(): Promise<MemoryUse>
+}
+
+/** A model behind a URL, as `Model.connect` gives it. */
+export interface RemoteModel extends Predictor {
+  /** The server. */
+  readonly url: string
+  /** The model's name there. */
+  readonly name: string
+}
+
+/** Options of `Model.connect`. */
+export interface RemoteOptions {
+  /** Milliseconds until a call fails. Default 10000; 0 waits for ever. */
+  timeout?: number | undefined
+  /** Aborts the connection. */
+  signal?: AbortSignal | undefined
+  /** Version of the model, if the server has several. */
+  version?: string | undefined
+  /** Send tensors as bytes (default) or as JSON, for servers without the binary extension. */
+  binary?: boolean | undefined
+  /** Options of every request, e.g. `credentials` or `headers`. */
+  request?: Omit<RequestInit, 'signal' | 'body' | 'method'> | undefined
+  /** Called with each warning, as a sentence; without it, warnings go to `console.warn`. */
+  onWarning?: ((message: string) => void) | undefined
+}
