@@ -97,6 +97,17 @@ impl AlignedBytes {
         AlignedBytes { chunks: vec![Chunk([0; 64]); len.div_ceil(64)], len }
     }
 
+    /// `len` zero bytes, or an error where there is no memory for them.
+    pub fn try_zeroed(len: usize) -> Result<Self> {
+        let mut chunks = Vec::new();
+        let count = len.div_ceil(64);
+        chunks
+            .try_reserve_exact(count)
+            .map_err(|_| crate::Error::Limit(format!("there is no memory for {len} bytes; free some or use a smaller input")))?;
+        chunks.resize(count, Chunk([0; 64]));
+        Ok(AlignedBytes { chunks, len })
+    }
+
     /// A copy of `bytes`.
     pub fn copy_of(bytes: &[u8]) -> Self {
         let mut out = Self::zeroed(bytes.len());
@@ -145,7 +156,7 @@ impl Tensor {
     /// A tensor of zeros.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor> {
         let bytes = element_count(shape)? * dtype.size();
-        Ok(Tensor { dtype, shape: shape.to_vec(), data: AlignedBytes::zeroed(bytes) })
+        Ok(Tensor { dtype, shape: shape.to_vec(), data: AlignedBytes::try_zeroed(bytes)? })
     }
 
     /// A tensor holding a copy of `data`; fails unless the shape's element count is `data.len()`.

@@ -32,6 +32,9 @@ pub enum Token {
     Max,
 }
 
+/// Stands for a symbol whose value does not follow from the inputs.
+pub const UNKNOWN: i64 = i64::MIN;
+
 /// Longest expression that is accepted.
 const MAX_TOKENS: usize = 4096;
 
@@ -113,6 +116,7 @@ impl Dim {
             let value = match token {
                 Token::Const(v) => v,
                 Token::Symbol(s) => match symbols.get(s as usize) {
+                    Some(&UNKNOWN) => bail!(Unsupported, "a dimension is not known from the shapes of the inputs alone"),
                     Some(v) => *v,
                     None => bail!(InvalidModel, "a dimension uses symbol {s}, the model has {}", symbols.len()),
                 },

@@ -6,6 +6,7 @@ pub mod dim;
 pub mod ops;
 pub mod plan;
 pub mod print;
+pub mod shape;
 pub mod verify;
 
 use alloc::{string::String, sync::Arc, vec, vec::Vec};

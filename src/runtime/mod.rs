@@ -1,1 +1,7 @@
 //! Runs a plan: binds shapes, lays out memory once per set of shapes, calls kernels. Knows nothing of ONNX or tract.
+
+mod arena;
+mod bind;
+mod session;
+
+pub use session::{DimInfo, Memory, Outputs, PortInfo, Session};

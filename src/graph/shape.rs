@@ -1,0 +1,263 @@
+//! Shape rules of the operators, on concrete shapes. Checked once per binding, so that kernels may index by shapes they are given.
+
+use alloc::vec::Vec;
+
+use super::{
+    Op,
+    ops::{Conv, MatMul, Pool, Window},
+};
+use crate::{
+    error::{Result, bail, ensure},
+    tensor::describe_shape,
+};
+
+/// Fails unless `outputs` are the shapes that `op` gives for `inputs`. Ranks and attributes were verified with the graph.
+pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
+    let expected = match op {
+        Op::Conv(conv) => check_conv(conv, inputs)?,
+        Op::MatMul(mm) => check_matmul(mm, inputs)?,
+        Op::Pool(pool) => check_pool(pool, inputs[0])?,
+        Op::Binary(_) | Op::Where => broadcast(inputs)?,
+        Op::Unary(_) | Op::Cast | Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Reinterpret => inputs[0].to_vec(),
+        Op::LayerNorm { axis, .. } => {
+            for parameter in &inputs[1..] {
+                let normalised = &inputs[0][*axis..];
+                ensure!(
+                    *parameter == normalised,
+                    InvalidModel,
+                    "scale and bias are {}, the normalised axes are {}",
+                    describe_shape(parameter),
+                    describe_shape(normalised)
+                );
+            }
+            inputs[0].to_vec()
+        }
+        Op::Reduce { axes, keep_dims, .. } => {
+            let kept = inputs[0].iter().enumerate();
+            if *keep_dims {
+                kept.map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect()
+            } else {
+                kept.filter(|(i, _)| !axes.contains(i)).map(|(_, &d)| d).collect()
+            }
+        }
+        Op::Reshape => {
+            let (from, to): (usize, usize) = (inputs[0].iter().product(), outputs[0].iter().product());
+            ensure!(
+                from == to,
+                InvalidInput,
+                "cannot view {} ({from} elements) as {} ({to} elements)",
+                describe_shape(inputs[0]),
+                describe_shape(outputs[0])
+            );
+            outputs[0].to_vec()
+        }
+        Op::Transpose { perm } => perm.iter().map(|&p| inputs[0][p]).collect(),
+        Op::Expand => {
+            let reached = broadcast(&[inputs[0], outputs[0]])?;
+            ensure!(
+                reached == outputs[0],
+                InvalidModel,
+                "cannot expand {} to {}",
+                describe_shape(inputs[0]),
+                describe_shape(outputs[0])
+            );
+            reached
+        }
+        Op::Concat { axis } => check_concat(*axis, inputs)?,
+        Op::Slice { axis, start, step } => check_slice(*axis, start.eval_signed(&[])?, *step, inputs[0], outputs[0])?,
+        Op::Pad { pads, .. } => {
+            let padded = inputs[0].iter().zip(pads).map(|(&d, (before, after))| {
+                let total = d as i64 + before.eval_signed(&[])? + after.eval_signed(&[])?;
+                usize::try_from(total).or_else(|_| bail!(InvalidModel, "pads an axis of {d} to {total}"))
+            });
+            padded.collect::<Result<Vec<_>>>()?
+        }
+        Op::Gather { axis } => {
+            let (before, rest) = inputs[0].split_at(*axis);
+            [before, inputs[1], &rest[1..]].concat()
+        }
+        Op::DynamicQuantize => {
+            ensure!(outputs[1].is_empty() && outputs[2].is_empty(), InvalidModel, "scale and zero point are not scalar");
+            inputs[0].to_vec()
+        }
+    };
+    ensure!(
+        expected == outputs[0],
+        InvalidInput,
+        "computes {}, the model expects {}; the input shapes do not fit the model",
+        describe_shape(&expected),
+        describe_shape(outputs[0])
+    );
+    Ok(())
+}
+
+/// The shape that all of `shapes` broadcast to, by NumPy's rules.
+pub fn broadcast(shapes: &[&[usize]]) -> Result<Vec<usize>> {
+    let rank = shapes.iter().map(|s| s.len()).max().unwrap_or(0);
+    let mut out = alloc::vec![1; rank];
+    for shape in shapes {
+        for (o, &d) in out.iter_mut().rev().zip(shape.iter().rev()) {
+            if *o == 1 {
+                *o = d;
+            } else if d != 1 && d != *o {
+                let all: Vec<_> = shapes.iter().map(|s| describe_shape(s)).collect();
+                bail!(InvalidInput, "shapes {} do not broadcast", all.join(" and "));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Output size of a window along one spatial axis (0 = height), or an error if the kernel does not fit.
+pub fn window_output(window: &Window, axis: usize, input: usize) -> Result<usize> {
+    let span = window.dilations[axis] * (window.kernel[axis] - 1) + 1;
+    let [before, after] = window.pads[axis];
+    let padded = input + before + after;
+    ensure!(
+        padded >= span,
+        InvalidInput,
+        "a kernel of {span} (with dilation) does not fit an input of {input} padded to {padded}"
+    );
+    let stride = window.strides[axis];
+    let steps = if window.ceil {
+        let steps = (padded - span).div_ceil(stride);
+        // ONNX ignores windows that would start in the padding behind the input.
+        if steps * stride >= input + before { steps.saturating_sub(1) } else { steps }
+    } else {
+        (padded - span) / stride
+    };
+    Ok(steps + 1)
+}
+
+fn check_conv(conv: &Conv, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+    let (x, w) = (inputs[0], inputs[1]);
+    ensure!(w.len() == 4, InvalidModel, "weight has rank {} instead of 4", w.len());
+    ensure!(
+        w[3] * conv.groups == x[3],
+        InvalidInput,
+        "weight has {} input channels in {} groups, input has {} (NHWC {})",
+        w[3],
+        conv.groups,
+        x[3],
+        describe_shape(x)
+    );
+    ensure!(w[0].is_multiple_of(conv.groups), InvalidModel, "{} output channels do not divide into {} groups", w[0], conv.groups);
+    ensure!(w[1..3] == conv.window.kernel, InvalidModel, "weight is {} for a kernel of {:?}", describe_shape(w), conv.window.kernel);
+    check_epilogue(conv.bias, conv.dynamic, w[0], inputs)?;
+    let oh = window_output(&conv.window, 0, x[1])?;
+    let ow = window_output(&conv.window, 1, x[2])?;
+    Ok(alloc::vec![x[0], oh, ow, w[0]])
+}
+
+fn check_epilogue(bias: bool, dynamic: bool, channels: usize, inputs: &[&[usize]]) -> Result<()> {
+    if bias {
+        let given = inputs[2];
+        ensure!(given == [channels], InvalidModel, "bias is {}, there are {channels} outputs", describe_shape(given));
+    }
+    if dynamic {
+        let scalars = inputs[2 + usize::from(bias)..].iter().all(|s| s.iter().product::<usize>() == 1);
+        ensure!(scalars, InvalidModel, "scale and zero point of the input are not scalar");
+    }
+    Ok(())
+}
+
+fn check_matmul(mm: &MatMul, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+    let (a, b) = (inputs[0], inputs[1]);
+    ensure!(a.len() >= 2 && b.len() >= 2, InvalidModel, "needs operands of rank 2 or more");
+    let (m, k) = (a[a.len() - 2], a[a.len() - 1]);
+    let (mut bk, mut n) = (b[b.len() - 2], b[b.len() - 1]);
+    if mm.transpose_b {
+        core::mem::swap(&mut bk, &mut n);
+    }
+    ensure!(
+        k == bk,
+        InvalidInput,
+        "rows of a have {k} elements, columns of b have {bk} ({} · {})",
+        describe_shape(a),
+        describe_shape(b)
+    );
+    check_epilogue(mm.bias, mm.dynamic, n, inputs)?;
+    let mut out = broadcast(&[&a[..a.len() - 2], &b[..b.len() - 2]])?;
+    out.extend([m, n]);
+    Ok(out)
+}
+
+fn check_pool(pool: &Pool, x: &[usize]) -> Result<Vec<usize>> {
+    let oh = window_output(&pool.window, 0, x[1])?;
+    let ow = window_output(&pool.window, 1, x[2])?;
+    Ok(alloc::vec![x[0], oh, ow, x[3]])
+}
+
+fn check_concat(axis: usize, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+    let mut out = inputs[0].to_vec();
+    for shape in &inputs[1..] {
+        let same = shape.len() == out.len() && shape.iter().zip(&out).enumerate().all(|(i, (a, b))| i == axis || a == b);
+        ensure!(same, InvalidInput, "cannot join {} and {} along axis {axis}", describe_shape(inputs[0]), describe_shape(shape));
+        out[axis] += shape[axis];
+    }
+    Ok(out)
+}
+
+fn check_slice(axis: usize, start: i64, step: i64, input: &[usize], output: &[usize]) -> Result<Vec<usize>> {
+    ensure!(output.len() == input.len(), InvalidModel, "changes the rank");
+    let mut out = input.to_vec();
+    out[axis] = output[axis];
+    if let Some(last) = output[axis].checked_sub(1) {
+        let end = step.checked_mul(last as i64).and_then(|d| start.checked_add(d));
+        let inside = |i: i64| (0..input[axis] as i64).contains(&i);
+        ensure!(
+            inside(start) && end.is_some_and(inside),
+            InvalidInput,
+            "indices {start}, {} … ({} of them) reach out of an axis of {}",
+            start.saturating_add(step),
+            output[axis],
+            input[axis]
+        );
+    }
+    Ok(out)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ops::{Activation, ReduceOp};
+
+    fn window(kernel: usize, stride: usize, pad: usize, ceil: bool) -> Window {
+        Window { kernel: [kernel; 2], strides: [stride; 2], dilations: [1; 2], pads: [[pad; 2]; 2], ceil }
+    }
+
+    #[test]
+    fn window_sizes() {
+        assert_eq!(window_output(&window(3, 2, 1, false), 0, 224).unwrap(), 112);
+        assert_eq!(window_output(&window(3, 2, 0, true), 0, 112).unwrap(), 56);
+        assert_eq!(window_output(&window(2, 2, 1, true), 0, 2).unwrap(), 2);
+        assert!(window_output(&window(5, 1, 0, false), 0, 4).is_err());
+    }
+
+    #[test]
+    fn mismatches_are_sentences() {
+        let conv = Op::Conv(Conv {
+            window: window(1, 1, 0, false),
+            groups: 1,
+            bias: false,
+            dynamic: false,
+            activation: Activation::None,
+        });
+        let error = check(&conv, &[&[1, 224, 224, 4], &[8, 1, 1, 3]], &[&[1, 224, 224, 8]]).unwrap_err();
+        assert_eq!(error.to_string(), "weight has 3 input channels in 1 groups, input has 4 (NHWC 1×224×224×4)");
+        let reduce = Op::Reduce { op: ReduceOp::Mean, axes: alloc::vec![1], keep_dims: true };
+        assert!(check(&reduce, &[&[2, 3]], &[&[2, 1]]).is_ok());
+        assert!(check(&reduce, &[&[2, 3]], &[&[2]]).is_err());
+        let slice = Op::Slice { axis: 0, start: crate::graph::Dim::fixed(2), step: -1 };
+        assert!(check(&slice, &[&[3]], &[&[3]]).is_ok());
+        assert!(check(&slice, &[&[3]], &[&[4]]).is_err());
+    }
+
+    #[test]
+    fn broadcasting() {
+        assert_eq!(broadcast(&[&[2, 1, 3], &[4, 1]]).unwrap(), [2, 4, 3]);
+        assert_eq!(broadcast(&[&[0], &[1]]).unwrap(), [0]);
+        assert!(broadcast(&[&[2], &[3]]).is_err());
+    }
+}

@@ -1,0 +1,316 @@
+//! Binding: from the shapes of the inputs to concrete shapes, a memory plan and prepared kernels.
+
+use alloc::{borrow::Cow, boxed::Box, vec, vec::Vec};
+
+use super::arena::{Lifetime, place};
+use crate::{
+    error::{Result, bail, ensure},
+    graph::{Blob, Dim, Graph, Init, Node, Op, Port, ValueId, dim, shape},
+    kernels::{self, Kernel, Operand, PackedWeights, Prepare, Region},
+    tensor::{AlignedBytes, DType, describe_shape, element_count},
+};
+
+/// Where a value lives while a binding runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    /// A range of the arena.
+    Arena { offset: usize, len: usize },
+    /// The constant with this value index.
+    Constant(usize),
+}
+
+/// A graph bound to concrete input shapes.
+pub(super) struct Binding {
+    /// Concrete shape of every value.
+    pub shapes: Vec<Vec<usize>>,
+    /// Place of every value; values that nothing computes have an empty one.
+    pub places: Vec<Place>,
+    /// Contents of the constants that depend on shapes, by value index.
+    dims: Vec<Option<AlignedBytes>>,
+    pub steps: Vec<Step>,
+    pub arena_len: usize,
+    /// Address of the arena for which the steps' regions were resolved.
+    resolved_for: usize,
+    /// When it was used last, in runs.
+    pub last_used: u64,
+}
+
+/// One kernel call.
+pub(super) struct Step {
+    /// Index of the node, for messages.
+    pub node: usize,
+    pub kernel: Box<dyn Kernel>,
+    operands: Vec<ValueId>,
+    results: Vec<ValueId>,
+    scratch: Place,
+    pub inputs: Vec<Region>,
+    pub outputs: Vec<Region>,
+    pub scratch_region: Region,
+}
+
+impl Binding {
+    /// Binds `graph` to the shapes of its inputs, given in the order of `graph.inputs`.
+    pub fn new(graph: &Graph, packed: &mut PackedWeights, input_shapes: &[&[usize]]) -> Result<Binding> {
+        let symbols = solve_symbols(graph, input_shapes)?;
+        let shapes = bind_shapes(graph, &symbols)?;
+        let dims = bind_dims(graph, &symbols)?;
+        let roots = alias_roots(graph);
+        let mut binding = Binding {
+            shapes,
+            places: Vec::new(),
+            dims,
+            steps: Vec::new(),
+            arena_len: 0,
+            resolved_for: 0,
+            last_used: 0,
+        };
+        for (i, node) in graph.nodes.iter().enumerate() {
+            let node = with_fixed_dims(node, &symbols)?;
+            let step = binding.prepare(graph, packed, &roots, i, &node);
+            if let Some(step) = step.map_err(|e| e.at_node(node.op.name(), &node.name))? {
+                binding.steps.push(step);
+            }
+        }
+        binding.lay_out(graph, &roots)?;
+        Ok(binding)
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph,
+        packed: &mut PackedWeights,
+        roots: &[usize],
+        index: usize,
+        node: &Node,
+    ) -> Result<Option<Step>> {
+        fn shapes_of<'s>(shapes: &'s [Vec<usize>], ids: &[ValueId]) -> Vec<&'s [usize]> {
+            ids.iter().map(|v| shapes[v.index()].as_slice()).collect()
+        }
+        shape::check(&node.op, &shapes_of(&self.shapes, &node.inputs), &shapes_of(&self.shapes, &node.outputs))?;
+        if is_alias(&node.op) {
+            return Ok(None);
+        }
+        let operand = |id: &ValueId| {
+            let value = graph.value(*id);
+            Operand {
+                id: *id,
+                dtype: value.ty.dtype,
+                shape: self.shapes[id.index()].clone(),
+                quant: value.ty.quant.as_ref(),
+                data: constant_bytes(graph, &self.dims, roots[id.index()]),
+            }
+        };
+        let inputs = node.inputs.iter().map(operand).collect();
+        let outputs = node.outputs.iter().map(operand).collect();
+        let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed })?;
+        Ok(Some(Step {
+            node: index,
+            kernel,
+            operands: node.inputs.clone(),
+            results: node.outputs.clone(),
+            scratch: Place::Arena { offset: 0, len: 0 },
+            inputs: vec![Region::EMPTY; node.inputs.len()],
+            outputs: vec![Region::EMPTY; node.outputs.len()],
+            scratch_region: Region::EMPTY,
+        }))
+    }
+
+    /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
+    fn lay_out(&mut self, graph: &Graph, roots: &[usize]) -> Result<()> {
+        // Time 0 is before the first step, `end` after the last: inputs are there from 0, outputs until `end`.
+        let end = self.steps.len() + 1;
+        let mut lives: Vec<Option<(usize, usize)>> = vec![None; graph.values.len()];
+        let mut touch = |value: ValueId, time: usize| {
+            let life = lives[roots[value.index()]].get_or_insert((time, time));
+            *life = (life.0.min(time), life.1.max(time));
+        };
+        for port in &graph.inputs {
+            touch(port.value, 0);
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            step.operands.iter().chain(&step.results).for_each(|&v| touch(v, i + 1));
+        }
+        for port in &graph.outputs {
+            touch(port.value, end);
+        }
+
+        let mut buffers = Vec::new();
+        let mut slot = vec![None; graph.values.len()];
+        for (i, life) in lives.iter().enumerate() {
+            if let (Some((first, last)), None) = (*life, &graph.values[i].init) {
+                slot[i] = Some(buffers.len());
+                buffers.push(Lifetime { first, last, bytes: self.byte_len(graph, i) });
+            }
+        }
+        let first_scratch = buffers.len();
+        for (i, step) in self.steps.iter().enumerate() {
+            buffers.push(Lifetime { first: i + 1, last: i + 1, bytes: step.kernel.scratch() });
+        }
+        let (offsets, total) = place(&buffers)?;
+        self.arena_len = total;
+        self.places = (0..graph.values.len())
+            .map(|i| {
+                let root = roots[i];
+                match slot[root] {
+                    Some(b) => Place::Arena { offset: offsets[b], len: self.byte_len(graph, i) },
+                    None if graph.values[root].init.is_some() => Place::Constant(root),
+                    None => Place::Arena { offset: 0, len: 0 },
+                }
+            })
+            .collect();
+        for (i, step) in self.steps.iter_mut().enumerate() {
+            let b = first_scratch + i;
+            step.scratch = Place::Arena { offset: offsets[b], len: buffers[b].bytes };
+        }
+        Ok(())
+    }
+
+    fn byte_len(&self, graph: &Graph, value: usize) -> usize {
+        self.shapes[value].iter().product::<usize>() * graph.values[value].ty.dtype.size()
+    }
+
+    /// Points every step at the arena. Cheap when the arena has not moved; never allocates.
+    pub fn resolve(&mut self, graph: &Graph, arena: &mut [u8]) {
+        let address = arena.as_ptr() as usize;
+        if self.resolved_for == address {
+            return;
+        }
+        self.resolved_for = address;
+        let (places, dims) = (&self.places, &self.dims);
+        let mut region = |place: Place| match place {
+            Place::Arena { offset, len } => Region::of_mut(&mut arena[offset..offset + len]),
+            Place::Constant(value) => constant_bytes(graph, dims, value).map_or(Region::EMPTY, Region::of),
+        };
+        for step in &mut self.steps {
+            for (r, v) in step.inputs.iter_mut().zip(&step.operands) {
+                *r = region(places[v.index()]);
+            }
+            for (r, v) in step.outputs.iter_mut().zip(&step.results) {
+                *r = region(places[v.index()]);
+            }
+            step.scratch_region = region(step.scratch);
+        }
+    }
+
+    /// The bytes of a value after a run.
+    pub fn bytes<'a>(&'a self, graph: &'a Graph, arena: &'a [u8], value: ValueId) -> &'a [u8] {
+        match self.places[value.index()] {
+            Place::Arena { offset, len } => &arena[offset..offset + len],
+            Place::Constant(root) => constant_bytes(graph, &self.dims, root).unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether the operator gives its input's memory another type.
+fn is_alias(op: &Op) -> bool {
+    matches!(op, Op::Reshape | Op::Reinterpret)
+}
+
+/// For every value, the value whose memory it shares; itself if none.
+fn alias_roots(graph: &Graph) -> Vec<usize> {
+    let mut roots: Vec<usize> = (0..graph.values.len()).collect();
+    for node in graph.nodes.iter().filter(|n| is_alias(&n.op)) {
+        roots[node.outputs[0].index()] = roots[node.inputs[0].index()];
+    }
+    roots
+}
+
+fn constant_bytes<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], value: usize) -> Option<&'a [u8]> {
+    match &graph.values[value].init {
+        Some(Init::Data(blob)) => Some(Blob::bytes(blob)),
+        Some(Init::Dims(_)) => dims[value].as_deref(),
+        None => None,
+    }
+}
+
+/// Values of the graph's symbols, from the shapes of its inputs.
+fn solve_symbols(graph: &Graph, input_shapes: &[&[usize]]) -> Result<Vec<i64>> {
+    let mut symbols = vec![dim::UNKNOWN; graph.symbols.len()];
+    for (port, shape) in graph.inputs.iter().zip(input_shapes) {
+        let dims = &graph.value(port.value).ty.shape;
+        ensure!(
+            dims.len() == shape.len(),
+            InvalidInput,
+            "input '{}' is {}, the model expects {} ({} dimensions)",
+            port.name,
+            describe_shape(shape),
+            describe_dims(graph, port),
+            dims.len()
+        );
+        for (d, &given) in dims.iter().zip(*shape) {
+            if let Some(s) = d.as_symbol()
+                && let Some(slot) = symbols.get_mut(s as usize)
+                && *slot == dim::UNKNOWN
+            {
+                *slot = given as i64;
+            }
+        }
+    }
+    for (port, shape) in graph.inputs.iter().zip(input_shapes) {
+        for (axis, (d, &given)) in graph.value(port.value).ty.shape.iter().zip(*shape).enumerate() {
+            let expected = d.eval(&symbols)?;
+            ensure!(
+                expected == given,
+                InvalidInput,
+                "input '{}' is {}, the model expects {}: axis {axis} must be {expected}",
+                port.name,
+                describe_shape(shape),
+                describe_dims(graph, port)
+            );
+        }
+    }
+    Ok(symbols)
+}
+
+fn describe_dims(graph: &Graph, port: &Port) -> alloc::string::String {
+    let dims = &graph.value(port.value).ty.shape;
+    if dims.is_empty() {
+        return "a scalar".into();
+    }
+    dims.iter().map(|d| d.display(&graph.symbols)).collect::<Vec<_>>().join("×")
+}
+
+fn bind_shapes(graph: &Graph, symbols: &[i64]) -> Result<Vec<Vec<usize>>> {
+    let mut shapes = Vec::with_capacity(graph.values.len());
+    for value in &graph.values {
+        let shape = value.ty.shape.iter().map(|d| d.eval(symbols)).collect::<Result<Vec<usize>>>()?;
+        element_count(&shape)?;
+        ensure!(value.ty.dtype != DType::String, Unsupported, "'{}' is a string tensor, which the light runtime does not hold", value.name);
+        shapes.push(shape);
+    }
+    Ok(shapes)
+}
+
+fn bind_dims(graph: &Graph, symbols: &[i64]) -> Result<Vec<Option<AlignedBytes>>> {
+    let bind = |dims: &Vec<Dim>| -> Result<AlignedBytes> {
+        let numbers = dims.iter().map(|d| d.eval_signed(symbols)).collect::<Result<Vec<i64>>>()?;
+        Ok(AlignedBytes::copy_of(bytemuck::cast_slice(&numbers)))
+    };
+    let values = graph.values.iter();
+    values
+        .map(|v| match &v.init {
+            Some(Init::Dims(dims)) => bind(dims).map(Some),
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// The node with the symbolic dimensions among its attributes replaced by numbers.
+fn with_fixed_dims<'a>(node: &'a Node, symbols: &[i64]) -> Result<Cow<'a, Node>> {
+    let fix = |d: &Dim| d.eval_signed(symbols).map(Dim::constant);
+    let op = match &node.op {
+        Op::Slice { axis, start, step } => Op::Slice { axis: *axis, start: fix(start)?, step: *step },
+        Op::Pad { pads, value } => {
+            let pads = pads.iter().map(|(a, b)| Ok((fix(a)?, fix(b)?))).collect::<Result<_>>()?;
+            Op::Pad { pads, value: *value }
+        }
+        _ => return Ok(Cow::Borrowed(node)),
+    };
+    Ok(Cow::Owned(Node { op, ..node.clone() }))
+}
+
+/// Fails unless a port of this name exists.
+pub(super) fn unknown_input(graph: &Graph, name: &str) -> Result<()> {
+    let names: Vec<&str> = graph.inputs.iter().map(|p| p.name.as_str()).collect();
+    bail!(InvalidInput, "the model has no input '{name}'; its inputs are: {}", names.join(", "))
+}

@@ -1,0 +1,238 @@
+//! A loaded model: runs a plan on inputs of any shape that fits it.
+
+use alloc::{string::String, vec::Vec};
+
+use super::{arena::Arena, bind, bind::Binding};
+use crate::{
+    error::{Error, Result, ensure},
+    graph::{Graph, Init, plan::Plan, plan::Meta},
+    kernels::{Io, PackedWeights},
+    tensor::{DType, TensorView},
+};
+
+/// Bindings that are kept, so that alternating between a few shapes costs nothing.
+const MAX_BINDINGS: usize = 8;
+
+/// Name, type and shape of an input or output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PortInfo {
+    /// The name by which `run` takes or gives it.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions, outermost first.
+    pub shape: Vec<DimInfo>,
+}
+
+/// A dimension of an input or output.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DimInfo {
+    /// Always this size.
+    Fixed(usize),
+    /// Chosen by the caller (an input's symbol) or computed from the inputs (an expression over symbols).
+    Symbol(String),
+}
+
+/// Memory that a session holds, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Constants as stored in the plan.
+    pub weights: usize,
+    /// Intermediate results, inputs and outputs.
+    pub arena: usize,
+}
+
+/// A plan that is ready to run.
+pub struct Session {
+    graph: Graph,
+    meta: Meta,
+    inputs: Vec<PortInfo>,
+    outputs: Vec<PortInfo>,
+    packed: PackedWeights,
+    bindings: Vec<Binding>,
+    arena: Arena,
+    runs: u64,
+}
+
+impl Session {
+    /// Prepares a plan. A model whose input shapes are all fixed is bound at once, so that its first run is like any other.
+    pub fn new(plan: Plan) -> Result<Session> {
+        let Plan { graph, meta } = plan;
+        let info = |port: &crate::graph::Port| {
+            let ty = &graph.value(port.value).ty;
+            let dim = |d: &crate::graph::Dim| match d.as_fixed() {
+                Some(n) => DimInfo::Fixed(n),
+                None => DimInfo::Symbol(d.display(&graph.symbols)),
+            };
+            PortInfo { name: port.name.clone(), dtype: ty.dtype, shape: ty.shape.iter().map(dim).collect() }
+        };
+        let inputs = graph.inputs.iter().map(info).collect();
+        let outputs = graph.outputs.iter().map(info).collect();
+        let mut session = Session {
+            meta,
+            inputs,
+            outputs,
+            packed: PackedWeights::default(),
+            bindings: Vec::new(),
+            arena: Arena::default(),
+            runs: 0,
+            graph,
+        };
+        let fixed: Option<Vec<Vec<usize>>> =
+            session.graph.inputs.iter().map(|p| session.graph.value(p.value).ty.fixed_shape()).collect();
+        if let Some(shapes) = fixed {
+            session.bind(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        }
+        Ok(session)
+    }
+
+    /// The model's inputs.
+    pub fn inputs(&self) -> &[PortInfo] {
+        &self.inputs
+    }
+
+    /// The model's outputs.
+    pub fn outputs(&self) -> &[PortInfo] {
+        &self.outputs
+    }
+
+    /// Where the plan came from.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The graph that runs.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Memory that the session holds.
+    pub fn memory(&self) -> Memory {
+        let weights = self.graph.values.iter().map(|v| match &v.init {
+            Some(Init::Data(blob)) => blob.bytes().len(),
+            _ => 0,
+        });
+        Memory { weights: weights.sum(), arena: self.arena.len() }
+    }
+
+    /// Prepares for inputs of these shapes, in the order of [`Session::inputs`]. `run` does so by itself when it must.
+    pub fn bind(&mut self, shapes: &[&[usize]]) -> Result<()> {
+        ensure!(
+            shapes.len() == self.inputs.len(),
+            InvalidInput,
+            "{} shapes were given, the model has {} inputs",
+            shapes.len(),
+            self.inputs.len()
+        );
+        if self.find_binding(|i| shapes.get(i).copied()).is_some() {
+            return Ok(());
+        }
+        let binding = Binding::new(&self.graph, &mut self.packed, shapes)?;
+        self.arena.reserve(binding.arena_len)?;
+        if self.bindings.len() == MAX_BINDINGS
+            && let Some(oldest) = (0..MAX_BINDINGS).min_by_key(|&i| self.bindings[i].last_used)
+        {
+            self.bindings.swap_remove(oldest);
+        }
+        self.bindings.push(binding);
+        Ok(())
+    }
+
+    /// Index of the binding for these input shapes.
+    fn find_binding<'s>(&self, shape: impl Fn(usize) -> Option<&'s [usize]>) -> Option<usize> {
+        self.bindings.iter().position(|b| {
+            self.graph.inputs.iter().enumerate().all(|(i, port)| shape(i) == Some(b.shapes[port.value.index()].as_slice()))
+        })
+    }
+
+    /// Runs the model. Inputs may come in any order; each must be there once, with the model's type and a shape that fits.
+    ///
+    /// The outputs are borrowed from the session's memory until the next run. With shapes that were bound before, nothing is allocated.
+    pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs<'_>> {
+        self.check_inputs(inputs)?;
+        let view = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+        let found = self.find_binding(|i| view(&self.inputs[i].name).map(|v| v.shape));
+        let index = match found {
+            Some(index) => index,
+            None => {
+                let shapes: Vec<&[usize]> = self.inputs.iter().filter_map(|p| view(&p.name).map(|v| v.shape)).collect();
+                self.bind(&shapes)?;
+                self.bindings.len() - 1
+            }
+        };
+        self.runs += 1;
+        let binding = &mut self.bindings[index];
+        binding.last_used = self.runs;
+        for port in &self.graph.inputs {
+            if let (Some(view), bind::Place::Arena { offset, len }) = (view(&port.name), binding.places[port.value.index()]) {
+                self.arena.bytes_mut()[offset..offset + len].copy_from_slice(view.data);
+            }
+        }
+        binding.resolve(&self.graph, self.arena.bytes_mut());
+        for step in &binding.steps {
+            // SAFETY: the regions point into the arena (borrowed mutably here, laid out so that what lives at the same time does
+            // not overlap, which holds for all operands and the scratch of one step) and into the graph's constants, only read.
+            let mut io = unsafe { Io::new(&step.inputs, &step.outputs, step.scratch_region) };
+            step.kernel.run(&mut io).map_err(|e| {
+                let node = &self.graph.nodes[step.node];
+                e.at_node(node.op.name(), &node.name)
+            })?;
+        }
+        Ok(Outputs { session: self, binding: index })
+    }
+
+    fn check_inputs(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<()> {
+        for (i, (name, view)) in inputs.iter().enumerate() {
+            let Some(port) = self.inputs.iter().find(|p| p.name == *name) else {
+                return bind::unknown_input(&self.graph, name);
+            };
+            ensure!(!inputs[..i].iter().any(|(n, _)| n == name), InvalidInput, "input '{name}' is given twice");
+            ensure!(
+                view.dtype == port.dtype,
+                InvalidInput,
+                "input '{name}' is {}, the model expects {}; convert it before the call",
+                view.dtype,
+                port.dtype
+            );
+            let bytes = crate::tensor::element_count(view.shape)? * view.dtype.size();
+            ensure!(
+                bytes == view.data.len(),
+                InvalidInput,
+                "input '{name}' of shape {} needs {bytes} bytes, {} were given",
+                crate::tensor::describe_shape(view.shape),
+                view.data.len()
+            );
+        }
+        match self.inputs.iter().find(|p| !inputs.iter().any(|(n, _)| *n == p.name)) {
+            None => Ok(()),
+            Some(missing) => Err(Error::InvalidInput(alloc::format!("input '{}' is missing", missing.name))),
+        }
+    }
+}
+
+/// The results of a run, borrowed from the session.
+pub struct Outputs<'a> {
+    session: &'a Session,
+    binding: usize,
+}
+
+impl<'a> Outputs<'a> {
+    /// The output with this name.
+    pub fn get(&self, name: &str) -> Option<TensorView<'a>> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// All outputs in the model's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, TensorView<'a>)> + use<'a> {
+        let session = self.session;
+        let binding = &session.bindings[self.binding];
+        session.graph.outputs.iter().map(move |port| {
+            let view = TensorView {
+                dtype: session.graph.value(port.value).ty.dtype,
+                shape: &binding.shapes[port.value.index()],
+                data: binding.bytes(&session.graph, session.arena.bytes(), port.value),
+            };
+            (port.name.as_str(), view)
+        })
+    }
+}
