@@ -142,7 +142,13 @@ fn check_conv(conv: &Conv, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         describe_shape(x)
     );
     ensure!(w[0].is_multiple_of(conv.groups), InvalidModel, "{} output channels do not divide into {} groups", w[0], conv.groups);
-    ensure!(w[1..3] == conv.window.kernel, InvalidModel, "weight is {} for a kernel of {:?}", describe_shape(w), conv.window.kernel);
+    ensure!(
+        w[1..3] == conv.window.kernel,
+        InvalidModel,
+        "weight is {} for a kernel of {:?}",
+        describe_shape(w),
+        conv.window.kernel
+    );
     check_epilogue(conv.bias, conv.dynamic, w[0], inputs)?;
     let oh = window_output(&conv.window, 0, x[1])?;
     let ow = window_output(&conv.window, 1, x[2])?;
@@ -216,7 +222,6 @@ fn check_slice(axis: usize, start: i64, step: i64, input: &[usize], output: &[us
     }
     Ok(out)
 }
-
 
 #[cfg(test)]
 mod tests {

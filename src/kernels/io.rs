@@ -11,6 +11,9 @@ pub struct Region {
     len: usize,
 }
 
+// SAFETY: a region is only an address; it is dereferenced under the contract of `Io::new` alone.
+unsafe impl Send for Region {}
+
 impl Region {
     /// No bytes.
     pub const EMPTY: Region = Region { ptr: core::ptr::without_provenance_mut(64), len: 0 };

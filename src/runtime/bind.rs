@@ -55,15 +55,8 @@ impl Binding {
         let shapes = bind_shapes(graph, &symbols)?;
         let dims = bind_dims(graph, &symbols)?;
         let roots = alias_roots(graph);
-        let mut binding = Binding {
-            shapes,
-            places: Vec::new(),
-            dims,
-            steps: Vec::new(),
-            arena_len: 0,
-            resolved_for: 0,
-            last_used: 0,
-        };
+        let mut binding =
+            Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
         for (i, node) in graph.nodes.iter().enumerate() {
             let node = with_fixed_dims(node, &symbols)?;
             let step = binding.prepare(graph, packed, &roots, i, &node);
@@ -275,7 +268,12 @@ fn bind_shapes(graph: &Graph, symbols: &[i64]) -> Result<Vec<Vec<usize>>> {
     for value in &graph.values {
         let shape = value.ty.shape.iter().map(|d| d.eval(symbols)).collect::<Result<Vec<usize>>>()?;
         element_count(&shape)?;
-        ensure!(value.ty.dtype != DType::String, Unsupported, "'{}' is a string tensor, which the light runtime does not hold", value.name);
+        ensure!(
+            value.ty.dtype != DType::String,
+            Unsupported,
+            "'{}' is a string tensor, which the light runtime does not hold",
+            value.name
+        );
         shapes.push(shape);
     }
     Ok(shapes)
