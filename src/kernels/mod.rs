@@ -5,6 +5,7 @@
 
 pub(crate) mod im2col;
 pub mod io;
+pub(crate) mod math;
 #[cfg(test)]
 pub(crate) mod testing;
 
