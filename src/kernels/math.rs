@@ -23,8 +23,11 @@ fn select(condition: bool, a: f32, b: f32) -> f32 {
 #[inline(always)]
 fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     let mut sum = coefficients[N - 1];
-    for c in coefficients.into_iter().rev().skip(1) {
-        sum = sum * x + c;
+    let mut i = N - 1;
+    // By index: an iterator's loop is unrolled too late for the loop around it to be vectorised.
+    while i > 0 {
+        i -= 1;
+        sum = sum * x + coefficients[i];
     }
     sum
 }
