@@ -1,1 +1,58 @@
-//! The JavaScript side of the crate.
+//! The binding to JavaScript: thin `Raw*` classes with flat calls; bulk data crosses as typed arrays.
+//!
+//! The only module that knows JavaScript. Options, defaults, queues and documentation are in the npm package (`pkg/ts`), whose
+//! `engine/raw.ts` is the one file that imports what is generated from here. Nothing here is meant for Rust callers.
+
+#[cfg(feature = "compiler")]
+mod compile;
+mod error;
+mod model;
+
+#[cfg(feature = "compiler")]
+pub use compile::{RawCompiled, compile};
+pub use model::RawModel;
+
+use alloc::string::{String, ToString};
+
+use js_sys::{Function, Uint8Array};
+use sha2::{Digest, Sha256};
+use wasm_bindgen::prelude::*;
+
+use crate::{
+    error::{Error, Result},
+    tensor::AlignedBytes,
+};
+
+/// Calls `report` with the text of a panic before it ends the instance, so that the page can say more than "unreachable".
+#[wasm_bindgen]
+pub fn on_panic(report: Function) {
+    std::panic::set_hook(alloc::boxed::Box::new(move |info| {
+        // A failing callback cannot be reported anywhere: the instance is lost in either case.
+        let _ = report.call1(&JsValue::NULL, &JsValue::from_str(&info.to_string()));
+    }));
+}
+
+/// Version of the crate.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").into()
+}
+
+/// Sha-256 of `bytes`, for pages without `crypto.subtle` (which needs a secure context).
+#[wasm_bindgen]
+pub fn sha256(bytes: &Uint8Array) -> Result<Uint8Array, JsValue> {
+    let bytes = copy_in(bytes).map_err(error::to_js)?;
+    Ok(Uint8Array::from(Sha256::digest(&bytes[..]).as_slice()))
+}
+
+/// A copy of JavaScript's bytes, aligned for any element type. The one copy that is made on the way in.
+fn copy_in(bytes: &Uint8Array) -> Result<AlignedBytes> {
+    let len = bytes.length() as usize;
+    // AlignedBytes aborts when memory runs out; asking first turns a file that is too large into an ordinary error.
+    alloc::vec::Vec::<u8>::new().try_reserve_exact(len + 64).map_err(|_| {
+        Error::Limit(alloc::format!("{len} bytes do not fit in WebAssembly memory; use a smaller model or input"))
+    })?;
+    let mut out = AlignedBytes::zeroed(len);
+    bytes.copy_to(&mut out);
+    Ok(out)
+}
