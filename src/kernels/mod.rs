@@ -3,21 +3,38 @@
 //! A kernel is prepared once for concrete shapes (weights are packed then) and run many times without allocating.
 //! Kernels know the graph's operators and types; they know nothing of sessions, plans or where memory comes from.
 
+mod binary;
+mod broadcast;
+mod cast;
+mod concat;
+mod copy;
+mod erf;
+mod gather;
 pub(crate) mod im2col;
 pub mod io;
+mod layer_norm;
 pub(crate) mod math;
+mod movement;
+mod pool;
+mod quantize;
+mod quantized;
+mod reduce;
+mod softmax;
+mod strided;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unary;
+mod where_op;
 
-use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use core::any::Any;
 
 pub use io::{Io, Region};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, ensure},
     graph::{Node, Op, Quant, ValueId},
-    tensor::{DType, Element},
+    tensor::{DType, Element, describe_shape},
 };
 
 /// A prepared operator.
@@ -57,6 +74,12 @@ impl<'a> Operand<'a> {
         self.len() == 0
     }
 
+    /// `quantized uint8 1×28×28`, for messages.
+    pub(crate) fn describe(&self) -> String {
+        let quantized = if self.quant.is_some() { "quantized " } else { "" };
+        format!("{quantized}{} {}", self.dtype, describe_shape(&self.shape))
+    }
+
     /// A constant's elements; `None` if the operand is not a constant of type `T`.
     pub fn constant<T: Element>(&self) -> Option<&'a [T]> {
         (T::DTYPE == self.dtype).then_some(())?;
@@ -74,6 +97,18 @@ pub struct Prepare<'a> {
     pub outputs: Vec<Operand<'a>>,
     /// Weights that were packed before, for this or other shapes.
     pub packed: &'a mut PackedWeights,
+}
+
+impl Prepare<'_> {
+    /// The error for operands that no kernel takes.
+    #[cold]
+    pub(crate) fn unsupported(&self) -> Error {
+        let list = |operands: &[Operand<'_>]| {
+            let texts: Vec<String> = operands.iter().map(Operand::describe).collect();
+            texts.join(", ")
+        };
+        Error::Unsupported(format!("{} has no kernel for {} → {}", self.node.op.name(), list(&self.inputs), list(&self.outputs)))
+    }
 }
 
 /// Packed weights by constant and layout, so that each is packed once per model and not once per set of shapes.
@@ -101,9 +136,35 @@ impl PackedWeights {
 
 /// Prepares the kernel for a node. Shapes and types were verified; what no kernel can run is [`Error::Unsupported`].
 pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
-    match &p.node.op {
+    let node = p.node;
+    ensure!(
+        node.op.arity().is_none_or(|n| n == p.inputs.len()) && node.op.output_count() == p.outputs.len(),
+        InvalidModel,
+        "{} does not take {} inputs and give {} outputs",
+        node.op.name(),
+        p.inputs.len(),
+        p.outputs.len()
+    );
+    match &node.op {
+        Op::Pool(pool) => pool::prepare(pool, p),
+        Op::Binary(op) => binary::prepare(op, p),
+        Op::Unary(op) => unary::prepare(*op, p),
+        Op::Where => where_op::prepare(p),
+        Op::Cast => cast::prepare(p),
+        Op::Reduce { op, axes, .. } => reduce::prepare(*op, axes, p),
+        Op::Softmax { axis, log } => softmax::prepare(*axis, *log, p),
+        Op::LayerNorm { axis, epsilon, bias } => layer_norm::prepare(*axis, *epsilon, *bias, p),
+        Op::Transpose { perm } => movement::transpose(perm, p),
+        Op::Expand => movement::expand(p),
+        Op::Concat { axis } => concat::prepare(*axis, p),
+        Op::Slice { axis, start, step } => movement::slice(*axis, start, *step, p),
+        Op::Pad { pads, value } => movement::pad(pads, *value, p),
+        Op::Gather { axis } => gather::prepare(*axis, p),
+        Op::Quantize => quantize::quantize(p),
+        Op::Dequantize => quantize::dequantize(p),
+        Op::DynamicQuantize => quantize::dynamic(p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
-        other => Err(Error::Unsupported(alloc::format!("{} has no kernel", other.name()))),
+        other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),
     }
 }

@@ -82,3 +82,47 @@ pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> 
     }
     Ok(results)
 }
+
+/// All indices of `shape`, the last axis turning fastest.
+pub(crate) fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
+    let mut all = vec![Vec::new()];
+    for &size in shape {
+        all = all.iter().flat_map(|index| (0..size).map(move |i| [&index[..], &[i]].concat())).collect();
+    }
+    all
+}
+
+/// Position in a dense tensor of `shape` of an index of a shape that it is broadcast to.
+pub(crate) fn position(shape: &[usize], index: &[usize]) -> usize {
+    let index = &index[index.len() - shape.len()..];
+    shape.iter().zip(index).fold(0, |at, (&size, &i)| at * size + if size == 1 { 0 } else { i })
+}
+
+/// Reproducible noise: whole numbers below 2³².
+pub(crate) fn noise(seed: u64) -> impl FnMut() -> u32 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move || {
+        state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        (state >> 32) as u32
+    }
+}
+
+/// A tensor of noise between −`bound` and `bound`.
+pub(crate) fn real_noise(shape: &[usize], bound: f32, seed: u64) -> Tensor {
+    let mut next = noise(seed);
+    let data: Vec<f32> = (0..shape.iter().product()).map(|_| (next() as f32 / u32::MAX as f32 * 2.0 - 1.0) * bound).collect();
+    Tensor::from_slice(shape, &data).unwrap()
+}
+
+/// A tensor of random bytes of an 8-bit type.
+pub(crate) fn byte_noise(dtype: DType, shape: &[usize], seed: u64) -> Tensor {
+    let mut next = noise(seed);
+    let data: Vec<u8> = (0..shape.iter().product()).map(|_| (next() >> 13) as u8).collect();
+    Tensor::from_bytes(dtype, shape, &data).unwrap()
+}
+
+/// The values of a tensor of an 8-bit type.
+pub(crate) fn stored(t: &Tensor) -> Vec<i32> {
+    let sign = |b: &u8| if t.dtype() == DType::I8 { i32::from(*b as i8) } else { i32::from(*b) };
+    t.bytes().iter().map(sign).collect()
+}

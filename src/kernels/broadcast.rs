@@ -1,0 +1,137 @@
+//! Feeds broadcast operands to loops over plain slices of equal length.
+//!
+//! An operator then needs one inner loop per type, however its operands are broadcast: what is not contiguous is copied,
+//! a chunk at a time, to a buffer that stays in the first-level cache.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::strided::{Axis, broadcast, loops, walk};
+use crate::error::{Result, bail};
+
+/// Elements per chunk.
+pub(super) const CHUNK: usize = 256;
+
+/// Rows shorter than this are taken together with the loop around them.
+const SHORT: usize = 64;
+
+/// How `K` operands are read along the rows of a dense output.
+#[derive(Debug)]
+pub(super) struct Broadcast<const K: usize> {
+    outer: Vec<Axis<K>>,
+    row: usize,
+    feeds: [Feed; K],
+}
+
+/// How one operand is read along a row of `turns · inner` elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Feed {
+    inner: usize,
+    chunk: usize,
+    strides: [isize; 2],
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Read in place.
+    Direct,
+    /// The same for each chunk of a row.
+    Periodic,
+    /// Gathered for every chunk.
+    Gathered,
+}
+
+impl<const K: usize> Broadcast<K> {
+    /// Plans reading operands of `shapes` as a dense tensor of shape `out`.
+    pub(super) fn new(out: &[usize], shapes: [&[usize]; K]) -> Result<Self> {
+        let mut strides: [Vec<isize>; K] = [const { Vec::new() }; K];
+        for (strides, shape) in strides.iter_mut().zip(shapes) {
+            let Some(s) = broadcast(shape, out) else {
+                bail!(InvalidModel, "shape {shape:?} cannot be broadcast to {out:?}");
+            };
+            *strides = s;
+        }
+        let refs: [&[isize]; K] = core::array::from_fn(|k| strides[k].as_slice());
+        let mut outer = loops(out, refs);
+        let last = outer.pop().unwrap_or(Axis { size: 1, strides: [1; K] });
+        let second = if last.size < SHORT { outer.pop() } else { None };
+        let (turns, turn_strides) = second.map_or((1, [0; K]), |a| (a.size, a.strides));
+        // Whole periods, so that a periodic chunk can be used again.
+        let chunk = if turns == 1 { CHUNK } else { CHUNK / last.size.max(1) * last.size.max(1) };
+        let feeds = core::array::from_fn(|k| {
+            let strides = [turn_strides[k], last.strides[k]];
+            let kind = if strides[1] == 1 && (turns == 1 || strides[0] == last.size as isize) {
+                Kind::Direct
+            } else if strides[0] == 0 && (turns > 1 || strides[1] == 0) {
+                Kind::Periodic
+            } else {
+                Kind::Gathered
+            };
+            Feed { inner: last.size, chunk, strides, kind }
+        });
+        Ok(Broadcast { outer, row: turns * last.size, feeds })
+    }
+
+    /// How each operand is read.
+    pub(super) fn feeds(&self) -> [Feed; K] {
+        self.feeds
+    }
+
+    /// Calls `f` for each chunk with the offsets of the row in the operands, the chunk within the row and the row's start in the output.
+    #[inline(always)]
+    pub(super) fn chunks(&self, mut f: impl FnMut([usize; K], Range<usize>, usize)) {
+        let chunk = if self.feeds.iter().all(|f| f.kind == Kind::Direct) {
+            4 * CHUNK
+        } else {
+            self.feeds.first().map_or(CHUNK, |f| f.chunk)
+        };
+        let mut out = 0;
+        walk(&self.outer, [0; K], &mut |offsets| {
+            let mut from = 0;
+            while from < self.row {
+                let to = self.row.min(from + chunk);
+                f(offsets, from..to, out);
+                from = to;
+            }
+            out += self.row;
+        });
+    }
+}
+
+impl Feed {
+    /// The elements of a chunk, in place or copied to `buffer`; a row's chunks must be asked for in order.
+    #[inline(always)]
+    pub(super) fn get<'b, T: Copy>(self, x: &'b [T], row: usize, chunk: Range<usize>, buffer: &'b mut [T; CHUNK]) -> &'b [T] {
+        match self.kind {
+            Kind::Direct => &x[row + chunk.start..row + chunk.end],
+            Kind::Periodic if chunk.start > 0 => &buffer[..chunk.len()],
+            _ => {
+                self.gather(x, row, chunk.clone(), buffer);
+                &buffer[..chunk.len()]
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn gather<T: Copy>(self, x: &[T], row: usize, chunk: Range<usize>, buffer: &mut [T; CHUNK]) {
+        let (mut turn, mut skip) = (chunk.start / self.inner, chunk.start % self.inner);
+        let mut rest = &mut buffer[..chunk.len()];
+        while !rest.is_empty() {
+            let n = rest.len().min(self.inner - skip);
+            let (part, tail) = rest.split_at_mut(n);
+            let start = row as isize + turn as isize * self.strides[0] + skip as isize * self.strides[1];
+            match self.strides[1] {
+                0 => part.fill(x[start as usize]),
+                1 => part.copy_from_slice(&x[start as usize..][..n]),
+                stride => {
+                    for (i, p) in part.iter_mut().enumerate() {
+                        *p = x[(start + i as isize * stride) as usize];
+                    }
+                }
+            }
+            rest = tail;
+            (turn, skip) = (turn + 1, 0);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Concatenation; inputs that are quantized otherwise than the output are rescaled by a table.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use super::{
+    Io, Kernel, Prepare,
+    quantized::{look_up, table},
+};
+use crate::error::{Result, ensure};
+
+/// Prepares [`Op::Concat`](crate::graph::Op::Concat).
+pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let y = &p.outputs[0];
+    ensure!(axis < y.shape.len(), InvalidModel, "axis {axis} is not one of {:?}", y.shape);
+    let size = y.dtype.size();
+    let inner = size * y.shape[axis + 1..].iter().product::<usize>();
+    let mut parts = Vec::new();
+    let mut joined = 0;
+    for x in &p.inputs {
+        let mut expected = y.shape.clone();
+        expected[axis] = *x.shape.get(axis).unwrap_or(&0);
+        ensure!(
+            x.shape == expected,
+            InvalidModel,
+            "an input of shape {:?} is no part of {:?} along axis {axis}",
+            x.shape,
+            y.shape
+        );
+        joined += x.shape[axis];
+        let table = if x.stores_like(y) && size > 0 {
+            None
+        } else {
+            let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
+            let table = match (x.quant8(), y.quant8()) {
+                (Some(qx), Some(qy)) => table((x.dtype, qx), (y.dtype, qy), unbounded, |v| v),
+                _ => None,
+            };
+            Some(Box::new(table.ok_or_else(|| p.unsupported())?))
+        };
+        parts.push(Part { bytes: x.shape[axis] * inner, table });
+    }
+    ensure!(joined == y.shape[axis], InvalidModel, "inputs of {joined} along axis {axis} do not make {:?}", y.shape);
+    Ok(Box::new(Concat { row: y.shape[axis] * inner, parts }))
+}
+
+/// Bytes are counted, not elements: only tables care for the type, and theirs is one byte wide.
+struct Concat {
+    row: usize,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    bytes: usize,
+    table: Option<Box<[u8; 256]>>,
+}
+
+impl Kernel for Concat {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let mut start = 0;
+        for (i, part) in self.parts.iter().enumerate().filter(|(_, part)| part.bytes > 0) {
+            let (x, y) = (io.input::<u8>(i), io.output::<u8>(0));
+            for (x, y) in x.chunks_exact(part.bytes).zip(y.chunks_exact_mut(self.row)) {
+                let y = &mut y[start..start + part.bytes];
+                match &part.table {
+                    Some(table) => look_up(table, x, y),
+                    None => y.copy_from_slice(x),
+                }
+            }
+            start += part.bytes;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "concat_tests.rs"]
+mod tests;

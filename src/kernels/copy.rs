@@ -1,0 +1,117 @@
+//! Moves elements from one strided view to another: the one loop nest behind transpose, expand, slice, concat and pad.
+
+use alloc::vec::Vec;
+
+use super::{
+    Io,
+    strided::{Axis, loops, walk},
+};
+use crate::tensor::{DType, Element};
+
+/// Side of the square tiles in which a matrix is transposed.
+const TILE: usize = 8;
+
+/// A planned copy. Axes are those of the destination, source first in each pair of strides.
+#[derive(Debug)]
+pub(super) struct StridedCopy {
+    outer: Vec<Axis<2>>,
+    inner: Inner,
+    from: isize,
+    to: isize,
+}
+
+/// The innermost loops.
+#[derive(Debug, Clone, Copy)]
+enum Inner {
+    /// Rows that are contiguous on both sides.
+    Row(usize),
+    /// A strided row.
+    Strided(Axis<2>),
+    /// Rows that are contiguous in the source become columns: (source-contiguous axis, destination-contiguous axis).
+    Transpose(Axis<2>, Axis<2>),
+}
+
+impl StridedCopy {
+    /// Plans copying a view of `shape` with `strides` (source, destination), which start at `starts`.
+    pub(super) fn new(shape: &[usize], strides: [&[isize]; 2], starts: [isize; 2]) -> StridedCopy {
+        let mut outer = loops(shape, strides);
+        let last = outer.pop().unwrap_or(Axis { size: 1, strides: [1, 1] });
+        let inner = match last.strides {
+            [1, 1] => Inner::Row(last.size),
+            [stride, 1] if stride > 1 => match outer.iter().position(|a| a.strides[0] == 1 && a.strides[1] > 1) {
+                Some(i) => Inner::Transpose(outer.remove(i), last),
+                None => Inner::Strided(last),
+            },
+            _ => Inner::Strided(last),
+        };
+        StridedCopy { outer, inner, from: starts[0], to: starts[1] }
+    }
+
+    /// Copies input `i` of `io` to its output 0; `dtype` tells the elements' size.
+    pub(super) fn run_io(&self, dtype: DType, i: usize, io: &mut Io<'_>) {
+        match dtype.size() {
+            1 => self.run::<u8>(io.input(i), io.output(0)),
+            2 => self.run::<u16>(io.input(i), io.output(0)),
+            4 => self.run::<u32>(io.input(i), io.output(0)),
+            _ => self.run::<u64>(io.input(i), io.output(0)),
+        }
+    }
+
+    /// Copies.
+    pub(super) fn run<T: Element>(&self, x: &[T], y: &mut [T]) {
+        walk(&self.outer, [self.from, self.to], &mut |[from, to]| match self.inner {
+            Inner::Row(n) => y[to..to + n].copy_from_slice(&x[from..from + n]),
+            Inner::Strided(axis) => strided(axis, x, from, y, to),
+            Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], &mut y[to..]),
+        });
+    }
+}
+
+fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T], to: usize) {
+    let (mut i, mut o) = (from as isize, to as isize);
+    match axis.strides {
+        [0, 1] if axis.size > 0 => y[to..to + axis.size].fill(x[from]),
+        [stride, 1] => {
+            for y in y[to..].iter_mut().take(axis.size) {
+                *y = x[i as usize];
+                i += stride;
+            }
+        }
+        [from_stride, to_stride] => {
+            for _ in 0..axis.size {
+                y[o as usize] = x[i as usize];
+                i += from_stride;
+                o += to_stride;
+            }
+        }
+    }
+}
+
+/// `y[r · ystride + c] = x[c · xstride + r]`.
+fn transpose<T: Element>(rows: Axis<2>, columns: Axis<2>, x: &[T], y: &mut [T]) {
+    let (xstride, ystride) = (columns.strides[0] as usize, rows.strides[1] as usize);
+    let element = |y: &mut [T], r: usize, c: usize| y[r * ystride + c] = x[c * xstride + r];
+    let (full_rows, full_columns) = (rows.size / TILE * TILE, columns.size / TILE * TILE);
+    for r in (0..full_rows).step_by(TILE) {
+        for c in (0..full_columns).step_by(TILE) {
+            let mut tile = [[T::zeroed(); TILE]; TILE];
+            for (i, line) in tile.iter_mut().enumerate() {
+                line.copy_from_slice(&x[(c + i) * xstride + r..][..TILE]);
+            }
+            for j in 0..TILE {
+                let line: [T; TILE] = core::array::from_fn(|i| tile[i][j]);
+                y[(r + j) * ystride + c..][..TILE].copy_from_slice(&line);
+            }
+        }
+        for rr in r..r + TILE {
+            for c in full_columns..columns.size {
+                element(y, rr, c);
+            }
+        }
+    }
+    for r in full_rows..rows.size {
+        for c in 0..columns.size {
+            element(y, r, c);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Layer normalisation over trailing axes.
+
+use alloc::boxed::Box;
+
+use super::{Io, Kernel, Prepare};
+use crate::{
+    error::{Result, ensure},
+    tensor::DType,
+};
+
+/// Partial sums, so that additions need not wait for each other.
+const LANES: usize = 16;
+
+/// Prepares [`Op::LayerNorm`](crate::graph::Op::LayerNorm).
+pub(super) fn prepare(axis: usize, epsilon: f32, bias: bool, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let (x, y) = (&p.inputs[0], &p.outputs[0]);
+    ensure!(axis <= x.shape.len() && x.shape == y.shape, InvalidModel, "axis {axis} of {:?} gives {:?}", x.shape, y.shape);
+    if p.inputs.iter().chain(&p.outputs).any(|o| o.dtype != DType::F32 || o.quant.is_some()) {
+        return Err(p.unsupported());
+    }
+    let size = x.shape[axis..].iter().product::<usize>();
+    for (what, operand) in ["scale", "bias"].iter().zip(&p.inputs[1..]) {
+        ensure!(
+            operand.len() == size,
+            InvalidModel,
+            "{what} {:?} does not have one element for each of the normalised {:?}",
+            operand.shape,
+            &x.shape[axis..]
+        );
+    }
+    Ok(Box::new(LayerNorm { size, epsilon, bias }))
+}
+
+struct LayerNorm {
+    size: usize,
+    epsilon: f32,
+    bias: bool,
+}
+
+impl Kernel for LayerNorm {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let (x, scale) = (io.input::<f32>(0), io.input::<f32>(1));
+        let bias = if self.bias { Some(io.input::<f32>(2)) } else { None };
+        let y = io.output::<f32>(0);
+        if self.size == 0 {
+            return Ok(());
+        }
+        for (x, y) in x.chunks_exact(self.size).zip(y.chunks_exact_mut(self.size)) {
+            let mean = sum(x, |x| x) / self.size as f32;
+            let variance = sum(x, |x| (x - mean) * (x - mean)) / self.size as f32;
+            let factor = 1.0 / (variance + self.epsilon).sqrt();
+            match bias {
+                Some(bias) => {
+                    for (((y, x), scale), bias) in y.iter_mut().zip(x).zip(scale).zip(bias) {
+                        *y = (x - mean) * factor * scale + bias;
+                    }
+                }
+                None => {
+                    for ((y, x), scale) in y.iter_mut().zip(x).zip(scale) {
+                        *y = (x - mean) * factor * scale;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest: f32 = chunks.remainder().iter().map(|x| f(*x)).sum();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += f(*x);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+#[path = "layer_norm_tests.rs"]
+mod tests;

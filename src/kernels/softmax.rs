@@ -1,0 +1,171 @@
+//! Softmax and log-softmax along one axis.
+
+use alloc::boxed::Box;
+
+use super::{Io, Kernel, Prepare, math, quantized::Rounder};
+use crate::{
+    error::{Result, ensure},
+    tensor::DType,
+};
+
+/// Neighbours that are computed side by side when the axis is not the last.
+const LANES: usize = 16;
+
+/// Prepares [`Op::Softmax`](crate::graph::Op::Softmax).
+pub(super) fn prepare(axis: usize, log: bool, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let (x, y) = (&p.inputs[0], &p.outputs[0]);
+    ensure!(axis < x.shape.len() && x.shape == y.shape, InvalidModel, "axis {axis} of {:?} gives {:?}", x.shape, y.shape);
+    let block = Block { size: x.shape[axis], inner: x.shape[axis + 1..].iter().product() };
+    match (x.dtype, y.dtype) {
+        (DType::F32, DType::F32) => Ok(Box::new(Float { block, log })),
+        (DType::U8 | DType::I8, DType::U8 | DType::I8) => {
+            let (Some(qx), Some(qy)) = (x.quant8(), y.quant8()) else { return Err(p.unsupported()) };
+            let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
+            let rounder = Rounder::new(qy, y.dtype, unbounded).ok_or_else(|| p.unsupported())?;
+            let below = |d: usize| d as f32 * -qx.0;
+            let mut exp = Box::new([0f32; 256]);
+            for (d, e) in exp.iter_mut().enumerate() {
+                *e = f64::from(below(d)).exp() as f32;
+            }
+            let flip = if x.dtype == DType::I8 { 0x80 } else { 0 };
+            Ok(Box::new(Quantized { block, log, exp, scale: qx.0, flip, rounder }))
+        }
+        _ => Err(p.unsupported()),
+    }
+}
+
+/// The tensor as `[outer, size, inner]`.
+struct Block {
+    size: usize,
+    inner: usize,
+}
+
+struct Float {
+    block: Block,
+    log: bool,
+}
+
+impl Kernel for Float {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let (x, y) = (io.input::<f32>(0), io.output::<f32>(0));
+        let Block { size, inner } = self.block;
+        if x.is_empty() {
+            return Ok(());
+        }
+        for (x, y) in x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner)) {
+            if inner == 1 {
+                row(x, y, self.log);
+            } else {
+                for first in (0..inner).step_by(LANES) {
+                    columns(x, y, inner, first, LANES.min(inner - first), self.log);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn max(a: f32, b: f32) -> f32 {
+    if a < b { b } else { a }
+}
+
+/// Softmax of one contiguous row.
+fn row(x: &[f32], y: &mut [f32], log: bool) {
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (top, x) in tops.iter_mut().zip(chunk) {
+            *top = max(*top, *x);
+        }
+    }
+    let top = tops.iter().chain(rest).copied().fold(f32::NEG_INFINITY, max);
+    let mut sum = 0.0;
+    for (y, x) in y.iter_mut().zip(x) {
+        let e = math::exp(*x - top);
+        *y = e;
+        sum += e;
+    }
+    if log {
+        let shift = math::log(sum);
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = (*x - top) - shift;
+        }
+    } else {
+        let scale = 1.0 / sum;
+        for y in y {
+            *y *= scale;
+        }
+    }
+}
+
+/// Softmax of `count` neighbouring columns of a `[size, inner]` block.
+fn columns(x: &[f32], y: &mut [f32], inner: usize, first: usize, count: usize, log: bool) {
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    for x in x.chunks_exact(inner) {
+        for (top, x) in tops.iter_mut().zip(&x[first..first + count]) {
+            *top = max(*top, *x);
+        }
+    }
+    let mut sums = [0f32; LANES];
+    for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+        let (x, y) = (&x[first..first + count], &mut y[first..first + count]);
+        for (((y, x), sum), top) in y.iter_mut().zip(x).zip(&mut sums).zip(&tops) {
+            let shifted = x - top;
+            let e = math::exp(shifted);
+            *y = if log { shifted } else { e };
+            *sum += e;
+        }
+    }
+    let factors = sums.map(|s| if log { math::log(s) } else { 1.0 / s });
+    for y in y.chunks_exact_mut(inner) {
+        for (y, factor) in y[first..first + count].iter_mut().zip(&factors) {
+            *y = if log { *y - factor } else { *y * factor };
+        }
+    }
+}
+
+/// From 8 bits to 8 bits. Distances below the maximum are integers, so that exponentials come from a table.
+struct Quantized {
+    block: Block,
+    log: bool,
+    exp: Box<[f32; 256]>,
+    scale: f32,
+    flip: u8,
+    rounder: Rounder,
+}
+
+impl Kernel for Quantized {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let (x, y) = (io.input::<u8>(0), io.output::<u8>(0));
+        let Block { size, inner } = self.block;
+        if x.is_empty() {
+            return Ok(());
+        }
+        for (x, y) in x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner)) {
+            for first in 0..inner {
+                self.column(&x[first..], &mut y[first..], inner);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Quantized {
+    fn column(&self, x: &[u8], y: &mut [u8], stride: usize) {
+        let stored = || x.iter().step_by(stride).map(|x| x ^ self.flip);
+        let top = stored().max().unwrap_or(0);
+        // In double precision the sum of so few and so similar terms is exact enough to be the same in any order.
+        let sum = stored().map(|x| f64::from(self.exp[usize::from(top - x)])).sum::<f64>();
+        let (total, log_total) = (sum as f32, if self.log { sum.ln() as f32 } else { 0.0 });
+        for (y, x) in y.iter_mut().step_by(stride).zip(stored()) {
+            let below = top - x;
+            let real = if self.log { f32::from(below) * -self.scale - log_total } else { self.exp[usize::from(below)] / total };
+            *y = self.rounder.store(real) as u8;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "softmax_tests.rs"]
+mod tests;

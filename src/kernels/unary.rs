@@ -1,0 +1,259 @@
+//! Elementwise functions of one operand.
+
+use alloc::boxed::Box;
+
+use super::{
+    Io, Kernel, Prepare,
+    erf::{erf, erfc},
+    math,
+    quantized::{look_up, real, stored_values, table},
+};
+use crate::{
+    error::Result,
+    graph::ops::Unary,
+    tensor::{DType, Element},
+};
+
+/// Prepares [`Op::Unary`](crate::graph::Op::Unary).
+pub(super) fn prepare(op: Unary, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let (x, y) = (&p.inputs[0], &p.outputs[0]);
+    if op == Unary::Identity && x.stores_like(y) && x.dtype.size() > 0 {
+        return Ok(Box::new(Copy));
+    }
+    let logical = matches!(op, Unary::Not | Unary::IsNan | Unary::IsInf);
+    match (x.quant8(), y.quant8()) {
+        (Some(qx), Some(qy)) if !logical => {
+            let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
+            let table = table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
+            return Ok(Box::new(Table { table }));
+        }
+        (Some(qx), None) if !logical && y.dtype == DType::F32 && y.quant.is_none() => {
+            let mut table = Box::new([0f32; 256]);
+            for (byte, stored) in stored_values(x.dtype) {
+                table[byte] = eval(op, real(stored, qx));
+            }
+            return Ok(Box::new(RealTable { table }));
+        }
+        _ if x.quant.is_some() || y.quant.is_some() => return Err(p.unsupported()),
+        _ => {}
+    }
+    match (x.dtype, y.dtype, op) {
+        (DType::F32, DType::Bool, Unary::IsNan) => Ok(map(|v: f32| u8::from(v.is_nan()))),
+        (DType::F32, DType::Bool, Unary::IsInf) => Ok(map(|v: f32| u8::from(v.is_infinite()))),
+        (DType::Bool, DType::Bool, Unary::Not) => Ok(map(|v: u8| u8::from(v == 0))),
+        (DType::F32, DType::F32, _) if !logical => Ok(Box::new(Float { op })),
+        (DType::I32, DType::I32, _) => integer32(op).ok_or_else(|| p.unsupported()),
+        (DType::I64, DType::I64, _) => integer64(op).ok_or_else(|| p.unsupported()),
+        _ => Err(p.unsupported()),
+    }
+}
+
+/// The function of one number. Transcendental ones are computed in double precision, so that tables come out the same everywhere.
+pub(super) fn eval(op: Unary, x: f32) -> f32 {
+    let wide = |f: fn(f64) -> f64| f(f64::from(x)) as f32;
+    match op {
+        Unary::Identity => x,
+        Unary::Clamp { lo, hi } => clamp(x, lo, hi),
+        Unary::Neg => -x,
+        Unary::Abs => x.abs(),
+        Unary::Sign => sign(x),
+        Unary::Exp => wide(f64::exp),
+        Unary::Log => wide(f64::ln),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Reciprocal => 1.0 / x,
+        Unary::Floor => x.floor(),
+        Unary::Ceil => x.ceil(),
+        Unary::Round => x.round_ties_even(),
+        Unary::Sin => wide(f64::sin),
+        Unary::Cos => wide(f64::cos),
+        Unary::Tan => wide(f64::tan),
+        Unary::Asin => wide(f64::asin),
+        Unary::Acos => wide(f64::acos),
+        Unary::Atan => wide(f64::atan),
+        Unary::Sinh => wide(f64::sinh),
+        Unary::Cosh => wide(f64::cosh),
+        Unary::Asinh => wide(f64::asinh),
+        Unary::Acosh => wide(f64::acosh),
+        Unary::Atanh => wide(f64::atanh),
+        Unary::Tanh => wide(f64::tanh),
+        Unary::Sigmoid => wide(sigmoid),
+        Unary::Erf => wide(erf),
+        Unary::Gelu => wide(|x| 0.5 * x * erfc(-x * core::f64::consts::FRAC_1_SQRT_2)),
+        Unary::GeluTanh => wide(|x| x * sigmoid(2.0 * (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x))),
+        Unary::Silu => wide(|x| x * sigmoid(x)),
+        Unary::HardSwish => x * hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Unary::HardSigmoid { alpha, beta } => hard_sigmoid(x, alpha, beta),
+        Unary::LeakyRelu { alpha } => leaky(x, alpha),
+        Unary::Elu { alpha } => elu(x, alpha),
+        Unary::Selu { alpha, gamma } => gamma * elu(x, alpha),
+        Unary::Softplus => wide(softplus),
+        Unary::Softsign => x / (1.0 + x.abs()),
+        Unary::Mish => wide(|x| x * softplus(x).tanh()),
+        Unary::Not => f32::from(x == 0.0),
+        Unary::IsNan => f32::from(x.is_nan()),
+        Unary::IsInf => f32::from(x.is_infinite()),
+    }
+}
+
+// NaN stays NaN.
+#[inline(always)]
+fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
+    let x = if x < lo { lo } else { x };
+    if x > hi { hi } else { x }
+}
+
+#[inline(always)]
+fn sign(x: f32) -> f32 {
+    let positive = if x > 0.0 { 1.0 } else { x };
+    if x < 0.0 { -1.0 } else { positive }
+}
+
+#[inline(always)]
+fn hard_sigmoid(x: f32, alpha: f32, beta: f32) -> f32 {
+    clamp(x * alpha + beta, 0.0, 1.0)
+}
+
+#[inline(always)]
+fn leaky(x: f32, alpha: f32) -> f32 {
+    if x < 0.0 { x * alpha } else { x }
+}
+
+fn elu(x: f32, alpha: f32) -> f32 {
+    if x < 0.0 { alpha * f64::from(x).exp_m1() as f32 } else { x }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+#[inline(always)]
+fn softplus_fast(x: f32) -> f32 {
+    let positive = if x > 0.0 { x } else { 0.0 };
+    positive + math::log(1.0 + math::exp(-x.abs()))
+}
+
+struct Copy;
+
+impl Kernel for Copy {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let x = io.input::<u8>(0);
+        io.output::<u8>(0).copy_from_slice(x);
+        Ok(())
+    }
+}
+
+struct Table {
+    table: [u8; 256],
+}
+
+impl Kernel for Table {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0));
+        Ok(())
+    }
+}
+
+struct RealTable {
+    table: Box<[f32; 256]>,
+}
+
+impl Kernel for RealTable {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        look_up(&self.table, io.input::<u8>(0), io.output::<f32>(0));
+        Ok(())
+    }
+}
+
+/// A kernel that applies `f` to every element.
+struct Map<T, R, F> {
+    f: F,
+    types: core::marker::PhantomData<fn(T) -> R>,
+}
+
+fn map<T: Element, R: Element>(f: impl Fn(T) -> R + Send + 'static) -> Box<dyn Kernel> {
+    Box::new(Map { f, types: core::marker::PhantomData })
+}
+
+impl<T: Element, R: Element, F: Fn(T) -> R + Send> Kernel for Map<T, R, F> {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        each(io.input(0), io.output(0), &self.f);
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn each<T: core::marker::Copy, R>(x: &[T], y: &mut [R], f: impl Fn(T) -> R) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = f(*x);
+    }
+}
+
+/// The functions that keep integers integers; they wrap.
+macro_rules! integer {
+    ($name:ident, $t:ty) => {
+        fn $name(op: Unary) -> Option<Box<dyn Kernel>> {
+            Some(match op {
+                Unary::Neg => map(|x: $t| x.wrapping_neg()),
+                Unary::Abs => map(|x: $t| x.wrapping_abs()),
+                Unary::Sign => map(|x: $t| x.signum()),
+                Unary::Clamp { lo, hi } => {
+                    let (lo, hi) = (lo.ceil() as $t, hi.floor() as $t);
+                    map(move |x: $t| x.max(lo).min(hi))
+                }
+                _ => return None,
+            })
+        }
+    };
+}
+integer!(integer32, i32);
+integer!(integer64, i64);
+
+struct Float {
+    op: Unary,
+}
+
+impl Kernel for Float {
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let (x, y) = (io.input::<f32>(0), io.output::<f32>(0));
+        match self.op {
+            Unary::Clamp { lo, hi } => each(x, y, |x| clamp(x, lo, hi)),
+            Unary::Neg => each(x, y, |x: f32| -x),
+            Unary::Abs => each(x, y, f32::abs),
+            Unary::Sign => each(x, y, sign),
+            Unary::Sqrt => each(x, y, f32::sqrt),
+            Unary::Reciprocal => each(x, y, |x: f32| 1.0 / x),
+            Unary::Floor => each(x, y, f32::floor),
+            Unary::Ceil => each(x, y, f32::ceil),
+            Unary::Round => each(x, y, f32::round_ties_even),
+            Unary::HardSwish => each(x, y, |x| x * hard_sigmoid(x, 1.0 / 6.0, 0.5)),
+            Unary::HardSigmoid { alpha, beta } => each(x, y, |x| hard_sigmoid(x, alpha, beta)),
+            Unary::LeakyRelu { alpha } => each(x, y, |x| leaky(x, alpha)),
+            Unary::Softsign => each(x, y, |x: f32| x / (1.0 + x.abs())),
+            Unary::Exp => each(x, y, math::exp),
+            Unary::Log => each(x, y, math::log),
+            Unary::Tanh => each(x, y, math::tanh),
+            Unary::Sigmoid => each(x, y, math::sigmoid),
+            Unary::Erf => each(x, y, math::erf),
+            Unary::Gelu => each(x, y, |x| 0.5 * x * (1.0 + math::erf(x * core::f32::consts::FRAC_1_SQRT_2))),
+            // tanh(z) = 2·sigmoid(2z) − 1, and 2·√(2/π) = 1.5957691
+            Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769_1 * (x + 0.044_715 * x * x * x))),
+            Unary::Silu => each(x, y, |x| x * math::sigmoid(x)),
+            Unary::Elu { alpha } => each(x, y, |x| if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x }),
+            Unary::Selu { alpha, gamma } => {
+                each(x, y, |x| gamma * if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x });
+            }
+            Unary::Softplus => each(x, y, softplus_fast),
+            Unary::Mish => each(x, y, |x| x * math::tanh(softplus_fast(x))),
+            op => each(x, y, |x| eval(op, x)),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "unary_tests.rs"]
+mod tests;
