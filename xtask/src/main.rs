@@ -1,1 +1,88 @@
-fn main() {}
+//! `cargo xtask`: every step that a person would otherwise have to remember. CI calls nothing else.
+
+mod bench;
+mod build;
+mod demo;
+mod shell;
+mod size;
+mod stamp;
+mod test;
+mod tools;
+mod wasm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Builds, tests, measures and shows Nearside")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the WebAssembly files, the npm package and the demo page
+    Build(build::Options),
+    /// Run every check and every test, and print what passed
+    Test(test::Options),
+    /// Build, start the server and serve the demo page
+    Demo(demo::Options),
+    /// Measure the package beside onnxruntime-web in one browser
+    Bench(bench::Options),
+    /// Format Rust, TypeScript, CSS and JSON
+    Fmt {
+        /// Change nothing, fail if something would change
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print what visitors download, against budgets.toml
+    Size,
+    /// Run one file of wasm-bindgen tests; cargo calls this
+    #[command(hide = true, disable_help_flag = true)]
+    WasmTestRunner {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Build(options) => build::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Demo(options) => demo::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Fmt { check } => fmt(check),
+        Task::Size => size::check(|line| println!("{line}")),
+        Task::WasmTestRunner { arguments } => {
+            wasm_bindgen_cli::wasm_bindgen_test_runner::run_cli_with_args([vec!["wasm-test-runner".into()], arguments].concat())
+        }
+    }
+}
+
+fn fmt(check: bool) -> Result<()> {
+    tools::npm_packages()?;
+    let mut rust = shell::cargo();
+    rust.args(["fmt", "--all"]);
+    let mut web = shell::npm_tool("biome");
+    web.arg("format");
+    if check {
+        rust.arg("--check");
+    } else {
+        web.arg("--write");
+    }
+    shell::run(&mut rust)?;
+    shell::run(&mut web)
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask build`: everything that the npm package and the demo page need, in order.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::shell::{self, say, seconds};
+use crate::stamp::Stamp;
+use crate::wasm::{self, Effort};
+use crate::{size, tools};
+
+#[derive(Args, Clone, Default)]
+pub struct Options {
+    /// Build in seconds, without link-time optimisation: for trying things, not for measuring
+    #[arg(long)]
+    pub dev: bool,
+    /// Leave the ONNX compiler out: pages can then load plans only
+    #[arg(long)]
+    pub core_only: bool,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let start = std::time::Instant::now();
+    tools::wasm_target()?;
+    tools::npm_packages()?;
+    wasm_artefacts(options)?;
+    package()?;
+    page()?;
+    if !options.dev && !options.core_only {
+        size::check(say)?;
+    }
+    say(&format!("Built in {}", seconds(start.elapsed())));
+    Ok(())
+}
+
+pub fn wasm_artefacts(options: &Options) -> Result<()> {
+    let effort = if options.dev { Effort::Dev } else { Effort::Release };
+    let mut variants = vec![wasm::CORE_SIMD, wasm::CORE_RELAXED];
+    if !options.core_only {
+        say("Building WebAssembly (the compiler takes some minutes the first time)");
+        variants.push(wasm::COMPILER);
+    }
+    wasm::build(&variants, effort)
+}
+
+/// The TypeScript of the npm package.
+pub fn package() -> Result<()> {
+    let inputs = Stamp::new("pkg").input("pkg")?.input(wasm::out_dir())?.input("package-lock.json")?;
+    npm_build(inputs, "pkg", "pkg/dist/index.js")
+}
+
+/// The demo page.
+pub fn page() -> Result<()> {
+    let inputs = Stamp::new("www").input("www")?.input("pkg/dist")?.input("package-lock.json")?;
+    npm_build(inputs, "www", "www/dist/index.html")
+}
+
+fn npm_build(inputs: Stamp, workspace: &str, output: &str) -> Result<()> {
+    let start = std::time::Instant::now();
+    let ran = inputs.guard(&[shell::root().join(output)], || {
+        shell::quiet(workspace, shell::command("npm").args(["run", "build", "--workspace", workspace]))
+    })?;
+    if ran {
+        say(&format!("  {workspace}: {}", seconds(start.elapsed())));
+    }
+    Ok(())
+}

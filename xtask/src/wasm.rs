@@ -1,0 +1,190 @@
+//! The WebAssembly artefacts of the npm package: cargo, wasm-bindgen, wasm-opt and the checks on the result.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use wasm_bindgen_cli_support::Bindgen;
+use wasmparser::{Operator, Parser, Payload};
+
+use crate::shell::{self, say, seconds};
+use crate::stamp::Stamp;
+
+/// One WebAssembly file that a browser may fetch.
+pub struct Variant {
+    /// The name of the file in `pkg/dist/wasm`, without its extension.
+    pub file: &'static str,
+    /// The module of JavaScript glue; variants that share it must generate the same text.
+    glue: &'static str,
+    features: &'static [&'static str],
+    profile: &'static str,
+    relaxed: bool,
+    /// wasm-opt makes the kernels smaller, but the compiler larger once compressed.
+    optimize: bool,
+}
+
+pub const CORE_SIMD: Variant =
+    Variant { file: "core.simd", glue: "core", features: &[], profile: "wasm", relaxed: false, optimize: true };
+pub const CORE_RELAXED: Variant =
+    Variant { file: "core.relaxed", glue: "core", features: &[], profile: "wasm", relaxed: true, optimize: true };
+pub const COMPILER: Variant = Variant {
+    file: "compiler",
+    glue: "compiler",
+    features: &["compiler"],
+    profile: "wasm-compiler",
+    relaxed: false,
+    optimize: false,
+};
+
+/// How much time the build may take for a smaller and faster result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// What is published.
+    Release,
+    /// Without link-time optimisation and wasm-opt: several times larger, built in seconds.
+    Dev,
+}
+
+/// Where the artefacts go.
+pub fn out_dir() -> PathBuf {
+    shell::root().join("pkg/dist/wasm")
+}
+
+/// Builds the variants, at once: the link-time optimisation of the large one keeps only one core busy.
+pub fn build(variants: &[Variant], effort: Effort) -> Result<()> {
+    let results = thread::scope(|scope| {
+        let builds: Vec<_> = variants.iter().map(|variant| scope.spawn(|| build_one(variant, effort))).collect();
+        builds.into_iter().map(|build| build.join()).collect::<Vec<_>>()
+    });
+    for result in results {
+        result.map_err(|_| anyhow::anyhow!("a build thread panicked"))??;
+    }
+    let mut glue: Vec<&Variant> = Vec::new();
+    for variant in variants {
+        publish(variant, glue.iter().find(|other| other.glue == variant.glue).copied())?;
+        glue.push(variant);
+    }
+    Ok(())
+}
+
+fn build_one(variant: &Variant, effort: Effort) -> Result<()> {
+    let start = Instant::now();
+    let linked = link(variant, effort)?;
+    let stage = stage(variant);
+    let outputs = [stage.join(format!("{}_bg.wasm", variant.glue)), stage.join(format!("{}.js", variant.glue))];
+    let ran = Stamp::new(variant.file)
+        .text(include_str!("wasm.rs"))
+        .text(if effort == Effort::Dev { "dev" } else { "release" })
+        .input(&linked)?
+        .input("package-lock.json")?
+        .guard(&outputs, || {
+            bind(variant, &linked, &stage)?;
+            if variant.optimize && effort == Effort::Release {
+                optimize(variant, &outputs[0])?;
+            }
+            check(variant, &outputs[0])
+        })?;
+    if ran {
+        say(&format!("  {}.wasm: {}", variant.file, seconds(start.elapsed())));
+    }
+    Ok(())
+}
+
+fn stage(variant: &Variant) -> PathBuf {
+    shell::target().join("wasm").join(variant.file).join("bindgen")
+}
+
+/// Compiles and links; each variant has its own target folder, so that their flags do not evict each other's results.
+fn link(variant: &Variant, effort: Effort) -> Result<PathBuf> {
+    let profile = if effort == Effort::Dev { "wasm-dev" } else { variant.profile };
+    let dir = shell::target().join("wasm").join(variant.file);
+    let mut cargo = shell::cargo();
+    cargo.args(["rustc", "--package", "nearside", "--lib", "--crate-type", "cdylib", "--locked"]);
+    cargo.args(["--target", "wasm32-unknown-unknown", "--profile", profile, "--features", &variant.features.join(",")]);
+    cargo.arg("--target-dir").arg(&dir);
+    if variant.relaxed {
+        cargo.args(["--config", "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+relaxed-simd']"]);
+    }
+    shell::quiet(variant.file, &mut cargo)?;
+    Ok(dir.join("wasm32-unknown-unknown").join(profile).join("nearside.wasm"))
+}
+
+/// Runs wasm-bindgen. The glue has no default path of the wasm: the package passes the URL of the variant that it picked.
+fn bind(variant: &Variant, linked: &Path, stage: &Path) -> Result<()> {
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .web(true)?
+        .input_path(linked)
+        .out_name(variant.glue)
+        .typescript(true)
+        .omit_default_module_path(true)
+        .remove_name_section(true)
+        .remove_producers_section(true);
+    // wasm-opt reads which instructions are allowed in the section `target_features`.
+    bindgen.generate(stage).with_context(|| format!("wasm-bindgen failed on {}", linked.display()))
+}
+
+fn optimize(variant: &Variant, wasm: &Path) -> Result<()> {
+    let optimized = wasm.with_extension("opt");
+    let mut command = shell::npm_tool("wasm-opt");
+    command.arg("-O3").arg(wasm).arg("-o").arg(&optimized);
+    shell::quiet(&format!("{}: wasm-opt", variant.file), &mut command)?;
+    fs::rename(&optimized, wasm).with_context(|| format!("cannot replace {}", wasm.display()))
+}
+
+/// Counts instructions: a build flag that got lost leaves a module that works, slowly.
+fn check(variant: &Variant, wasm: &Path) -> Result<()> {
+    let bytes = fs::read(wasm)?;
+    let (mut simd, mut relaxed) = (0, 0);
+    for payload in Parser::new(0).parse_all(&bytes) {
+        if let Payload::CodeSectionEntry(body) = payload? {
+            for operator in body.get_operators_reader()? {
+                match operator? {
+                    Operator::I32x4DotI16x8S | Operator::F32x4Mul | Operator::I32x4Add => simd += 1,
+                    Operator::I32x4RelaxedDotI8x16I7x16AddS
+                    | Operator::I16x8RelaxedDotI8x16I7x16S
+                    | Operator::F32x4RelaxedMadd
+                    | Operator::F32x4RelaxedNmadd => relaxed += 1,
+                    _ => {}
+                }
+            }
+        }
+    }
+    if simd == 0 {
+        bail!("{}.wasm holds no SIMD arithmetic: see `rustflags` in .cargo/config.toml", variant.file);
+    }
+    if variant.relaxed && relaxed == 0 {
+        bail!("{}.wasm holds no relaxed SIMD instruction: its kernels or its build flags are missing", variant.file);
+    }
+    if !variant.relaxed && relaxed > 0 {
+        bail!("{}.wasm holds {relaxed} relaxed SIMD instructions: Safari could not compile it", variant.file);
+    }
+    Ok(())
+}
+
+/// Copies into the package. `twin` is a variant that was published with the same glue.
+fn publish(variant: &Variant, twin: Option<&Variant>) -> Result<()> {
+    let (stage, out) = (stage(variant), out_dir());
+    fs::create_dir_all(&out)?;
+    for extension in ["js", "d.ts"] {
+        let name = format!("{}.{extension}", variant.glue);
+        if let Some(twin) = twin
+            && fs::read(stage.join(&name))? != fs::read(self::stage(twin).join(&name))?
+        {
+            bail!("{name} differs between {} and {}: they cannot share their glue", variant.file, twin.file);
+        }
+        copy_if_changed(&stage.join(&name), &out.join(&name))?;
+    }
+    copy_if_changed(&stage.join(format!("{}_bg.wasm", variant.glue)), &out.join(format!("{}.wasm", variant.file)))
+}
+
+/// Leaves an equal file alone, so that watchers and later steps see no change.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}
