@@ -40,10 +40,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Builds the server with the features of the release tests, so that both share one build of tract.
 pub fn server() -> Result<()> {
-    shell::quiet(
-        "server",
-        shell::cargo().args(["build", "--release", "--locked", "--features", "serve", "--bin", "nearside"]),
-    )
+    shell::quiet("server", shell::cargo().args(["build", "--release", "--locked", "--features", "serve", "--bin", "nearside"]))
 }
 
 fn free_port(host: &str, first: u16) -> Result<u16> {

@@ -67,11 +67,8 @@ pub fn output(command: &mut Command) -> Result<String> {
 pub fn quiet(label: &str, command: &mut Command) -> Result<()> {
     let start = Instant::now();
     let described = line(command);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{described}`"))?;
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start `{described}`"))?;
     let (sender, lines) = mpsc::channel();
     let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] =
         [child.stdout.take().map(|p| Box::new(p) as _), child.stderr.take().map(|p| Box::new(p) as _)];

@@ -50,11 +50,8 @@ fn measure(pattern: &str) -> Result<(u64, u64)> {
             continue;
         }
         let file_name = file.file_name().unwrap_or_default().to_string_lossy();
-        let matches = if name.contains('*') {
-            file_name.starts_with(before) && file_name.ends_with(after)
-        } else {
-            file_name == name
-        };
+        let matches =
+            if name.contains('*') { file_name.starts_with(before) && file_name.ends_with(after) } else { file_name == name };
         if matches {
             let bytes = fs::read(&file)?;
             sizes.0 += bytes.len() as u64;

@@ -101,7 +101,9 @@ fn clippy_wasm() -> Result<()> {
 
 fn documentation() -> Result<()> {
     // Cargo merges neither RUSTDOCFLAGS nor this key with anything else here, so nothing is lost by setting it.
-    sh(cargo().args(["doc", "--package", "nearside", "--no-deps", "--all-features", "--locked"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+    sh(cargo()
+        .args(["doc", "--package", "nearside", "--no-deps", "--all-features", "--locked"])
+        .env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 /// Advisories need a database from the network and change without the code: a scheduled job's matter, not a test's.

@@ -39,10 +39,11 @@ pub fn npm_packages() -> Result<()> {
     if (major, minor) < (20, 19) {
         bail!("Node.js 20.19 or newer is needed, this is {}", node.trim());
     }
-    let ran = Stamp::new("npm").input("package-lock.json")?.guard(&[shell::root().join("node_modules/.package-lock.json")], || {
-        say("Installing npm packages");
-        shell::quiet("npm ci", shell::command("npm").args(["ci", "--no-audit", "--no-fund"]))
-    })?;
+    let ran =
+        Stamp::new("npm").input("package-lock.json")?.guard(&[shell::root().join("node_modules/.package-lock.json")], || {
+            say("Installing npm packages");
+            shell::quiet("npm ci", shell::command("npm").args(["ci", "--no-audit", "--no-fund"]))
+        })?;
     if ran {
         say("  npm packages are up to date with package-lock.json");
     }
