@@ -119,7 +119,9 @@ export class Tensor<T extends DataType = DataType> {
     this.dims = Object.freeze(dims === undefined ? [this.data.length] : [...dims])
     for (const d of this.dims) {
       if (!Number.isSafeInteger(d) || d < 0) {
-        throw new InputError(`A tensor's dimensions are whole numbers from 0 up; ${String(d)} in [${this.dims.join(', ')}] is not.`)
+        throw new InputError(
+          `A tensor's dimensions are whole numbers from 0 up; ${String(d)} in [${this.dims.join(', ')}] is not.`,
+        )
       }
     }
     const expected = elementCount(this.dims)
@@ -149,7 +151,8 @@ export class Tensor<T extends DataType = DataType> {
   /** A tensor of a typed array's own type. */
   static from(data: TypedArray, dims?: readonly number[]): AnyTensor {
     const type = naturalType(data)
-    if (type === undefined) throw new InputError('Tensor.from takes a typed array; for plain values use new Tensor(type, values, dims).')
+    if (type === undefined)
+      throw new InputError('Tensor.from takes a typed array; for plain values use new Tensor(type, values, dims).')
     return new Tensor(type, data, dims) as AnyTensor
   }
 }
@@ -201,7 +204,9 @@ function fromPlainArray(type: DataType, data: readonly unknown[], what: string):
     return [...(data as readonly string[])]
   }
   if (type === 'float16') {
-    throw new InputError(`Plain values cannot be converted to float16 for ${what}; give a Float16Array, or a Uint16Array of the bits.`)
+    throw new InputError(
+      `Plain values cannot be converted to float16 for ${what}; give a Float16Array, or a Uint16Array of the bits.`,
+    )
   }
   const out = new STORAGE[type](data.length)
   const range = INTEGER_RANGE[type]

@@ -76,13 +76,15 @@ fn fmt(check: bool) -> Result<()> {
     tools::npm_packages()?;
     let mut rust = shell::cargo();
     rust.args(["fmt", "--all"]);
-    let mut web = shell::npm_tool("biome");
-    web.arg("format");
+    let mut web = shell::npm_tool("prettier");
+    web.args(["--log-level", "warn", "."]);
     if check {
         rust.arg("--check");
+        web.arg("--check");
     } else {
         web.arg("--write");
     }
-    shell::run(&mut rust)?;
-    shell::run(&mut web)
+    // Both run, so that one look shows everything.
+    let rust = shell::run(&mut rust);
+    shell::run(&mut web).and(rust)
 }

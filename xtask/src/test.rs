@@ -24,7 +24,7 @@ type Step = (&'static str, fn() -> Result<()>);
 /// Steps that share a build follow each other; what a later step needs is built (or found built) by itself.
 const STEPS: &[Step] = &[
     ("format", format),
-    ("lint web", || sh(npm_tool("biome").args(["lint", "--error-on-warnings"]))),
+    ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("unit tests", || sh(cargo().args(["test", "--workspace", "--lib", "--bins", "--locked"]))),
     ("clippy", clippy),
     ("clippy wasm", clippy_wasm),
@@ -83,9 +83,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn format() -> Result<()> {
     tools::rust_component("rustfmt", "fmt")?;
-    let rust = sh(cargo().args(["fmt", "--all", "--check"]));
-    sh(npm_tool("biome").arg("format"))?;
-    rust
+    crate::fmt(true)
 }
 
 fn clippy() -> Result<()> {
