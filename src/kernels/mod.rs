@@ -15,6 +15,7 @@ pub mod io;
 mod layer_norm;
 pub(crate) mod math;
 mod movement;
+pub(crate) mod once;
 mod pool;
 mod quantize;
 mod quantized;

@@ -1,0 +1,104 @@
+//! Removes nodes that change nothing, and joins neighbours that only rename axes.
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+
+use super::{
+    Pass,
+    common::{compose, moves_only_units, uniform},
+    rewrite::Rewrite,
+};
+use crate::{
+    error::Result,
+    graph::{
+        Dim, Graph, Node, Op, ValueId,
+        ops::{Activation, BinaryOp, Unary},
+    },
+};
+
+/// See the module's documentation.
+pub(super) struct RemoveIdentities;
+
+impl Pass for RemoveIdentities {
+    fn name(&self) -> &'static str {
+        "remove-identities"
+    }
+
+    fn run(&self, graph: &mut Graph, changes: &mut Vec<String>) -> Result<()> {
+        let mut rw = Rewrite::new(graph);
+        let mut removed: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for i in 0..rw.len() {
+            simplify(&mut rw, i);
+            let Some(node) = rw.node(i) else { continue };
+            if let Some(source) = passes_through(&rw, node) {
+                let (name, output) = (node.op.name(), node.outputs[0]);
+                // Each graph output needs a node of its own that writes it.
+                if !rw.is_output(output) || (rw.producer(source).is_some() && !rw.is_output(source)) {
+                    *removed.entry(name).or_default() += 1;
+                    rw.redirect(output, source);
+                }
+            }
+        }
+        if !removed.is_empty() {
+            let list: Vec<String> = removed.iter().map(|(name, n)| format!("{n} {name}")).collect();
+            changes.push(format!("Removed nodes without effect: {}", list.join(", ")));
+        }
+        rw.finish()
+    }
+}
+
+/// Joins a node with the one before it where two of a kind do what one can, and weakens it where it does less than it may.
+pub(super) fn simplify(rw: &mut Rewrite, i: usize) {
+    let Some(node) = rw.node(i) else { return };
+    let Some(&x) = node.inputs.first() else { return };
+    let before = rw.source(x);
+    match (&node.op, before.map(|b| (&b.op, b.inputs.as_slice()))) {
+        (Op::Reshape, Some((Op::Reshape, &[origin]))) => rw.update(i, Op::Reshape, alloc::vec![origin]),
+        (Op::Reinterpret, Some((Op::Reinterpret, &[origin]))) => rw.update(i, Op::Reinterpret, alloc::vec![origin]),
+        (Op::Transpose { perm }, Some((Op::Transpose { perm: first }, &[origin]))) => {
+            let op = Op::Transpose { perm: compose(first, perm) };
+            rw.update(i, op, alloc::vec![origin]);
+            simplify(rw, i);
+        }
+        (Op::Transpose { perm }, _) if !perm.is_sorted() && moves_only_units(&rw.ty(x).shape, perm) => {
+            if rw.quant(x).is_none_or(|q| q.axis.is_none()) {
+                rw.update(i, Op::Reshape, alloc::vec![x]);
+                simplify(rw, i);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The input that the node's only output equals, if there is one.
+fn passes_through(rw: &Rewrite, node: &Node) -> Option<ValueId> {
+    let &[output] = node.outputs.as_slice() else { return None };
+    let x = *node.inputs.first()?;
+    let same_type = |v: ValueId| rw.ty(v) == rw.ty(output);
+    let passes = match &node.op {
+        Op::Unary(Unary::Identity) | Op::Cast | Op::Reshape | Op::Reinterpret | Op::Expand => true,
+        Op::Transpose { perm } => perm.is_sorted(),
+        Op::Slice { start, step, .. } => *step == 1 && *start == Dim::fixed(0),
+        Op::Pad { pads, .. } => pads.iter().flat_map(|(a, b)| [a, b]).all(|d| *d == Dim::fixed(0)),
+        Op::Concat { .. } => node.inputs.len() == 1,
+        Op::Unary(Unary::Clamp { lo, hi }) => *lo == f32::NEG_INFINITY && *hi == f32::INFINITY,
+        Op::Binary(b) if b.activation == Activation::None && rw.quant(output).is_none() => {
+            return neutral(rw, b.op, &node.inputs).filter(|v| same_type(*v));
+        }
+        _ => false,
+    };
+    (passes && same_type(x)).then_some(x)
+}
+
+/// The other operand of `x + 0`, `x − 0`, `x · 1`, `x / 1` and `x ^ 1`.
+fn neutral(rw: &Rewrite, op: BinaryOp, inputs: &[ValueId]) -> Option<ValueId> {
+    let &[a, b] = inputs else { return None };
+    let is = |v: ValueId, n: f32| uniform(rw, v) == Some(n);
+    match op {
+        BinaryOp::Add if is(b, 0.0) => Some(a),
+        BinaryOp::Add if is(a, 0.0) => Some(b),
+        BinaryOp::Sub if is(b, 0.0) => Some(a),
+        BinaryOp::Mul | BinaryOp::Div | BinaryOp::Pow if is(b, 1.0) => Some(a),
+        BinaryOp::Mul if is(a, 1.0) => Some(b),
+        _ => None,
+    }
+}
