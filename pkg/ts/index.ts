@@ -20,6 +20,7 @@ export {
   UnsupportedError,
   WorkerError,
 } from './errors.js'
+export { Model } from './model.js'
 export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
 export type {
   AssetUrls,

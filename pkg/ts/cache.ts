@@ -1,0 +1,49 @@
+/**
+ * Compiled plans in Cache Storage, by the model's sha-256 and the compiler that made them. A cache that does not work
+ * (private windows, file://, http, a full disk) is as good as none: nothing here throws.
+ */
+
+/** A cache of plans. */
+export interface PlanCache {
+  /** The plan for a model, if there is one. */
+  get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined>
+  /** Keeps a plan that is known to load. */
+  put(sha256: string, plan: Blob): Promise<void>
+  /** Forgets a plan that did not load. */
+  drop(sha256: string): Promise<void>
+}
+
+const STORE = 'nearside-plans'
+
+/** Digest of the compiler's binary, set by the build: any change of it makes plans anew. */
+declare const NEARSIDE_COMPILER_ID: string
+
+/** The page's cache, or one that keeps nothing. */
+export function openPlanCache(storage: CacheStorage | undefined = globalThis.caches, compilerId = NEARSIDE_COMPILER_ID): PlanCache {
+  // Cache Storage wants http addresses; nothing ever asks a server for this one.
+  const folder = `https://nearside.invalid/${compilerId}/`
+  const attempt = async <T>(work: (cache: Cache) => Promise<T>): Promise<T | undefined> => {
+    try {
+      return storage === undefined ? undefined : await work(await storage.open(STORE))
+    } catch {
+      return undefined
+    }
+  }
+  return {
+    get: (sha256) =>
+      attempt(async (cache) => {
+        const found = await cache.match(folder + sha256)
+        return found && new Uint8Array(await found.arrayBuffer())
+      }),
+    put: async (sha256, plan) => {
+      await attempt(async (cache) => {
+        await cache.put(folder + sha256, new Response(plan, { headers: { 'content-type': 'application/octet-stream' } }))
+        const stale = (await cache.keys()).filter((request) => !request.url.startsWith(folder))
+        await Promise.all(stale.map((request) => cache.delete(request)))
+      })
+    },
+    drop: async (sha256) => {
+      await attempt((cache) => cache.delete(folder + sha256))
+    },
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * An engine: one wasm instance somewhere, a queue in front of it, and the models that live in it. It opens its channel when
+ * first needed, closes it when nobody holds a lease (the only way to give wasm memory back), and replaces it when it is
+ * lost; models then come back from the bytes that each keeps. It knows nothing of sources, caches or feeds.
+ */
+
+import { DisposedError, InternalError } from '../errors.js'
+import type { Timeline } from '../timeline.js'
+import type { Port } from '../types.js'
+import { type Channel, ChannelLost, type CompileResult, type Loaded, type RequestOf, type ResponseOf, type Role } from './protocol.js'
+
+/** How an engine comes by its parts. */
+export interface EngineParts {
+  readonly role: Role
+  /** Fetches and compiles the binary; called again for each new instance, so it should remember. */
+  readonly module: () => Promise<WebAssembly.Module>
+  /** Opens a way to a new instance. */
+  readonly open: () => Channel | Promise<Channel>
+}
+
+/** An open channel; a new object for each instance, so that a model knows whether it lives in the present one. */
+interface Instance {
+  readonly channel: Channel
+  readonly integerPath: string
+}
+
+interface Job {
+  readonly run: (instance: Instance) => Promise<unknown>
+  readonly settle: { resolve(value: unknown): void; reject(error: unknown): void }
+  cancelled: boolean
+}
+
+export class Engine {
+  readonly #parts: EngineParts
+  readonly #queue: Job[] = []
+  #instance: Promise<Instance> | undefined
+  #busy = false
+  #leases = 0
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts
+  }
+
+  /** Keeps the instance alive until the matching {@link Engine.release}. */
+  retain(): void {
+    this.#leases += 1
+  }
+
+  /** Gives back a lease; the last one ends the instance and whatever still waits for it. */
+  release(): void {
+    this.#leases -= 1
+    if (this.#leases > 0) return
+    for (const job of this.#queue.splice(0)) job.settle.reject(new DisposedError('The model was disposed before its turn to run came.'))
+    this.#discard()
+  }
+
+  /** Starts the instance, unless it runs; says which integer kernels it chose. */
+  async start(timeline?: Timeline): Promise<string> {
+    return (await this.#open(timeline)).integerPath
+  }
+
+  /** Loads a plan. The bytes move to the other side unless `keep` is set. */
+  async load(plan: Uint8Array<ArrayBuffer>, keep: boolean, signal?: AbortSignal): Promise<Resident> {
+    const file = new Blob([plan])
+    return this.enqueue(async (instance) => {
+      const loaded = await instance.channel.call('load', { plan }, keep ? [] : [plan.buffer])
+      const resident = new Resident(this, file, 'load', loaded, instance)
+      if (signal?.aborted) resident.drop()
+      return resident
+    }, signal)
+  }
+
+  /** Compiles ONNX, to a plan or to a model that lives in this engine. */
+  async compile(onnx: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<Compiled> {
+    const file = new Blob([onnx])
+    return this.enqueue(async (instance) => {
+      const result = await instance.channel.call('compile', { onnx })
+      if (result.kind === 'plan') return result
+      const resident = new Resident(this, file, 'compile', result.model, instance)
+      if (signal?.aborted) resident.drop()
+      return { kind: 'fallback', resident, operators: result.operators }
+    }, signal)
+  }
+
+  /** Digest of bytes, where `crypto.subtle` is missing. */
+  sha256(bytes: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.enqueue((instance) => instance.channel.call('sha256', { bytes }), signal)
+  }
+
+  /** Runs a job when its turn comes. An abort takes it out of the queue, or drops its result. */
+  enqueue<T>(run: (instance: Instance) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason)
+      const job: Job = { run, settle: { resolve: resolve as Job['settle']['resolve'], reject }, cancelled: false }
+      const abort = (): void => {
+        job.cancelled = true
+        reject(signal?.reason)
+      }
+      if (signal !== undefined) {
+        signal.addEventListener('abort', abort, { once: true })
+        const forget = (): void => signal.removeEventListener('abort', abort)
+        job.settle.resolve = (value) => (forget(), resolve(value as T))
+        job.settle.reject = (error) => (forget(), reject(error))
+      }
+      this.#queue.push(job)
+      void this.#pump()
+    })
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#busy) return
+    this.#busy = true
+    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
+      if (job.cancelled) continue
+      try {
+        job.settle.resolve(await job.run(await this.#open()))
+      } catch (error) {
+        if (error instanceof ChannelLost) this.#discard()
+        job.settle.reject(error instanceof ChannelLost ? error.error : error)
+      }
+    }
+    this.#busy = false
+  }
+
+  #open(timeline?: Timeline): Promise<Instance> {
+    if (this.#instance === undefined) {
+      const opening = this.#openNew(timeline)
+      this.#instance = opening
+      opening.catch(() => {
+        if (this.#instance === opening) this.#instance = undefined
+      })
+    }
+    return this.#instance
+  }
+
+  async #openNew(timeline?: Timeline): Promise<Instance> {
+    const { role } = this.#parts
+    const step = <T>(name: 'compileWasm' | 'instantiate' | 'compileCompiler', work: () => Promise<T>): Promise<T> =>
+      timeline === undefined ? work() : timeline.measure(name, work)
+    // Both at once: the Worker's script loads while the binary is fetched and compiled.
+    const opening = Promise.resolve().then(this.#parts.open)
+    opening.catch(() => {})
+    try {
+      const module = await step(role === 'core' ? 'compileWasm' : 'compileCompiler', this.#parts.module)
+      const start = async (): Promise<Instance> => {
+        const channel = await opening
+        const { integerPath } = await channel.call('start', { role, module })
+        return { channel, integerPath }
+      }
+      return await (role === 'core' ? step('instantiate', start) : start())
+    } catch (error) {
+      opening.then((channel) => channel.close()).catch(() => {})
+      throw error instanceof ChannelLost ? error.error : error
+    }
+  }
+
+  #discard(): void {
+    const instance = this.#instance
+    this.#instance = undefined
+    instance?.then(({ channel }) => channel.close()).catch(() => {})
+  }
+}
+
+/** What {@link Engine.compile} gives. */
+export type Compiled =
+  | Extract<CompileResult, { kind: 'plan' }>
+  | { readonly kind: 'fallback'; readonly resident: Resident; readonly operators: readonly string[] }
+
+/** A model that lives in an engine, and comes back from its bytes when the instance is replaced. */
+export class Resident {
+  readonly engine: Engine
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  readonly notes: readonly string[]
+  /** Milliseconds that loading took in the engine. */
+  readonly loadMs: number
+  /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
+  readonly file: Blob
+  readonly #kind: 'load' | 'compile'
+  #id: number
+  #home: Instance | undefined
+  #dropped = false
+
+  constructor(engine: Engine, file: Blob, kind: 'load' | 'compile', loaded: Loaded, home: Instance) {
+    this.engine = engine
+    this.inputs = loaded.inputs
+    this.outputs = loaded.outputs
+    this.notes = loaded.notes
+    this.loadMs = loaded.ms
+    this.file = file
+    this.#kind = kind
+    this.#id = loaded.id
+    this.#home = home
+  }
+
+  /** Runs the model when its turn comes. `started` is called when it has. */
+  run(inputs: RequestOf<'run'>['inputs'], signal?: AbortSignal, started?: () => void): Promise<ResponseOf<'run'>> {
+    return this.engine.enqueue(async (instance) => {
+      const id = await this.#settle(instance)
+      started?.()
+      const transfer = inputs.map((i) => i.bytes.buffer as ArrayBuffer)
+      return instance.channel.call('run', { id, inputs }, transfer)
+    }, signal)
+  }
+
+  /** Memory in use. */
+  memory(): Promise<ResponseOf<'memory'>> {
+    return this.engine.enqueue(async (instance) => instance.channel.call('memory', { id: await this.#settle(instance) }))
+  }
+
+  /** Gives the model's memory back to the instance. */
+  drop(): void {
+    if (this.#dropped) return
+    this.#dropped = true
+    const home = this.#home
+    this.#home = undefined
+    // The instance may be gone, and the model with it.
+    home?.channel.call('drop', { id: this.#id }).catch(() => {})
+  }
+
+  /** The model's id in the present instance, where it is loaded again if it is new. */
+  async #settle(instance: Instance): Promise<number> {
+    if (this.#dropped) throw new DisposedError('The model was disposed before its turn to run came.')
+    if (this.#home === instance) return this.#id
+    const bytes = new Uint8Array(await this.file.arrayBuffer())
+    let loaded: Loaded
+    if (this.#kind === 'load') {
+      loaded = await instance.channel.call('load', { plan: bytes }, [bytes.buffer])
+    } else {
+      const result = await instance.channel.call('compile', { onnx: bytes }, [bytes.buffer])
+      if (result.kind === 'plan') throw new InternalError('A model that needed the fallback compiled to a plan after a restart; load it again.')
+      loaded = result.model
+    }
+    this.#id = loaded.id
+    this.#home = instance
+    return this.#id
+  }
+}

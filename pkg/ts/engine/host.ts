@@ -1,0 +1,134 @@
+/** The side that holds the wasm instance: answers each message of the protocol, in a Worker or in the calling thread. */
+
+import { UnsupportedError } from '../errors.js'
+import type { DataType } from '../tensor.js'
+import type { Port } from '../types.js'
+import type { CompileResult, Loaded, MessageName, Protocol, RequestOf, ResponseOf, Role, WireError, WireTensor } from './protocol.js'
+import type { Raw, RawModel } from './raw.js'
+
+type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }
+
+/** Kinds of Rust errors, after which the instance is sound. Whatever else is thrown comes from a trap. */
+const KINDS: readonly string[] = ['InvalidModel', 'InvalidPlan', 'Unsupported', 'InvalidInput', 'Limit', 'Internal']
+
+export class Host {
+  readonly #instantiate: (role: Role, module: WebAssembly.Module) => Promise<Raw>
+  readonly #models = new Map<number, RawModel>()
+  #raw: Raw | undefined
+  #nextId = 1
+  #panic: string | undefined
+
+  constructor(instantiate: (role: Role, module: WebAssembly.Module) => Promise<Raw>) {
+    this.#instantiate = instantiate
+  }
+
+  /** Answers a request; rejects with whatever went wrong, to be described by {@link Host.describe}. */
+  async handle<K extends MessageName>(name: K, request: RequestOf<K>): Promise<ResponseOf<K>> {
+    const handler = this.#handlers[name] as (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>>
+    return handler(request)
+  }
+
+  /** Ends the instance, where the thread goes on without it. */
+  dismiss(): void {
+    this.#raw?.dismiss()
+    this.#raw = undefined
+  }
+
+  /** An error as it crosses the border. */
+  describe(error: unknown): WireError {
+    const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
+    if (KINDS.includes(name)) return { name, kind: name, message }
+    if (error instanceof UnsupportedError) return { name, kind: 'Unsupported', message }
+    if (this.#raw === undefined) return { name, kind: 'Start', message }
+    return { name, kind: 'Lost', message: this.#panic ?? `${name}: ${message}` }
+  }
+
+  readonly #handlers: Handlers = {
+    start: async ({ role, module }) => {
+      this.#raw = await this.#instantiate(role, module)
+      this.#raw.on_panic((text: string) => {
+        this.#panic = text
+      })
+      return { integerPath: this.#raw.integer_path() }
+    },
+    load: ({ plan }) => {
+      const start = performance.now()
+      return this.#hold(new (this.#instance().RawModel)(plan), start)
+    },
+    compile: ({ onnx }) => {
+      const start = performance.now()
+      const { compile } = this.#instance()
+      if (compile === undefined) throw new Error('the runtime was asked to compile')
+      const compiled = compile(onnx)
+      try {
+        return this.#compileResult(compiled, start)
+      } finally {
+        compiled.free()
+      }
+    },
+    run: ({ id, inputs }) => {
+      const model = this.#model(id)
+      const start = performance.now()
+      inputs.forEach((input, i) => model.stage(i, input.dims, input.bytes))
+      const flat = model.run() as (Uint32Array | Uint8Array)[]
+      const outputs: WireTensor[] = []
+      for (let i = 0; i + 1 < flat.length; i += 2) {
+        outputs.push({ dims: flat[i] as Uint32Array, bytes: flat[i + 1] as Uint8Array })
+      }
+      return { outputs, ms: performance.now() - start }
+    },
+    drop: ({ id }) => {
+      const model = this.#models.get(id)
+      this.#models.delete(id)
+      model?.free()
+      return null
+    },
+    memory: ({ id }) => {
+      const model = this.#model(id)
+      return { wasm: this.#instance().memory.buffer.byteLength, weights: model.weights(), activations: model.activations() }
+    },
+    sha256: ({ bytes }) => this.#instance().sha256(bytes),
+  }
+
+  #compileResult(compiled: ReturnType<NonNullable<Raw['compile']>>, start: number): CompileResult {
+    const notes = compiled.notes() as string[]
+    const plan = compiled.take_plan() as Uint8Array<ArrayBuffer> | undefined
+    if (plan !== undefined) return { kind: 'plan', plan, notes, ms: performance.now() - start }
+    const model = compiled.take_fallback()
+    if (model === undefined) throw new Error('the compiler gave neither a plan nor a model')
+    return { kind: 'fallback', model: this.#hold(model, start, notes), operators: compiled.fallback_operators() as string[] }
+  }
+
+  #hold(model: RawModel, start: number, notes = model.notes() as string[]): Loaded {
+    const id = this.#nextId++
+    this.#models.set(id, model)
+    return { id, inputs: ports(model, false), outputs: ports(model, true), notes, ms: performance.now() - start }
+  }
+
+  #instance(): Raw {
+    if (this.#raw === undefined) throw new Error('a message came before start')
+    return this.#raw
+  }
+
+  #model(id: number): RawModel {
+    const model = this.#models.get(id)
+    if (model === undefined) throw new Error(`there is no model ${id} here`)
+    return model
+  }
+}
+
+function ports(model: RawModel, outputs: boolean): Port[] {
+  const flat = model.ports(outputs) as [string, DataType, (number | string)[]]
+  const out: Port[] = []
+  for (let i = 0; i + 2 < flat.length; i += 3) {
+    out.push({ name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] })
+  }
+  return out
+}
+
+/** The buffers of a response that may move instead of being copied. */
+export function transferables(name: MessageName, response: ResponseOf<MessageName>): Transferable[] {
+  if (name === 'run') return (response as Protocol['run']['response']).outputs.map((o) => o.bytes.buffer as ArrayBuffer)
+  const compiled = response as CompileResult
+  return name === 'compile' && compiled.kind === 'plan' ? [compiled.plan.buffer] : []
+}

@@ -1,0 +1,86 @@
+/**
+ * What crosses the border between the page and the thread that runs models: one map from a message's name to its request
+ * and response, from which both sides derive their types. Tensors travel as bytes, in the order of the model's ports.
+ */
+
+import type { MemoryUse, Port } from '../types.js'
+
+/** Which binary an engine runs: the runtime, or the compiler (which also runs fallback models). */
+export type Role = 'core' | 'compiler'
+
+/** A tensor on its way: the type is the port's. */
+export interface WireTensor {
+  readonly dims: Uint32Array
+  readonly bytes: Uint8Array
+}
+
+/** A model that the other side holds. */
+export interface Loaded {
+  readonly id: number
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  /** What the user should know, as sentences. */
+  readonly notes: readonly string[]
+  /** Milliseconds that loading took there. */
+  readonly ms: number
+}
+
+/** What became of an ONNX model. */
+export type CompileResult =
+  | { readonly kind: 'plan'; readonly plan: Uint8Array<ArrayBuffer>; readonly notes: readonly string[]; readonly ms: number }
+  | { readonly kind: 'fallback'; readonly model: Loaded; readonly operators: readonly string[] }
+
+/** All messages. */
+export interface Protocol {
+  /** Instantiates the binary; the first message. */
+  start: { request: { role: Role; module: WebAssembly.Module }; response: { integerPath: string } }
+  /** Loads a plan. */
+  load: { request: { plan: Uint8Array }; response: Loaded }
+  /** Compiles ONNX. */
+  compile: { request: { onnx: Uint8Array }; response: CompileResult }
+  /** Runs a model; inputs are in the order of its ports. */
+  run: { request: { id: number; inputs: readonly WireTensor[] }; response: { outputs: readonly WireTensor[]; ms: number } }
+  /** Forgets a model. */
+  drop: { request: { id: number }; response: null }
+  /** Memory in use. */
+  memory: { request: { id: number }; response: MemoryUse }
+  /** Digest, for pages without `crypto.subtle`. */
+  sha256: { request: { bytes: Uint8Array }; response: Uint8Array }
+}
+
+export type MessageName = keyof Protocol
+export type RequestOf<K extends MessageName> = Protocol[K]['request']
+export type ResponseOf<K extends MessageName> = Protocol[K]['response']
+
+/** A numbered request. */
+export type RequestMessage = { [K in MessageName]: { readonly seq: number; readonly name: K; readonly request: RequestOf<K> } }[MessageName]
+
+/** An error on its way; not every browser clones Error objects. */
+export interface WireError {
+  readonly name: string
+  /** The kind of a Rust error, or `Lost` when the instance must be given up. */
+  readonly kind: string
+  readonly message: string
+}
+
+/** The one answer to a request. */
+export type ResponseMessage =
+  | { readonly seq: number; readonly response: ResponseOf<MessageName> }
+  | { readonly seq: number; readonly error: WireError }
+
+/** A way to the thread that runs models. */
+export interface Channel {
+  /** Sends a request. Rejects with a typed error, or with {@link ChannelLost} after which the channel is dead. */
+  call<K extends MessageName>(name: K, request: RequestOf<K>, transfer?: readonly Transferable[]): Promise<ResponseOf<K>>
+  /** Ends the other side; pending calls reject. */
+  close(): void
+}
+
+/** The other side is gone: its wasm instance trapped or its Worker died. `error` is for the caller. */
+export class ChannelLost extends Error {
+  readonly error: Error
+  constructor(error: Error) {
+    super(error.message)
+    this.error = error
+  }
+}

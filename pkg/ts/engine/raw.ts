@@ -1,0 +1,54 @@
+/**
+ * The one file that imports what wasm-bindgen generates. The generated modules hold one instance each, as module state:
+ * a lost instance is replaced by resetting that state.
+ */
+
+import * as compilerGlue from '../../dist/wasm/compiler.js'
+import * as coreGlue from '../../dist/wasm/core.js'
+import { UnsupportedError } from '../errors.js'
+import type { Role } from './protocol.js'
+
+export type { RawCompiled, RawModel } from '../../dist/wasm/compiler.js'
+
+/** What both binaries export, and what only the compiler does. */
+export type Raw = Pick<typeof coreGlue, 'RawModel' | 'integer_path' | 'on_panic' | 'sha256'> &
+  Partial<Pick<typeof compilerGlue, 'compile'>> & {
+    readonly memory: WebAssembly.Memory
+    /** Ends the instance, so that its memory is given back: an unused one takes its place. */
+    dismiss(): void
+  }
+
+/** The instance that a generated module holds. */
+interface Slot {
+  readonly module: WebAssembly.Module
+  used: boolean
+}
+
+const slots: { [K in Role]?: Slot } = {}
+let turn: Promise<unknown> = Promise.resolve()
+
+/** Instantiates a binary; again, if an instance was used before, which ends that one and all it held. */
+export function instantiate(role: Role, module: WebAssembly.Module): Promise<Raw> {
+  const mine = turn.then(() => instantiateInTurn(role, module))
+  turn = mine.catch(() => {})
+  return mine
+}
+
+async function instantiateInTurn(role: Role, module: WebAssembly.Module): Promise<Raw> {
+  const glue = role === 'core' ? coreGlue : compilerGlue
+  const before = slots[role]
+  if (before !== undefined && before.module !== module) {
+    throw new UnsupportedError("This thread already runs another binary of Nearside; leave out 'variant' and 'urls', or use the default { worker: true }.")
+  }
+  if (before?.used) glue.__wbg_reset_state()
+  // After a reset this call does nothing but return the new instance's exports.
+  const { memory } = await glue.default({ module_or_path: module })
+  const slot: Slot = { module, used: true }
+  slots[role] = slot
+  const dismiss = (): void => {
+    if (slots[role] !== slot || !slot.used) return
+    glue.__wbg_reset_state()
+    slot.used = false
+  }
+  return { ...glue, memory, dismiss } as Raw
+}

@@ -1,0 +1,58 @@
+/** The engines of this page: one per way of running models, shared by all that run that way. */
+
+import { assetUrl, compileAsset } from './assets.js'
+import { Engine } from './engine/engine.js'
+import type { Channel, Role } from './engine/protocol.js'
+import { WorkerChannel } from './engine/worker-channel.js'
+import { measureFeatures, pickVariant } from './variant.js'
+import type { LoadOptions, Variant } from './types.js'
+
+/** The options that decide on an engine. */
+export type EngineOptions = Pick<LoadOptions, 'worker' | 'variant' | 'wasmBase' | 'urls'> & { readonly timeout: number }
+
+/** A shared engine and what it is. */
+export interface Placement {
+  readonly engine: Engine
+  readonly variant: Variant
+  readonly worker: boolean
+}
+
+const shared = new Map<string, Engine>()
+
+/** The runtime for these options. */
+export function runtimeFor(options: EngineOptions): Placement {
+  const variant = pickVariant(measureFeatures(), options.variant)
+  const worker = usesWorker(options)
+  const url = assetUrl(variant, options)
+  const key = JSON.stringify([worker, url, String(options.urls?.worker)])
+  return { engine: remember(key, () => engineAt('core', url, worker, options)), variant, worker }
+}
+
+/**
+ * The compiler for these options: with Workers a new one for each model, so that an abort really stops it and its memory is
+ * given back as soon as the plan is there.
+ */
+export function compilerFor(options: EngineOptions): Engine {
+  const worker = usesWorker(options)
+  const url = assetUrl('compiler', options)
+  const make = (): Engine => engineAt('compiler', url, worker, options)
+  return worker ? make() : remember(JSON.stringify(['compiler', url]), make)
+}
+
+function usesWorker(options: EngineOptions): boolean {
+  return options.worker !== false && typeof Worker !== 'undefined'
+}
+
+function remember(key: string, make: () => Engine): Engine {
+  const engine = shared.get(key) ?? make()
+  shared.set(key, engine)
+  return engine
+}
+
+function engineAt(role: Role, url: string, worker: boolean, options: EngineOptions): Engine {
+  const open = async (): Promise<Channel> => {
+    if (!worker) return new (await import('./engine/inline.js')).InlineChannel()
+    return new WorkerChannel(options.urls?.worker)
+  }
+  return new Engine({ role, module: () => compileAsset(url, options.timeout), open })
+}

@@ -1,0 +1,116 @@
+/** Inputs of a call: from what the caller gives to one tensor per port, checked. The same for models in the page and behind a URL. */
+
+import { InputError } from './errors.js'
+import { type AnyTensor, type DataType, describeDims, describeValue, elementCount, naturalType, Tensor, toStorage } from './tensor.js'
+import type { Feed, Feeds, Port, TensorLike } from './types.js'
+
+/** Called when a value was changed to fit, e.g. float64 to float32. */
+export type Note = (message: string) => void
+
+/** One tensor for each port, in order. Data is the caller's own where its type fits: copy it before waiting for anything. */
+export function resolveFeeds(ports: readonly Port[], feeds: Feeds, note: Note): AnyTensor[] {
+  const record = asRecord(ports, feeds)
+  const extra = Object.keys(record).find((name) => record[name] !== undefined && !ports.some((port) => port.name === name))
+  if (extra !== undefined) {
+    throw new InputError(`The model has no input '${extra}'; ${describePorts(ports)}. Correct the name or leave it out.`)
+  }
+  const symbols = givenSymbols(ports, record)
+  return ports.map((port) => {
+    const feed = record[port.name]
+    if (feed === undefined) throw new InputError(`Input '${port.name}' is missing: give ${describePort(port)}.`)
+    return toTensor(port, feed, symbols, note)
+  })
+}
+
+function asRecord(ports: readonly Port[], feeds: Feeds): { readonly [name: string]: Feed | undefined } {
+  if (feeds === null || feeds === undefined) throw new InputError(`run needs inputs; ${describePorts(ports)}.`)
+  const bare = typeof feeds !== 'object' || Array.isArray(feeds) || ArrayBuffer.isView(feeds) || isTensorLike(feeds)
+  if (!bare) return feeds as { readonly [name: string]: Feed }
+  const [only] = ports
+  if (only === undefined || ports.length > 1) {
+    throw new InputError(`One value was given to a model with ${ports.length} inputs; ${describePorts(ports)}. Give an object with a value for each.`)
+  }
+  return { [only.name]: feeds as Feed }
+}
+
+function isTensorLike(value: unknown): value is TensorLike {
+  if (value instanceof Tensor) return true
+  const { type, dims, data } = value as Partial<TensorLike>
+  return typeof type === 'string' && Array.isArray(dims) && typeof data === 'object'
+}
+
+/** Sizes of named dimensions that full tensors among the feeds settle, for the bare arrays beside them. */
+function givenSymbols(ports: readonly Port[], record: { readonly [name: string]: Feed | undefined }): Map<string, number> {
+  const symbols = new Map<string, number>()
+  for (const port of ports) {
+    const feed = record[port.name]
+    if (typeof feed !== 'object' || !isTensorLike(feed) || feed.dims.length !== port.dims.length) continue
+    port.dims.forEach((dim, i) => {
+      if (typeof dim === 'string' && dim !== '?') symbols.set(dim, feed.dims[i] ?? 0)
+    })
+  }
+  return symbols
+}
+
+function toTensor(port: Port, feed: Feed, symbols: ReadonlyMap<string, number>, note: Note): AnyTensor {
+  const what = `input '${port.name}'`
+  if (typeof feed === 'object' && isTensorLike(feed)) {
+    checkDims(port, feed.dims)
+    if (feed.type !== port.type && !(feed.type === 'float64' && port.type === 'float32')) {
+      throw new InputError(`Input '${port.name}' takes ${port.type}, a ${feed.type} tensor was given; convert its data before the call.`)
+    }
+    return new Tensor(port.type, convert(port, feed.data, what, note), feed.dims) as AnyTensor
+  }
+  if (typeof feed === 'string') throw new InputError(`Input '${port.name}' is ${describeValue(feed)}; give ${describePort(port)}.`)
+  if (Array.isArray(feed) && feed.some((v) => typeof v === 'object')) {
+    throw new InputError(`Input '${port.name}' is a nested array; give a flat one (array.flat(Infinity)) or a Tensor with dims.`)
+  }
+  const values = typeof feed === 'object' ? feed : [feed]
+  const data = convert(port, values, what, note)
+  return new Tensor(port.type, data, inferDims(port, data.length, symbols)) as AnyTensor
+}
+
+function convert(port: Port, data: unknown, what: string, note: Note): Tensor['data'] {
+  if (port.type === 'float32' && naturalType(data) === 'float64') {
+    note(`Input '${port.name}' takes float32; the Float64Array that was given is converted at each call, with loss of precision. Give a Float32Array.`)
+    return Float32Array.from(data as Float64Array)
+  }
+  return toStorage<DataType>(port.type, data, what)
+}
+
+function checkDims(port: Port, dims: readonly number[]): void {
+  const fits = dims.length === port.dims.length && port.dims.every((want, i) => typeof want === 'string' || want === dims[i])
+  if (!fits) {
+    throw new InputError(`Input '${port.name}' has shape ${describeDims(dims)}, the model takes ${describeDims(port.dims)}; reshape or resize it.`)
+  }
+}
+
+/** The shape of `length` elements for a port, when at most one dimension is open. */
+function inferDims(port: Port, length: number, symbols: ReadonlyMap<string, number>): number[] {
+  const dims = port.dims.map((dim) => (typeof dim === 'string' ? (symbols.get(dim) ?? -1) : dim))
+  const open = dims.filter((d) => d === -1).length
+  const known = elementCount(dims.filter((d) => d !== -1))
+  const wrong = (): InputError =>
+    new InputError(
+      `Input '${port.name}' takes ${describeDims(port.dims)} (${open === 0 ? known : `a multiple of ${known}`} elements), ${length} were given; correct the data, or give a Tensor with dims.`,
+    )
+  if (open > 1) {
+    throw new InputError(`Input '${port.name}' has ${open} open dimensions (${describeDims(port.dims)}), so an array does not say its shape; give new Tensor('${port.type}', data, dims).`)
+  }
+  if (open === 0) {
+    if (known !== length) throw wrong()
+    return dims
+  }
+  const rest = length / known
+  if (!Number.isSafeInteger(rest)) throw wrong()
+  return dims.map((d) => (d === -1 ? rest : d))
+}
+
+function describePorts(ports: readonly Port[]): string {
+  const list = ports.map((port) => `'${port.name}' (${port.type} ${describeDims(port.dims)})`).join(', ')
+  return ports.length === 1 ? `its input is ${list}` : `its inputs are ${list}`
+}
+
+function describePort(port: Port): string {
+  return `a ${port.type} tensor of shape ${describeDims(port.dims)}`
+}
