@@ -12,6 +12,8 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      // An aborted call rejects with its signal's reason, whatever that is, as fetch does.
+      '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingAny: true, allowThrowingUnknown: true }],
       // The compiler reports unused names, and knows `_` as a name for what is not wanted.
       '@typescript-eslint/no-unused-vars': 'off',
     },

@@ -34,7 +34,14 @@ async function bundle(entry) {
     plugins: [withoutCompiler],
   })
   // Chunks lie flat beside the entry, so that `new URL('./wasm/…', import.meta.url)` is right in each of them.
-  await build.write({ dir: dist, format: 'esm', minify: true, sourcemap: true, entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' })
+  await build.write({
+    dir: dist,
+    format: 'esm',
+    minify: true,
+    sourcemap: true,
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name]-[hash].js',
+  })
   await build.close()
 }
 
@@ -51,8 +58,10 @@ const wanted = ['index.d.ts']
 for (const name of wanted) {
   const text = readFileSync(join(all, name), 'utf8')
   writeFileSync(join(dist, name), text)
-  for (const [, next] of text.matchAll(/ from '\.\/([\w-]+)\.js'/g)) if (!wanted.includes(`${next}.d.ts`)) wanted.push(`${next}.d.ts`)
+  for (const [, next] of text.matchAll(/ from '\.\/([\w-]+)\.js'/g))
+    if (!wanted.includes(`${next}.d.ts`)) wanted.push(`${next}.d.ts`)
 }
 rmSync(all, { recursive: true })
 
-for (const name of readdirSync(dirname(here))) if (name.startsWith('LICENSE')) copyFileSync(join(dirname(here), name), join(dist, name))
+for (const name of readdirSync(dirname(here)))
+  if (name.startsWith('LICENSE')) copyFileSync(join(dirname(here), name), join(dist, name))

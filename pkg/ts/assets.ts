@@ -39,7 +39,10 @@ export function compileAsset(url: string, timeout: number): Promise<WebAssembly.
 
 async function fetchAndCompile(url: string, timeout: number): Promise<WebAssembly.Module> {
   const stop = new AbortController()
-  const late = new NetworkError(`Nearside's WebAssembly at '${url}' did not arrive in time; check the server, or raise the option timeout.`, { url, reason: 'timeout' })
+  const late = new NetworkError(
+    `Nearside's WebAssembly at '${url}' did not arrive in time; check the server, or raise the option timeout.`,
+    { url, reason: 'timeout' },
+  )
   const deadline = (factor: number): ReturnType<typeof setTimeout> | undefined =>
     timeout > 0 ? setTimeout(() => stop.abort(late), timeout * factor) : undefined
   let timer = deadline(1)
@@ -53,7 +56,11 @@ async function fetchAndCompile(url: string, timeout: number): Promise<WebAssembl
     if (stop.signal.aborted) throw late
     if (cause instanceof NetworkError) throw cause
     const text = cause instanceof Error ? cause.message : String(cause)
-    throw new NetworkError(`Nearside's WebAssembly at '${url}' could not be loaded (${text}). ${REMEDY}`, { url, reason: 'unreachable', cause })
+    throw new NetworkError(`Nearside's WebAssembly at '${url}' could not be loaded (${text}). ${REMEDY}`, {
+      url,
+      reason: 'unreachable',
+      cause,
+    })
   } finally {
     clearTimeout(timer)
   }
@@ -71,10 +78,15 @@ async function compileResponse(response: Response, url: string): Promise<WebAsse
     })
   }
   // Streaming demands this type; some servers do not know it.
-  if (response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm') return WebAssembly.compileStreaming(response)
+  if (response.headers.get('content-type')?.split(';')[0]?.trim() === 'application/wasm')
+    return WebAssembly.compileStreaming(response)
   const bytes = new Uint8Array(await response.arrayBuffer())
   if (looksLikeHtml(bytes)) {
-    throw new NetworkError(`There is a web page instead of Nearside's WebAssembly at '${url}'. ${REMEDY}`, { url, reason: 'html', status: response.status })
+    throw new NetworkError(`There is a web page instead of Nearside's WebAssembly at '${url}'. ${REMEDY}`, {
+      url,
+      reason: 'html',
+      status: response.status,
+    })
   }
   return WebAssembly.compile(bytes)
 }

@@ -19,7 +19,10 @@ const STORE = 'nearside-plans'
 declare const NEARSIDE_COMPILER_ID: string
 
 /** The page's cache, or one that keeps nothing. */
-export function openPlanCache(storage: CacheStorage | undefined = globalThis.caches, compilerId = NEARSIDE_COMPILER_ID): PlanCache {
+export function openPlanCache(
+  storage: CacheStorage | undefined = globalThis.caches,
+  compilerId = NEARSIDE_COMPILER_ID,
+): PlanCache {
   // Cache Storage wants http addresses; nothing ever asks a server for this one.
   const folder = `https://nearside.invalid/${compilerId}/`
   const attempt = async <T>(work: (cache: Cache) => Promise<T>): Promise<T | undefined> => {

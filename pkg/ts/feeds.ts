@@ -1,7 +1,16 @@
 /** Inputs of a call: from what the caller gives to one tensor per port, checked. The same for models in the page and behind a URL. */
 
 import { InputError } from './errors.js'
-import { type AnyTensor, type DataType, describeDims, describeValue, elementCount, naturalType, Tensor, toStorage } from './tensor.js'
+import {
+  type AnyTensor,
+  type DataType,
+  describeDims,
+  describeValue,
+  elementCount,
+  naturalType,
+  Tensor,
+  toStorage,
+} from './tensor.js'
 import type { Feed, Feeds, Port, TensorLike } from './types.js'
 
 /** Called when a value was changed to fit, e.g. float64 to float32. */
@@ -28,7 +37,9 @@ function asRecord(ports: readonly Port[], feeds: Feeds): { readonly [name: strin
   if (!bare) return feeds as { readonly [name: string]: Feed }
   const [only] = ports
   if (only === undefined || ports.length > 1) {
-    throw new InputError(`One value was given to a model with ${ports.length} inputs; ${describePorts(ports)}. Give an object with a value for each.`)
+    throw new InputError(
+      `One value was given to a model with ${ports.length} inputs; ${describePorts(ports)}. Give an object with a value for each.`,
+    )
   }
   return { [only.name]: feeds as Feed }
 }
@@ -57,11 +68,14 @@ function toTensor(port: Port, feed: Feed, symbols: ReadonlyMap<string, number>, 
   if (typeof feed === 'object' && isTensorLike(feed)) {
     checkDims(port, feed.dims)
     if (feed.type !== port.type && !(feed.type === 'float64' && port.type === 'float32')) {
-      throw new InputError(`Input '${port.name}' takes ${port.type}, a ${feed.type} tensor was given; convert its data before the call.`)
+      throw new InputError(
+        `Input '${port.name}' takes ${port.type}, a ${feed.type} tensor was given; convert its data before the call.`,
+      )
     }
     return new Tensor(port.type, convert(port, feed.data, what, note), feed.dims) as AnyTensor
   }
-  if (typeof feed === 'string') throw new InputError(`Input '${port.name}' is ${describeValue(feed)}; give ${describePort(port)}.`)
+  if (typeof feed === 'string')
+    throw new InputError(`Input '${port.name}' is ${describeValue(feed)}; give ${describePort(port)}.`)
   if (Array.isArray(feed) && feed.some((v) => typeof v === 'object')) {
     throw new InputError(`Input '${port.name}' is a nested array; give a flat one (array.flat(Infinity)) or a Tensor with dims.`)
   }
@@ -72,7 +86,9 @@ function toTensor(port: Port, feed: Feed, symbols: ReadonlyMap<string, number>, 
 
 function convert(port: Port, data: unknown, what: string, note: Note): Tensor['data'] {
   if (port.type === 'float32' && naturalType(data) === 'float64') {
-    note(`Input '${port.name}' takes float32; the Float64Array that was given is converted at each call, with loss of precision. Give a Float32Array.`)
+    note(
+      `Input '${port.name}' takes float32; the Float64Array that was given is converted at each call, with loss of precision. Give a Float32Array.`,
+    )
     return Float32Array.from(data as Float64Array)
   }
   return toStorage<DataType>(port.type, data, what)
@@ -81,7 +97,9 @@ function convert(port: Port, data: unknown, what: string, note: Note): Tensor['d
 function checkDims(port: Port, dims: readonly number[]): void {
   const fits = dims.length === port.dims.length && port.dims.every((want, i) => typeof want === 'string' || want === dims[i])
   if (!fits) {
-    throw new InputError(`Input '${port.name}' has shape ${describeDims(dims)}, the model takes ${describeDims(port.dims)}; reshape or resize it.`)
+    throw new InputError(
+      `Input '${port.name}' has shape ${describeDims(dims)}, the model takes ${describeDims(port.dims)}; reshape or resize it.`,
+    )
   }
 }
 
@@ -95,7 +113,9 @@ function inferDims(port: Port, length: number, symbols: ReadonlyMap<string, numb
       `Input '${port.name}' takes ${describeDims(port.dims)} (${open === 0 ? known : `a multiple of ${known}`} elements), ${length} were given; correct the data, or give a Tensor with dims.`,
     )
   if (open > 1) {
-    throw new InputError(`Input '${port.name}' has ${open} open dimensions (${describeDims(port.dims)}), so an array does not say its shape; give new Tensor('${port.type}', data, dims).`)
+    throw new InputError(
+      `Input '${port.name}' has ${open} open dimensions (${describeDims(port.dims)}), so an array does not say its shape; give new Tensor('${port.type}', data, dims).`,
+    )
   }
   if (open === 0) {
     if (known !== length) throw wrong()

@@ -53,7 +53,8 @@ class Loading {
 
   constructor(source: ModelSource, options: LoadOptions) {
     const timeout = options.timeout ?? DEFAULT_TIMEOUT
-    if (!(timeout >= 0)) throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
+    if (!(timeout >= 0))
+      throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
     this.#source = source
     this.#options = { ...options, timeout }
     this.#signal = options.signal
@@ -140,7 +141,9 @@ class Loading {
     if (compiled.kind === 'fallback') {
       this.#undo.push(() => compiled.resident.drop())
       const names = compiled.operators.join(', ')
-      this.#warn(`${this.#label} needs operators that the runtime lacks (${names}): the whole model runs in the compiler, which is slower and a larger download.`)
+      this.#warn(
+        `${this.#label} needs operators that the runtime lacks (${names}): the whole model runs in the compiler, which is slower and a larger download.`,
+      )
       this.#releaseRuntime?.()
       return this.#finish(compiled.resident, compilerStarted, compiled.operators)
     }
@@ -162,7 +165,13 @@ class Loading {
     this.#timeline.finish()
     this.#progress.enter('ready')
     const { variant, worker } = this.#place
-    return { resident, release, engine: { variant, worker, integerPath, fallbackOperators }, timeline: this.#timeline, warn: this.#warn }
+    return {
+      resident,
+      release,
+      engine: { variant, worker, integerPath, fallbackOperators },
+      timeline: this.#timeline,
+      warn: this.#warn,
+    }
   }
 
   /** Holds an engine until the load is undone or the model disposed; gives the function that does so sooner. */

@@ -6,7 +6,11 @@ const PLAN_MAGIC = 'NEARPLAN'
 
 /** Common things that are given in place of a model, and what to do about each. */
 const MISTAKES: readonly (readonly [at: number, prefix: string, sentence: string])[] = [
-  [0, 'version https://git-lfs', 'is a Git LFS pointer, not the file itself; run git lfs pull on the server, or use the download address'],
+  [
+    0,
+    'version https://git-lfs',
+    'is a Git LFS pointer, not the file itself; run git lfs pull on the server, or use the download address',
+  ],
   [0, 'PK\x03\x04', 'is a zip archive (a PyTorch, Keras or NumPy file, perhaps); export the model as ONNX'],
   [0, '\x1f\x8b', 'is compressed with gzip; unpack it, or serve it with Content-Encoding: gzip'],
   [0, '\x89HDF', 'is an HDF5 file; export the model as ONNX'],
@@ -39,7 +43,9 @@ export function modelKind(bytes: Uint8Array, label: string): 'plan' | 'onnx' {
   }
   if (looksLikeHtml(bytes)) throw new ModelFormatError(`${label} is a web page; give an ONNX model or a compiled plan.`)
   if (!ONNX_TAGS.has(bytes[0] ?? 0)) {
-    throw new ModelFormatError(`${label} is neither an ONNX model nor a compiled plan; check that it is the right file and was not changed on the way.`)
+    throw new ModelFormatError(
+      `${label} is neither an ONNX model nor a compiled plan; check that it is the right file and was not changed on the way.`,
+    )
   }
   return 'onnx'
 }

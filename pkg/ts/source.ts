@@ -46,13 +46,17 @@ export async function readSource(source: ModelSource, options: ReadOptions): Pro
   if (ArrayBuffer.isView(source)) {
     const view = new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength)
     // Sending a part of a buffer would send all of it, and shared memory may change under our hands.
-    return source.buffer instanceof ArrayBuffer && view.length === source.buffer.byteLength ? whole(view, true) : whole(view.slice(), false)
+    return source.buffer instanceof ArrayBuffer && view.length === source.buffer.byteLength
+      ? whole(view, true)
+      : whole(view.slice(), false)
   }
   if (source instanceof Blob) {
     return whole(new Uint8Array(await abortable(source.arrayBuffer(), options.signal)), false)
   }
   if (source instanceof Response || isRemote(source)) return { bytes: await readRemote(source, options), shared: false }
-  throw new InputError(`A model cannot be loaded from ${describeValue(source)}; give a URL, Request, Response, ArrayBuffer, typed array, Blob or File.`)
+  throw new InputError(
+    `A model cannot be loaded from ${describeValue(source)}; give a URL, Request, Response, ArrayBuffer, typed array, Blob or File.`,
+  )
 }
 
 async function readRemote(source: string | URL | Request | Response, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
@@ -64,31 +68,43 @@ async function readRemote(source: string | URL | Request | Response, options: Re
   for (const signal of signals) signal.addEventListener('abort', onAbort, { once: true })
   const timer = new StallTimer(options.timeout, () =>
     stop.abort(
-      new NetworkError(`${label} sent nothing for ${options.timeout} ms; check the server and the connection, or raise the option timeout.`, { url, reason: 'timeout' }),
+      new NetworkError(
+        `${label} sent nothing for ${options.timeout} ms; check the server and the connection, or raise the option timeout.`,
+        { url, reason: 'timeout' },
+      ),
     ),
   )
   try {
-    const response = source instanceof Response ? source : await abortable(fetch(source, { ...options.request, signal: stop.signal }), stop.signal)
+    const response =
+      source instanceof Response
+        ? source
+        : await abortable(fetch(source, { ...options.request, signal: stop.signal }), stop.signal)
     timer.touch()
     checkStatus(response, label, url)
     const bytes = await readBody(response, label, url, { ...options, signal: stop.signal }, timer)
     if (looksLikeHtml(bytes)) {
-      throw new NetworkError(`${label} is a web page (${bytes.length} bytes of HTML), not a model; check the address: many servers answer so when a file is missing.`, {
-        url,
-        reason: 'html',
-        status: response.status,
-      })
+      throw new NetworkError(
+        `${label} is a web page (${bytes.length} bytes of HTML), not a model; check the address: many servers answer so when a file is missing.`,
+        {
+          url,
+          reason: 'html',
+          status: response.status,
+        },
+      )
     }
     return bytes
   } catch (cause) {
     if (stop.signal.aborted) throw stop.signal.reason
     if (cause instanceof NetworkError || cause instanceof InputError) throw cause
     const text = cause instanceof Error ? cause.message : String(cause)
-    throw new NetworkError(`${label} could not be fetched (${text}); check the address, the connection, and CORS if it is another origin.`, {
-      url,
-      reason: 'unreachable',
-      cause,
-    })
+    throw new NetworkError(
+      `${label} could not be fetched (${text}); check the address, the connection, and CORS if it is another origin.`,
+      {
+        url,
+        reason: 'unreachable',
+        cause,
+      },
+    )
   } finally {
     timer.stop()
     for (const signal of signals) signal.removeEventListener('abort', onAbort)
@@ -97,23 +113,35 @@ async function readRemote(source: string | URL | Request | Response, options: Re
 
 function checkStatus(response: Response, label: string, url: string): void {
   if (response.type === 'opaque') {
-    throw new NetworkError(`${label} was answered without CORS, so the page may not read it; leave out mode: 'no-cors', and let the server send Access-Control-Allow-Origin.`, {
-      url,
-      reason: 'unreachable',
-    })
+    throw new NetworkError(
+      `${label} was answered without CORS, so the page may not read it; leave out mode: 'no-cors', and let the server send Access-Control-Allow-Origin.`,
+      {
+        url,
+        reason: 'unreachable',
+      },
+    )
   }
   if (response.bodyUsed) throw new InputError('The Response was read before; give a fresh one, or its clone().')
   if (response.ok) return
   const page = response.headers.get('content-type')?.startsWith('text/html') ? ', with a web page' : ''
   const status = `${response.status} ${response.statusText}`.trim()
-  throw new NetworkError(`${label}: the server answered ${status}${page} instead of the model; check the address${response.status === 401 || response.status === 403 ? ' and the credentials' : ''}.`, {
-    url,
-    reason: 'status',
-    status: response.status,
-  })
+  throw new NetworkError(
+    `${label}: the server answered ${status}${page} instead of the model; check the address${response.status === 401 || response.status === 403 ? ' and the credentials' : ''}.`,
+    {
+      url,
+      reason: 'status',
+      status: response.status,
+    },
+  )
 }
 
-async function readBody(response: Response, label: string, url: string, options: ReadOptions, timer: StallTimer): Promise<Uint8Array<ArrayBuffer>> {
+async function readBody(
+  response: Response,
+  label: string,
+  url: string,
+  options: ReadOptions,
+  timer: StallTimer,
+): Promise<Uint8Array<ArrayBuffer>> {
   const total = expectedLength(response)
   const reader = response.body?.getReader()
   if (reader === undefined) return new Uint8Array(0)
@@ -138,7 +166,11 @@ async function readBody(response: Response, label: string, url: string, options:
     throw error
   }
   if (total !== undefined && loaded !== total) {
-    throw new NetworkError(`${label} ended after ${loaded} of ${total} bytes; try again.`, { url, reason: 'protocol', status: response.status })
+    throw new NetworkError(`${label} ended after ${loaded} of ${total} bytes; try again.`, {
+      url,
+      reason: 'protocol',
+      status: response.status,
+    })
   }
   return loaded === bytes.length ? bytes : bytes.slice(0, loaded)
 }

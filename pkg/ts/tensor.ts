@@ -222,7 +222,7 @@ function fromPlainArray(type: DataType, data: readonly unknown[], what: string):
       const exact = typeof v === 'bigint' ? v : n
       if (!whole || exact < range[0] || exact > range[1]) throw bad(i, `which is not a whole number of ${type}'s range`)
     }
-    out[i] = (big ? BigInt(v as number | bigint) : n) as never
+    out[i] = big ? BigInt(v as number | bigint) : n
   }
   return out as TensorDataMap[DataType]
 }

@@ -39,7 +39,9 @@ export const PROBES = {
 }
 
 /** Asks the engine, without compiling anything. */
-export function measureFeatures(validate: (bytes: Uint8Array<ArrayBuffer>) => boolean = (bytes) => WebAssembly.validate(bytes)): Features {
+export function measureFeatures(
+  validate: (bytes: Uint8Array<ArrayBuffer>) => boolean = (bytes) => WebAssembly.validate(bytes),
+): Features {
   return { simd: validate(PROBES.simd), relaxedSimd: validate(PROBES.relaxedSimd) }
 }
 
@@ -49,7 +51,9 @@ export function pickVariant(features: Features, wanted: 'auto' | Variant = 'auto
     throw new InputError(`The option variant is ${describeValue(wanted)}; use 'auto', 'simd' or 'relaxed'.`)
   }
   if (!features.simd) {
-    throw new UnsupportedError('This browser has no WebAssembly SIMD, which Nearside needs; update it (Chrome 91, Firefox 89, Safari 16.4 or later).')
+    throw new UnsupportedError(
+      'This browser has no WebAssembly SIMD, which Nearside needs; update it (Chrome 91, Firefox 89, Safari 16.4 or later).',
+    )
   }
   if (wanted === 'relaxed' && !features.relaxedSimd) {
     throw new UnsupportedError("This browser has no relaxed SIMD; use the variant 'auto' or 'simd'.")

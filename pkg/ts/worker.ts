@@ -12,7 +12,7 @@ interface WorkerScope {
 const scope = globalThis as unknown as WorkerScope
 const host = new Host(instantiate)
 
-scope.onmessage = async ({ data: { seq, name, request } }) => {
+async function answer({ seq, name, request }: RequestMessage): Promise<void> {
   try {
     const response = await host.handle(name, request)
     scope.postMessage({ seq, response }, transferables(name, response))
@@ -20,3 +20,5 @@ scope.onmessage = async ({ data: { seq, name, request } }) => {
     scope.postMessage({ seq, error: host.describe(error) }, [])
   }
 }
+
+scope.onmessage = ({ data }) => void answer(data)

@@ -24,7 +24,6 @@ type Step = (&'static str, fn() -> Result<()>);
 /// Steps that share a build follow each other; what a later step needs is built (or found built) by itself.
 const STEPS: &[Step] = &[
     ("format", format),
-    ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("unit tests", || sh(cargo().args(["test", "--workspace", "--lib", "--bins", "--locked"]))),
     ("clippy", clippy),
     ("clippy wasm", clippy_wasm),
@@ -34,6 +33,8 @@ const STEPS: &[Step] = &[
     ("build", || build::run(&build::Options::default())),
     ("size", || size::check(|line| println!("{line}"))),
     ("types", types),
+    // After the build: the types that it checks against include the generated glue's.
+    ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("package tests", || sh(shell::command("npm").args(["test", "--workspaces", "--if-present"]))),
     ("package contents", || sh(npm_tool("publint").arg("pkg"))),
     ("wasm in Chromium", || wasm_tests(Browser::Chromium, false)),

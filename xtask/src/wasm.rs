@@ -120,6 +120,8 @@ fn bind(variant: &Variant, linked: &Path, stage: &Path) -> Result<()> {
         .out_name(variant.glue)
         .typescript(true)
         .omit_default_module_path(true)
+        // A trap ends the instance; the package then resets the glue to a new one.
+        .reset_state_function(true)
         .remove_name_section(true)
         .remove_producers_section(true);
     // wasm-opt reads which instructions are allowed in the section `target_features`.

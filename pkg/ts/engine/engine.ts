@@ -7,7 +7,15 @@
 import { DisposedError, InternalError } from '../errors.js'
 import type { Timeline } from '../timeline.js'
 import type { Port } from '../types.js'
-import { type Channel, ChannelLost, type CompileResult, type Loaded, type RequestOf, type ResponseOf, type Role } from './protocol.js'
+import {
+  type Channel,
+  ChannelLost,
+  type CompileResult,
+  type Loaded,
+  type RequestOf,
+  type ResponseOf,
+  type Role,
+} from './protocol.js'
 
 /** How an engine comes by its parts. */
 export interface EngineParts {
@@ -50,7 +58,8 @@ export class Engine {
   release(): void {
     this.#leases -= 1
     if (this.#leases > 0) return
-    for (const job of this.#queue.splice(0)) job.settle.reject(new DisposedError('The model was disposed before its turn to run came.'))
+    for (const job of this.#queue.splice(0))
+      job.settle.reject(new DisposedError('The model was disposed before its turn to run came.'))
     this.#discard()
   }
 
@@ -91,7 +100,7 @@ export class Engine {
   enqueue<T>(run: (instance: Instance) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
-      const job: Job = { run, settle: { resolve: resolve as Job['settle']['resolve'], reject }, cancelled: false }
+      const job: Job = { run, settle: { resolve: resolve, reject }, cancelled: false }
       const abort = (): void => {
         job.cancelled = true
         reject(signal?.reason)
@@ -228,7 +237,8 @@ export class Resident {
       loaded = await instance.channel.call('load', { plan: bytes }, [bytes.buffer])
     } else {
       const result = await instance.channel.call('compile', { onnx: bytes }, [bytes.buffer])
-      if (result.kind === 'plan') throw new InternalError('A model that needed the fallback compiled to a plan after a restart; load it again.')
+      if (result.kind === 'plan')
+        throw new InternalError('A model that needed the fallback compiled to a plan after a restart; load it again.')
       loaded = result.model
     }
     this.#id = loaded.id

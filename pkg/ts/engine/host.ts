@@ -3,7 +3,17 @@
 import { UnsupportedError } from '../errors.js'
 import type { DataType } from '../tensor.js'
 import type { Port } from '../types.js'
-import type { CompileResult, Loaded, MessageName, Protocol, RequestOf, ResponseOf, Role, WireError, WireTensor } from './protocol.js'
+import type {
+  CompileResult,
+  Loaded,
+  MessageName,
+  Protocol,
+  RequestOf,
+  ResponseOf,
+  Role,
+  WireError,
+  WireTensor,
+} from './protocol.js'
 import type { Raw, RawModel } from './raw.js'
 
 type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }

@@ -53,7 +53,9 @@ export type RequestOf<K extends MessageName> = Protocol[K]['request']
 export type ResponseOf<K extends MessageName> = Protocol[K]['response']
 
 /** A numbered request. */
-export type RequestMessage = { [K in MessageName]: { readonly seq: number; readonly name: K; readonly request: RequestOf<K> } }[MessageName]
+export type RequestMessage = {
+  [K in MessageName]: { readonly seq: number; readonly name: K; readonly request: RequestOf<K> }
+}[MessageName]
 
 /** An error on its way; not every browser clones Error objects. */
 export interface WireError {
@@ -65,8 +67,7 @@ export interface WireError {
 
 /** The one answer to a request. */
 export type ResponseMessage =
-  | { readonly seq: number; readonly response: ResponseOf<MessageName> }
-  | { readonly seq: number; readonly error: WireError }
+  { readonly seq: number; readonly response: ResponseOf<MessageName> } | { readonly seq: number; readonly error: WireError }
 
 /** A way to the thread that runs models. */
 export interface Channel {

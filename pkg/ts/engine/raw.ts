@@ -38,7 +38,9 @@ async function instantiateInTurn(role: Role, module: WebAssembly.Module): Promis
   const glue = role === 'core' ? coreGlue : compilerGlue
   const before = slots[role]
   if (before !== undefined && before.module !== module) {
-    throw new UnsupportedError("This thread already runs another binary of Nearside; leave out 'variant' and 'urls', or use the default { worker: true }.")
+    throw new UnsupportedError(
+      "This thread already runs another binary of Nearside; leave out 'variant' and 'urls', or use the default { worker: true }.",
+    )
   }
   if (before?.used) glue.__wbg_reset_state()
   // After a reset this call does nothing but return the new instance's exports.
@@ -50,5 +52,5 @@ async function instantiateInTurn(role: Role, module: WebAssembly.Module): Promis
     glue.__wbg_reset_state()
     slot.used = false
   }
-  return { ...glue, memory, dismiss } as Raw
+  return { ...glue, memory, dismiss }
 }

@@ -1,6 +1,14 @@
 /** The errors that crossed the border, as the package's classes again. */
 
-import { InputError, InternalError, LimitError, ModelFormatError, NearsideError, PlanError, UnsupportedError } from '../errors.js'
+import {
+  InputError,
+  InternalError,
+  LimitError,
+  ModelFormatError,
+  type NearsideError,
+  PlanError,
+  UnsupportedError,
+} from '../errors.js'
 import { ChannelLost, type WireError } from './protocol.js'
 
 const CLASSES: { readonly [kind: string]: new (message: string) => NearsideError } = {
@@ -17,10 +25,16 @@ export function fromWire(error: WireError): Error {
   const Class = CLASSES[error.kind]
   if (Class !== undefined) return new Class(sentence(error.message))
   if (error.kind === 'Start') {
-    return new ChannelLost(new InternalError(`Nearside's WebAssembly could not be started (${error.name}: ${error.message}); check that the .wasm file and the JavaScript are of the same version.`))
+    return new ChannelLost(
+      new InternalError(
+        `Nearside's WebAssembly could not be started (${error.name}: ${error.message}); check that the .wasm file and the JavaScript are of the same version.`,
+      ),
+    )
   }
   return new ChannelLost(
-    new InternalError(`Nearside failed inside WebAssembly (${error.message}). The runtime is restarted, so the next call works; please report this with the model.`),
+    new InternalError(
+      `Nearside failed inside WebAssembly (${error.message}). The runtime is restarted, so the next call works; please report this with the model.`,
+    ),
   )
 }
 

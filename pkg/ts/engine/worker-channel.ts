@@ -1,7 +1,7 @@
 /** A channel to a host in a Worker. */
 
 import { WorkerError } from '../errors.js'
-import { type Channel, ChannelLost, type MessageName, type RequestMessage, type RequestOf, type ResponseMessage, type ResponseOf } from './protocol.js'
+import { type Channel, ChannelLost, type MessageName, type RequestOf, type ResponseMessage, type ResponseOf } from './protocol.js'
 import { fromWire } from './wire-error.js'
 
 interface Pending {
@@ -30,8 +30,8 @@ export class WorkerChannel implements Channel {
     if (this.#lost !== undefined) return Promise.reject(this.#lost)
     return new Promise((resolve, reject) => {
       const seq = this.#nextSeq++
-      this.#pending.set(seq, { resolve: resolve as Pending['resolve'], reject })
-      this.#worker.postMessage({ seq, name, request } as RequestMessage, [...transfer])
+      this.#pending.set(seq, { resolve: resolve, reject })
+      this.#worker.postMessage({ seq, name, request }, [...transfer])
     })
   }
 
@@ -58,7 +58,7 @@ export class WorkerChannel implements Channel {
   #end(lost: ChannelLost): void {
     this.#lost ??= lost
     this.#worker.terminate()
-    for (const { reject } of this.#pending.values()) reject(this.#lost)
+    for (const pending of this.#pending.values()) pending.reject(this.#lost)
     this.#pending.clear()
   }
 }
@@ -70,6 +70,9 @@ function startWorker(url: string | URL | undefined): Worker {
     return new Worker(url, { type: 'module', name: 'nearside' })
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause)
-    throw new WorkerError(`Nearside's Worker could not start (${text}). Serve worker.js from the page's own origin, or load with { worker: false }.`, { cause })
+    throw new WorkerError(
+      `Nearside's Worker could not start (${text}). Serve worker.js from the page's own origin, or load with { worker: false }.`,
+      { cause },
+    )
   }
 }

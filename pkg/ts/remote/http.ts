@@ -25,7 +25,12 @@ export async function exchange({ url, init, timeout, signal }: Exchange): Promis
   const onAbort = (): void => stop.abort(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })
   const late = (): void =>
-    stop.abort(new NetworkError(`The server at '${url}' did not answer within ${timeout} ms; check it, or raise the option timeout.`, { url, reason: 'timeout' }))
+    stop.abort(
+      new NetworkError(`The server at '${url}' did not answer within ${timeout} ms; check it, or raise the option timeout.`, {
+        url,
+        reason: 'timeout',
+      }),
+    )
   const timer = timeout > 0 ? setTimeout(late, timeout) : undefined
   try {
     const response = await fetch(url, { ...init, signal: stop.signal })
@@ -36,11 +41,14 @@ export async function exchange({ url, init, timeout, signal }: Exchange): Promis
     if (stop.signal.aborted) throw stop.signal.reason
     if (cause instanceof NetworkError || cause instanceof InputError || cause instanceof LimitError) throw cause
     const text = cause instanceof Error ? cause.message : String(cause)
-    throw new NetworkError(`The server at '${url}' could not be reached (${text}); check that it runs, the connection, and CORS if it is another origin.`, {
-      url,
-      reason: 'unreachable',
-      cause,
-    })
+    throw new NetworkError(
+      `The server at '${url}' could not be reached (${text}); check that it runs, the connection, and CORS if it is another origin.`,
+      {
+        url,
+        reason: 'unreachable',
+        cause,
+      },
+    )
   } finally {
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
@@ -51,15 +59,22 @@ function failure(response: Response, body: Uint8Array, url: string): Error {
   const { status } = response
   const said = serverMessage(body)
   const quote = said === undefined ? '' : `: ${said}`
-  if (status === 400 || status === 422) return new InputError(`The server at '${url}' refused the inputs${quote || ' without saying why'}.`)
-  if (status === 413) return new LimitError(`The inputs are larger than the server at '${url}' accepts${quote}; send less at once, or raise its limit.`)
+  if (status === 400 || status === 422)
+    return new InputError(`The server at '${url}' refused the inputs${quote || ' without saying why'}.`)
+  if (status === 413)
+    return new LimitError(
+      `The inputs are larger than the server at '${url}' accepts${quote}; send less at once, or raise its limit.`,
+    )
   const retryAfter = parseRetryAfter(response.headers.get('retry-after'))
   const about = { url, reason: 'status', status, retryAfter } as const
   if (status === 503 || status === 429) {
     const when = retryAfter === undefined ? 'later' : `after ${retryAfter} s`
     return new NetworkError(`The server at '${url}' is busy (${status}${quote}); try again ${when}.`, about)
   }
-  return new NetworkError(`The server at '${url}' answered ${`${status} ${response.statusText}`.trim()}${quote}; check the address and the model's name.`, about)
+  return new NetworkError(
+    `The server at '${url}' answered ${`${status} ${response.statusText}`.trim()}${quote}; check the address and the model's name.`,
+    about,
+  )
 }
 
 /** The protocol's errors are `{"error": "…"}`. */

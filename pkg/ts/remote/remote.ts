@@ -16,13 +16,13 @@ const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('nearside.di
 /** Asks the server for the model's inputs and outputs. */
 export async function connect(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
   const timeout = options.timeout ?? DEFAULT_TIMEOUT
-  if (!(timeout >= 0)) throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
-  const url = String(server)
-    .replace(/\/+$/, '')
-    .replace(/\/v2$/, '')
+  if (!(timeout >= 0))
+    throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
+  const url = String(server).replace(/\/+$/, '').replace(/\/v2$/, '')
   const version = options.version === undefined ? '' : `/versions/${encodeURIComponent(options.version)}`
   const modelUrl = `${url}/v2/models/${encodeURIComponent(name)}${version}`
-  const get = (address: string): Promise<Answer> => exchange({ url: address, init: { ...options.request }, timeout, signal: options.signal })
+  const get = (address: string): Promise<Answer> =>
+    exchange({ url: address, init: { ...options.request }, timeout, signal: options.signal })
   const [metadata, binary] = await Promise.all([get(modelUrl), options.binary ?? hasBinaryExtension(get, `${url}/v2`)])
   const { inputs, outputs } = checked(modelUrl, () => {
     const json = parseJson(metadata.body)
@@ -52,7 +52,14 @@ class Remote implements RemoteModel {
   #lastTiming: RunTiming | undefined
   #noted = false
 
-  constructor(url: string, name: string, modelUrl: string, inputs: readonly Port[], outputs: readonly Port[], options: RemoteOptions & { timeout: number; binary: boolean }) {
+  constructor(
+    url: string,
+    name: string,
+    modelUrl: string,
+    inputs: readonly Port[],
+    outputs: readonly Port[],
+    options: RemoteOptions & { timeout: number; binary: boolean },
+  ) {
     this.url = url
     this.name = name
     this.inputs = inputs
@@ -75,9 +82,15 @@ class Remote implements RemoteModel {
     const all = new Headers(this.#options.request?.headers)
     for (const [key, value] of Object.entries(headers)) all.set(key, value)
     const init = { ...this.#options.request, method: 'POST', headers: all, body }
-    const answer = await this.#whileAlive(options.signal, (signal) => exchange({ url, init, timeout: this.#options.timeout, signal }))
+    const answer = await this.#whileAlive(options.signal, (signal) =>
+      exchange({ url, init, timeout: this.#options.timeout, signal }),
+    )
     const outputs = checked(url, () => this.#decode(answer))
-    const timing = { ...parseServerTiming(answer.headers.get('server-timing')), bytesSent: body.length, bytesReceived: answer.body.length }
+    const timing = {
+      ...parseServerTiming(answer.headers.get('server-timing')),
+      bytesSent: body.length,
+      bytesReceived: answer.body.length,
+    }
     this.#lastTiming = { total: performance.now() - start, ...timing }
     options.onTiming?.(this.#lastTiming)
     return outputs
@@ -123,7 +136,8 @@ class Remote implements RemoteModel {
 function ports(value: unknown, what: string): Port[] {
   if (!Array.isArray(value)) throw new ProtocolViolation(`it has no list of ${what}`)
   return value.map((entry: { name?: unknown; datatype?: unknown; shape?: unknown }) => {
-    if (typeof entry?.name !== 'string' || !Array.isArray(entry.shape)) throw new ProtocolViolation(`one of its ${what} lacks a name or shape`)
+    if (typeof entry?.name !== 'string' || !Array.isArray(entry.shape))
+      throw new ProtocolViolation(`one of its ${what} lacks a name or shape`)
     const dims = entry.shape.map((d) => (Number(d) < 0 ? '?' : Number(d)))
     return { name: entry.name, type: typeFromWire(entry.datatype), dims }
   })
@@ -135,10 +149,13 @@ function checked<T>(url: string, decode: () => T): T {
     return decode()
   } catch (error) {
     if (!(error instanceof ProtocolViolation)) throw error
-    throw new NetworkError(`The answer of '${url}' does not follow the Open Inference Protocol: ${error.message}; check that the address is an inference server.`, {
-      url,
-      reason: 'protocol',
-      cause: error,
-    })
+    throw new NetworkError(
+      `The answer of '${url}' does not follow the Open Inference Protocol: ${error.message}; check that the address is an inference server.`,
+      {
+        url,
+        reason: 'protocol',
+        cause: error,
+      },
+    )
   }
 }

@@ -44,7 +44,12 @@ export function typeFromWire(name: unknown): DataType {
 }
 
 /** Encodes the inputs of a call. */
-export function encodeRequest(ports: readonly Port[], tensors: readonly AnyTensor[], outputs: readonly Port[], binary: boolean): EncodedRequest {
+export function encodeRequest(
+  ports: readonly Port[],
+  tensors: readonly AnyTensor[],
+  outputs: readonly Port[],
+  binary: boolean,
+): EncodedRequest {
   const parts: Uint8Array[] = []
   const inputs = ports.map((port, i) => {
     const tensor = tensors[i] as AnyTensor
@@ -57,13 +62,17 @@ export function encodeRequest(ports: readonly Port[], tensors: readonly AnyTenso
   const wanted = outputs.map((port) => `{"name":${JSON.stringify(port.name)},"parameters":{"binary_data":${binary}}}`)
   const json = new TextEncoder().encode(`{"inputs":[${inputs.join(',')}],"outputs":[${wanted.join(',')}]}`)
   if (!binary) return { body: json, headers: { 'Content-Type': 'application/json' } }
-  return { body: concat([json, ...parts]), headers: { 'Content-Type': 'application/octet-stream', [HEADER_LENGTH]: String(json.length) } }
+  return {
+    body: concat([json, ...parts]),
+    headers: { 'Content-Type': 'application/octet-stream', [HEADER_LENGTH]: String(json.length) },
+  }
 }
 
 /** Decodes an answer. `headerLength` is what its header says; a page of another origin may be unable to see it. */
 export function decodeResponse(body: Uint8Array<ArrayBuffer>, headerLength: number | undefined): { [name: string]: AnyTensor } {
   const jsonLength = headerLength ?? endOfJson(body)
-  if (jsonLength > body.length) throw new ProtocolViolation(`its JSON part should have ${jsonLength} bytes, the whole answer has ${body.length}`)
+  if (jsonLength > body.length)
+    throw new ProtocolViolation(`its JSON part should have ${jsonLength} bytes, the whole answer has ${body.length}`)
   const answer = parseJson(body.subarray(0, jsonLength))
   if (!Array.isArray(answer['outputs'])) throw new ProtocolViolation('it has no list of outputs')
   const result: { [name: string]: AnyTensor } = {}
@@ -77,7 +86,8 @@ export function decodeResponse(body: Uint8Array<ArrayBuffer>, headerLength: numb
       result[entry.name] = fromJson(type, dims, entry)
       continue
     }
-    if (!Number.isSafeInteger(size) || size < 0 || at + size > body.length) throw new ProtocolViolation(`the bytes of output '${entry.name}' are not all there`)
+    if (!Number.isSafeInteger(size) || size < 0 || at + size > body.length)
+      throw new ProtocolViolation(`the bytes of output '${entry.name}' are not all there`)
     result[entry.name] = fromBinary(type, dims, body.slice(at, at + size), entry.name)
     at += size
   }
@@ -106,11 +116,16 @@ export function parseJson(bytes: Uint8Array): { readonly [key: string]: unknown 
 
 function jsonData(tensor: AnyTensor, name: string): string {
   if (tensor.type === 'string') return JSON.stringify(tensor.data)
-  if (tensor.type === 'float16') throw new InputError(`Input '${name}' is float16, which JSON does not carry here; use a server with the binary tensor extension.`)
+  if (tensor.type === 'float16')
+    throw new InputError(
+      `Input '${name}' is float16, which JSON does not carry here; use a server with the binary tensor extension.`,
+    )
   if (tensor.type === 'bool') return `[${Array.from(tensor.data, (v) => v !== 0).join(',')}]`
   const odd = tensor.type === 'float32' || tensor.type === 'float64' ? tensor.data.findIndex((v) => !Number.isFinite(v)) : -1
   if (odd >= 0) {
-    throw new InputError(`Element ${odd} of input '${name}' is ${String(tensor.data[odd])}, which JSON cannot carry; use a server with the binary tensor extension.`)
+    throw new InputError(
+      `Element ${odd} of input '${name}' is ${String(tensor.data[odd])}, which JSON cannot carry; use a server with the binary tensor extension.`,
+    )
   }
   return `[${tensor.data.join(',')}]`
 }
@@ -131,14 +146,15 @@ function fromBinary(type: DataType, dims: readonly number[], bytes: Uint8Array<A
   if (type === 'string') return new Tensor(type, splitStrings(bytes, name), dims)
   const Storage = STORAGE[type]
   const expected = elementCount(dims) * Storage.BYTES_PER_ELEMENT
-  if (bytes.length !== expected) throw new ProtocolViolation(`output '${name}' has ${bytes.length} bytes, its shape needs ${expected}`)
+  if (bytes.length !== expected)
+    throw new ProtocolViolation(`output '${name}' has ${bytes.length} bytes, its shape needs ${expected}`)
   return new Tensor(type, new Storage(bytes.buffer), dims) as AnyTensor
 }
 
 function splitStrings(bytes: Uint8Array, name: string): string[] {
   const out: string[] = []
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = at + 4 <= bytes.length ? at + 4 + view.getUint32(at, true) : Number.POSITIVE_INFINITY
     if (end > bytes.length) throw new ProtocolViolation(`the strings of output '${name}' are cut off`)
     out.push(new TextDecoder().decode(bytes.subarray(at + 4, end)))
@@ -153,7 +169,9 @@ function fromJson(type: DataType, dims: readonly number[], entry: WireOutput): A
   try {
     return new Tensor(type, data as number[], dims) as AnyTensor
   } catch (error) {
-    throw new ProtocolViolation(`output '${String(entry.name)}' is not sound: ${error instanceof Error ? error.message : String(error)}`)
+    throw new ProtocolViolation(
+      `output '${String(entry.name)}' is not sound: ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
 }
 
