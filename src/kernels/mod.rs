@@ -10,6 +10,7 @@ mod concat;
 mod copy;
 mod erf;
 mod gather;
+pub(crate) mod gemm_f32;
 pub(crate) mod im2col;
 pub mod io;
 mod layer_norm;
@@ -26,6 +27,7 @@ mod strided;
 pub(crate) mod testing;
 mod unary;
 mod where_op;
+pub(crate) mod vector;
 
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use core::any::Any;

@@ -1,0 +1,72 @@
+//! f32 convolution as a matrix product: of the input itself (1×1), or of rows that im2col makes block by block.
+
+use alloc::boxed::Box;
+
+use super::{
+    Io, Kernel, Prepare, depthwise_f32,
+    gemm_f32::{Gemm, Right, RightShape, block_rows},
+    im2col::{Geometry, im2col},
+};
+use crate::{
+    error::{Error, Result},
+    graph::Op,
+};
+
+struct ConvF32 {
+    geometry: Geometry,
+    weights: Right,
+    bounds: (f32, f32),
+    /// Rows that are made at a time, and elements from one to the next; no rows if the input itself is the matrix.
+    block: usize,
+    stride: usize,
+}
+
+/// Prepares an [`Op::Conv`] on f32.
+pub(crate) fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let Op::Conv(conv) = &p.node.op else { return Err(Error::Internal("conv_f32 got another operator".into())) };
+    let geometry = Geometry::new(conv, &p.inputs[0].shape, &p.inputs[1].shape, &p.outputs[0].shape)?;
+    if depthwise_f32::applies(&geometry) {
+        return depthwise_f32::prepare(p, geometry, conv.bias, conv.activation);
+    }
+    let depth = geometry.depth();
+    let columns = geometry.out_channels / geometry.groups;
+    let weights = Right::prepare(p, conv.bias, &RightShape { depth, columns, count: geometry.groups, transposed: true })?;
+    let block = if geometry.is_pointwise() { 0 } else { block_rows(geometry.rows(), depth) };
+    // Rows a multiple of 4 KB apart would fall on the same few lines of the L1 cache.
+    let stride = if depth % 1024 == 0 { depth + 16 } else { depth };
+    Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride }))
+}
+
+impl Kernel for ConvF32 {
+    fn scratch(&self) -> usize {
+        (self.weights.scratch() + self.block * self.stride) * size_of::<f32>()
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let g = &self.geometry;
+        let (x, weight) = (io.input::<f32>(0), io.input::<f32>(1));
+        let bias = (io.input_count() > 2).then(|| io.input::<f32>(2));
+        let (y, scratch) = io.output_and_scratch::<f32>(0);
+        let (matrix, packed) = bytemuck::cast_slice_mut::<u8, f32>(scratch).split_at_mut(self.block * self.stride);
+        let (channels, columns, rows) = (g.group_channels(), self.weights.columns, g.rows());
+        for group in 0..g.groups {
+            let (b, bias) = self.weights.load(group, weight, bias, packed, false);
+            let product = |a, a_stride| Gemm { a, a_stride, b, bias, bounds: self.bounds, c_stride: g.out_channels };
+            let first = group * channels;
+            let y = y.get_mut(group * columns..).unwrap_or_default();
+            if self.block == 0 {
+                product(x.get(first..).unwrap_or_default(), g.channels).run(rows, y);
+                continue;
+            }
+            for row in (0..rows).step_by(self.block) {
+                let end = (row + self.block).min(rows);
+                im2col(g, x, first..first + channels, row..end, 0.0, self.stride, matrix);
+                product(matrix, self.stride).run(end - row, &mut y[row * g.out_channels..]);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

@@ -1,0 +1,94 @@
+//! f32 matrix product with broadcast leading dimensions.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use super::{
+    Io, Kernel, Prepare,
+    gemm_f32::{Gemm, Right, RightShape},
+};
+use crate::{
+    error::{Error, Result, ensure},
+    graph::Op,
+    tensor::describe_shape,
+};
+
+struct MatMulF32 {
+    rows: usize,
+    right: Right,
+    bounds: (f32, f32),
+    /// For each matrix of the output, which matrices of a and b it comes from.
+    pairs: Vec<(usize, usize)>,
+}
+
+/// Prepares an [`Op::MatMul`] on f32.
+pub(crate) fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let Op::MatMul(mm) = &p.node.op else { return Err(Error::Internal("matmul_f32 got another operator".into())) };
+    let (a, b, out) = (&p.inputs[0].shape, &p.inputs[1].shape, &p.outputs[0].shape);
+    let [(a_lead, [m, depth]), (b_lead, [b0, b1]), (lead, [om, columns])] = [split(a), split(b), split(out)];
+    let b_matrix = if mm.transpose_b { [b1, b0] } else { [b0, b1] };
+    ensure!(
+        b_matrix == [depth, columns] && m == om && lead.len() == a_lead.len().max(b_lead.len()),
+        InvalidModel,
+        "the product of {} and {}{} is not {}",
+        describe_shape(a),
+        describe_shape(b),
+        if mm.transpose_b { " (transposed)" } else { "" },
+        describe_shape(out)
+    );
+    let count: usize = b_lead.iter().product();
+    // With a single b, the matrices of a are one tall matrix.
+    let (rows, pairs) = if count == 1 {
+        (lead.iter().product::<usize>() * m, Vec::from([(0, 0)]))
+    } else {
+        let (a_of, b_of) = (broadcast_indices(a_lead, lead), broadcast_indices(b_lead, lead));
+        (m, a_of.into_iter().zip(b_of).collect())
+    };
+    let (bias, bounds, transposed) = (mm.bias, mm.activation.bounds(), mm.transpose_b);
+    let right = Right::prepare(p, bias, &RightShape { depth, columns, count, bias_count: 1, transposed })?;
+    Ok(Box::new(MatMulF32 { rows, right, bounds, pairs }))
+}
+
+/// Leading dimensions, and the last two.
+fn split(shape: &[usize]) -> (&[usize], [usize; 2]) {
+    match shape {
+        [lead @ .., rows, columns] => (lead, [*rows, *columns]),
+        _ => (&[], [0, 0]),
+    }
+}
+
+/// For each index into the dimensions `to`, flattened, the index into `from`, which broadcasts to `to`.
+fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
+    let mut indices = Vec::from([0]);
+    for (axis, &size) in to.iter().enumerate() {
+        let own = (axis + from.len()).checked_sub(to.len()).map_or(1, |i| from[i]);
+        let step = |index: usize| (0..size).map(move |i| index * own + if own == 1 { 0 } else { i });
+        indices = indices.into_iter().flat_map(step).collect();
+    }
+    indices
+}
+
+impl Kernel for MatMulF32 {
+    fn scratch(&self) -> usize {
+        self.right.scratch() * size_of::<f32>()
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let (a, b) = (io.input::<f32>(0), io.input::<f32>(1));
+        let bias = (io.input_count() > 2).then(|| io.input::<f32>(2));
+        let (c, scratch) = io.output_and_scratch::<f32>(0);
+        let scratch = bytemuck::cast_slice_mut(scratch);
+        let &Right { depth, columns, .. } = &self.right;
+        let mut loaded = None;
+        for (i, &(ai, bi)) in self.pairs.iter().enumerate() {
+            let (b, bias) = self.right.load(bi, b, bias, scratch, loaded == Some(bi));
+            loaded = Some(bi);
+            let a = &a[ai * self.rows * depth..][..self.rows * depth];
+            let c = &mut c[i * self.rows * columns..][..self.rows * columns];
+            Gemm { a, a_stride: depth, b, bias, bounds: self.bounds, c_stride: columns }.run(self.rows, c);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

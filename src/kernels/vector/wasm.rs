@@ -1,0 +1,44 @@
+//! WebAssembly's 128-bit vectors.
+
+use core::arch::wasm32::*;
+
+use super::Vector;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Wasm(v128);
+
+impl Vector for Wasm {
+    const LANES: usize = 4;
+    // 12 accumulators, two columns and one row element: the 15 registers that V8 has on x86-64.
+    const ROWS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: by the contract.
+        Wasm(unsafe { v128_load(p.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: by the contract.
+        unsafe { v128_store(p.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        Wasm(f32x4_splat(x))
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        #[cfg(target_feature = "relaxed-simd")]
+        return Wasm(f32x4_relaxed_madd(self.0, b.0, c.0));
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        return Wasm(f32x4_add(c.0, f32x4_mul(self.0, b.0)));
+    }
+
+    #[inline(always)]
+    unsafe fn clamp(self, lo: Self, hi: Self) -> Self {
+        Wasm(f32x4_pmin(f32x4_pmax(self.0, lo.0), hi.0))
+    }
+}
