@@ -7,10 +7,7 @@ use super::{
     gemm_f32::{Gemm, Right, RightShape, block_rows},
     im2col::{Geometry, im2col},
 };
-use crate::{
-    error::{Error, Result},
-    graph::Op,
-};
+use crate::{error::Result, graph::ops::Conv};
 
 struct ConvF32 {
     geometry: Geometry,
@@ -21,19 +18,18 @@ struct ConvF32 {
     stride: usize,
 }
 
-/// Prepares an [`Op::Conv`] on f32.
-pub(crate) fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
-    let Op::Conv(conv) = &p.node.op else { return Err(Error::Internal("conv_f32 got another operator".into())) };
+/// Prepares a [`Conv`] on f32.
+pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let geometry = Geometry::new(conv, &p.inputs[0].shape, &p.inputs[1].shape, &p.outputs[0].shape)?;
     if depthwise_f32::applies(&geometry) {
-        return depthwise_f32::prepare(p, geometry, conv.bias, conv.activation);
+        return depthwise_f32::prepare(conv, geometry, p);
     }
     let depth = geometry.depth();
     let columns = geometry.out_channels / geometry.groups;
     let weights = Right::prepare(p, conv.bias, &RightShape { depth, columns, count: geometry.groups, transposed: true })?;
     let block = if geometry.is_pointwise() { 0 } else { block_rows(geometry.rows(), depth) };
     // Rows a multiple of 4 KB apart would fall on the same few lines of the L1 cache.
-    let stride = if depth % 1024 == 0 { depth + 16 } else { depth };
+    let stride = if depth.is_multiple_of(1024) { depth + 16 } else { depth };
     Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride }))
 }
 
@@ -51,17 +47,19 @@ impl Kernel for ConvF32 {
         let (channels, columns, rows) = (g.group_channels(), self.weights.columns, g.rows());
         for group in 0..g.groups {
             let (b, bias) = self.weights.load(group, weight, bias, packed, false);
-            let product = |a, a_stride| Gemm { a, a_stride, b, bias, bounds: self.bounds, c_stride: g.out_channels };
             let first = group * channels;
             let y = y.get_mut(group * columns..).unwrap_or_default();
             if self.block == 0 {
-                product(x.get(first..).unwrap_or_default(), g.channels).run(rows, y);
+                let a = x.get(first..).unwrap_or_default();
+                Gemm { a, a_stride: g.channels, b, bias, bounds: self.bounds, c_stride: g.out_channels }.run(rows, y);
                 continue;
             }
             for row in (0..rows).step_by(self.block) {
                 let end = (row + self.block).min(rows);
                 im2col(g, x, first..first + channels, row..end, 0.0, self.stride, matrix);
-                product(matrix, self.stride).run(end - row, &mut y[row * g.out_channels..]);
+                let a_stride = self.stride;
+                Gemm { a: matrix, a_stride, b, bias, bounds: self.bounds, c_stride: g.out_channels }
+                    .run(end - row, &mut y[row * g.out_channels..]);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@
 const ROUND: f32 = 12_582_912.0;
 
 /// `ln 2` in two parts; products of the first with integers up to 2^9 are exact.
-const LN2_HI: f32 = 0.693_359_375;
+const LN2_HI: f32 = 355.0 / 512.0;
 const LN2_LO: f32 = -2.121_944_4e-4;
 
 /// Logarithm of the smallest normal number.
@@ -71,7 +71,7 @@ pub(crate) fn log(x: f32) -> f32 {
             -0.124_055_885,
             0.118_881_62,
             -0.116_756_52,
-            0.067_466_423,
+            0.067_466_42,
         ],
     );
     let f2 = f * f;
@@ -111,7 +111,7 @@ pub(crate) fn erf(x: f32) -> f32 {
     let b = select(a > 4.0, 4.0, a);
     let exponent = polynomial(
         b,
-        [0.000_341_523_38, 1.127_089_1, 0.638_144_85, 0.103_106_752, -0.021_838_063, 0.002_947_658, -0.000_186_379_16],
+        [0.000_341_523_38, 1.127_089_1, 0.638_144_85, 0.103_106_75, -0.021_838_063, 0.002_947_658, -0.000_186_379_16],
     );
     let far = 1.0 - exp(-exponent);
     select(a < 1.0, near, far).copysign(x)

@@ -7,8 +7,8 @@ use super::{
     gemm_f32::{Gemm, Right, RightShape},
 };
 use crate::{
-    error::{Error, Result, ensure},
-    graph::Op,
+    error::{Result, ensure},
+    graph::ops::MatMul,
     tensor::describe_shape,
 };
 
@@ -20,9 +20,8 @@ struct MatMulF32 {
     pairs: Vec<(usize, usize)>,
 }
 
-/// Prepares an [`Op::MatMul`] on f32.
-pub(crate) fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
-    let Op::MatMul(mm) = &p.node.op else { return Err(Error::Internal("matmul_f32 got another operator".into())) };
+/// Prepares a [`MatMul`] on f32.
+pub(crate) fn prepare(mm: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (a, b, out) = (&p.inputs[0].shape, &p.inputs[1].shape, &p.outputs[0].shape);
     let [(a_lead, [m, depth]), (b_lead, [b0, b1]), (lead, [om, columns])] = [split(a), split(b), split(out)];
     let b_matrix = if mm.transpose_b { [b1, b0] } else { [b0, b1] };
@@ -44,7 +43,7 @@ pub(crate) fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         (m, a_of.into_iter().zip(b_of).collect())
     };
     let (bias, bounds, transposed) = (mm.bias, mm.activation.bounds(), mm.transpose_b);
-    let right = Right::prepare(p, bias, &RightShape { depth, columns, count, bias_count: 1, transposed })?;
+    let right = Right::prepare(p, bias, &RightShape { depth, columns, count, transposed })?;
     Ok(Box::new(MatMulF32 { rows, right, bounds, pairs }))
 }
 

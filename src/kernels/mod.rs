@@ -7,7 +7,9 @@ mod binary;
 mod broadcast;
 mod cast;
 mod concat;
+mod conv_f32;
 mod copy;
+mod depthwise_f32;
 mod erf;
 mod gather;
 pub(crate) mod gemm_f32;
@@ -15,6 +17,7 @@ pub(crate) mod im2col;
 pub mod io;
 mod layer_norm;
 pub(crate) mod math;
+mod matmul_f32;
 mod movement;
 pub(crate) mod once;
 mod pool;
@@ -26,8 +29,8 @@ mod strided;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
-mod where_op;
 pub(crate) mod vector;
+mod where_op;
 
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use core::any::Any;
@@ -103,6 +106,11 @@ pub struct Prepare<'a> {
 }
 
 impl Prepare<'_> {
+    /// Whether all operands and results are f32.
+    pub(crate) fn is_f32(&self) -> bool {
+        self.inputs.iter().chain(&self.outputs).all(|o| o.dtype == DType::F32)
+    }
+
     /// The error for operands that no kernel takes.
     #[cold]
     pub(crate) fn unsupported(&self) -> Error {
@@ -149,6 +157,8 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         p.outputs.len()
     );
     match &node.op {
+        Op::Conv(conv) if p.is_f32() => conv_f32::prepare(conv, p),
+        Op::MatMul(mm) if p.is_f32() => matmul_f32::prepare(mm, p),
         Op::Pool(pool) => pool::prepare(pool, p),
         Op::Binary(op) => binary::prepare(op, p),
         Op::Unary(op) => unary::prepare(*op, p),

@@ -9,7 +9,7 @@ use crate::{
     tensor::{AlignedBytes, describe_shape},
 };
 
-/// Matrices of one shape and their biases.
+/// Matrices of one shape, and their biases: one for each or one for all.
 pub(crate) struct Right {
     isa: Isa,
     pub depth: usize,
@@ -28,6 +28,7 @@ enum Bias {
 /// Biases of consecutive matrices, each padded to whole panels.
 struct PaddedBias {
     columns: usize,
+    count: usize,
     data: AlignedBytes,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct RightShape {
 }
 
 impl Right {
-    /// Takes input 1 as the matrices and, if `has_bias`, input 2 as the biases of all matrices.
+    /// Takes input 1 as the matrices and, if `has_bias`, input 2 as the biases.
     pub fn prepare(p: &mut Prepare<'_>, has_bias: bool, shape: &RightShape) -> Result<Right> {
         let isa = Isa::best();
         let &RightShape { depth, columns, count, transposed } = shape;
@@ -64,7 +65,7 @@ impl Right {
             Some(operand) => match operand.constant::<f32>() {
                 None => Bias::Runtime,
                 Some(data) => {
-                    let make = || Ok(PaddedBias::new(isa, data, columns, count));
+                    let make = || Ok(PaddedBias::new(isa, data, columns));
                     let bias = p.packed.get(operand.id, "f32 bias", make)?;
                     Bias::Constant(if bias.columns == columns { bias } else { Arc::new(make()?) })
                 }
@@ -82,11 +83,6 @@ impl Right {
         let weights = if self.weights.is_none() { self.padded_columns() * self.depth } else { 0 };
         let bias = if matches!(self.bias, Bias::Runtime) { self.padded_columns() } else { 0 };
         weights + bias
-    }
-
-    /// Whether [`Right::load`] has to pack the weights.
-    pub fn packs_in_run(&self) -> bool {
-        self.weights.is_none()
     }
 
     /// Matrix `i` and its bias. `weight` and `bias` are the operands' contents, read unless they are constants; what is not constant
@@ -116,6 +112,7 @@ impl Right {
             (Bias::Constant(bias), _) => Some(bias.of_matrix(i, padded)),
             (Bias::Runtime, Some(bias)) => {
                 let target = &mut padded_bias[..padded];
+                let i = if bias.len() > columns { i } else { 0 };
                 target[..columns].copy_from_slice(&bias[i * columns..][..columns]);
                 target[columns..].fill(0.0);
                 Some(&*target)
@@ -127,19 +124,21 @@ impl Right {
 }
 
 impl PaddedBias {
-    fn new(isa: Isa, bias: &[f32], columns: usize, count: usize) -> PaddedBias {
+    fn new(isa: Isa, bias: &[f32], columns: usize) -> PaddedBias {
         let padded = columns.next_multiple_of(panel_width(isa));
+        let count = bias.len() / columns.max(1);
         let mut data = AlignedBytes::zeroed(padded * count * 4);
         let floats: &mut [f32] = bytemuck::cast_slice_mut(&mut data);
         for (to, from) in floats.chunks_exact_mut(padded.max(1)).zip(bias.chunks_exact(columns.max(1))) {
             to[..columns].copy_from_slice(from);
         }
         flush_denormals(floats);
-        PaddedBias { columns, data }
+        PaddedBias { columns, count, data }
     }
 
     fn of_matrix(&self, i: usize, padded: usize) -> &[f32] {
         let floats: &[f32] = bytemuck::cast_slice(&self.data);
+        let i = if self.count > 1 { i } else { 0 };
         &floats[i * padded..(i + 1) * padded]
     }
 }

@@ -36,7 +36,7 @@ impl Packed {
     /// arithmetic on them is many times slower, and their share of a sum is below its rounding error.
     pub fn new(isa: Isa, matrices: &[f32], depth: usize, columns: usize, transposed: bool) -> Option<Packed> {
         let (len, size) = (packed_len(isa, depth, columns)?, depth * columns);
-        let count = if size == 0 { 0 } else { matrices.len() / size };
+        let count = matrices.len().checked_div(size).unwrap_or(0);
         let bytes = len.checked_mul(count)?.checked_mul(4)?;
         let mut data = AlignedBytes::zeroed(bytes);
         let floats: &mut [f32] = bytemuck::cast_slice_mut(&mut data);

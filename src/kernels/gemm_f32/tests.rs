@@ -73,12 +73,12 @@ fn case(rows: usize, depth: usize, columns: usize, seed: u32) -> Case {
         rows,
         depth,
         columns,
-        transposed: seed % 2 == 0,
+        transposed: seed.is_multiple_of(2),
         a: numbers(rows * a_stride, seed),
         a_stride,
         b: numbers(depth * columns, seed + 1),
-        bias: (seed % 4 != 0).then(|| numbers(columns, seed + 2)),
-        bounds: if seed % 3 == 0 { (f32::NEG_INFINITY, f32::INFINITY) } else { (-0.5, 1.5) },
+        bias: (!seed.is_multiple_of(4)).then(|| numbers(columns, seed + 2)),
+        bounds: if seed.is_multiple_of(3) { (f32::NEG_INFINITY, f32::INFINITY) } else { (-0.5, 1.5) },
         c_stride,
     }
 }

@@ -52,9 +52,11 @@ unsafe fn strips<V: Vector>(block: &Block, row: usize, height: usize, count: usi
     }
     macro_rules! heights {
         ($($h:literal x $panels:literal)*) => {
-            // SAFETY: by `run`'s contract.
             match height {
-                $( $h if $h <= V::ROWS => unsafe { strip::<V, $h, { 2 * $panels }>(block, row, count) }, )*
+                $(
+                    // SAFETY: by `run`'s contract.
+                    $h if $h <= V::ROWS => unsafe { strip::<V, $h, { 2 * $panels }>(block, row, count) },
+                )*
                 _ => {}
             }
         };

@@ -148,11 +148,11 @@ macro_rules! on_isa {
 }
 pub(crate) use on_isa;
 
-/// Repeats a block for the constants `0..$n` (up to 12). Arrays of vectors must be indexed by constants to stay in registers,
+/// Repeats a block for the constants `0..$n` (up to 13). Arrays of vectors must be indexed by constants to stay in registers,
 /// and loops are not unrolled reliably.
 macro_rules! unroll {
     ($i:ident < $n:expr, $body:block) => {
-        $crate::kernels::vector::unroll!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+        $crate::kernels::vector::unroll!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12)
     };
     (@ $i:ident, $n:expr, $body:block, $($k:literal)*) => { $( {
         const $i: usize = $k;
