@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use super::{arena::Arena, bind, bind::Binding};
 use crate::{
     error::{Error, Result, ensure},
-    graph::{Graph, Init, plan::Meta, plan::Plan},
+    graph::{Graph, Init, Node, plan::Meta, plan::Plan},
     kernels::{Io, PackedWeights},
     tensor::{DType, TensorView},
 };
