@@ -8,22 +8,28 @@ mod broadcast;
 mod cast;
 mod concat;
 mod conv_f32;
+mod conv_i8;
 mod copy;
 mod depthwise_f32;
+mod depthwise_i8;
 mod erf;
 mod gather;
 pub(crate) mod gemm_f32;
+mod gemm_i8;
 pub(crate) mod im2col;
 pub mod io;
 mod layer_norm;
+mod linear_i8;
 pub(crate) mod math;
 mod matmul_f32;
+mod matmul_i8;
 mod movement;
 pub(crate) mod once;
 mod pool;
 mod quantize;
 mod quantized;
 mod reduce;
+mod requant;
 mod softmax;
 mod strided;
 #[cfg(test)]
@@ -156,9 +162,12 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         p.inputs.len(),
         p.outputs.len()
     );
+    let quantized = p.inputs.first().is_some_and(|x| matches!(x.dtype, DType::U8 | DType::I8));
     match &node.op {
         Op::Conv(conv) if p.is_f32() => conv_f32::prepare(conv, p),
         Op::MatMul(mm) if p.is_f32() => matmul_f32::prepare(mm, p),
+        Op::Conv(conv) if quantized => conv_i8::prepare(conv, p),
+        Op::MatMul(op) if quantized => matmul_i8::prepare(op, p),
         Op::Pool(pool) => pool::prepare(pool, p),
         Op::Binary(op) => binary::prepare(op, p),
         Op::Unary(op) => unary::prepare(*op, p),
@@ -180,4 +189,9 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),
     }
+}
+
+/// Checks on this engine that the fast integer kernels give what plain arithmetic gives. Takes about a millisecond.
+pub fn selftest() -> Result<()> {
+    gemm_i8::selftest()
 }

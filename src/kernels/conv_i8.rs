@@ -1,0 +1,117 @@
+//! Quantized convolution: u8 activations, i8 weights, by integer products on rows of windows.
+
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::ops::Range;
+
+use super::{
+    Io, Kernel, Prepare, depthwise_i8,
+    gemm_i8::{Columns, Gemm, InPlace, Packed, RowSource, Scheme, Store, Weights, padded_depth},
+    im2col::{Geometry, im2col},
+    linear_i8::{ColumnSet, Linear, Parameters, Product},
+};
+use crate::{
+    error::{Result, bail, ensure},
+    graph::ops::Conv,
+    tensor::DType,
+};
+
+/// Prepares a convolution whose input is u8.
+pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
+    let (Some(x), Some(weight), Some(output)) = (p.inputs.first(), p.inputs.get(1), p.outputs.first()) else {
+        bail!(InvalidModel, "a convolution needs input, weight and output");
+    };
+    let geometry = Geometry::new(conv, &x.shape, &weight.shape, &output.shape)?;
+    let (n, k) = (geometry.out_channels, geometry.depth());
+    let linear = Linear::new(&p.inputs, output, (conv.bias, conv.dynamic), conv.activation, 0, (n, k))?;
+    let Some(bytes) = weight.data else {
+        bail!(Unsupported, "the weight of a quantized convolution must be a constant");
+    };
+    ensure!(bytes.len() == n * k, InvalidModel, "weight has {} bytes, its shape needs {}", bytes.len(), n * k);
+    let (id, unsigned) = (weight.id, weight.dtype == DType::U8);
+    if geometry.is_depthwise() && n == geometry.channels {
+        return depthwise_i8::prepare(geometry, linear, id, bytes, unsigned, p.packed);
+    }
+    let scheme = Scheme::best();
+    let per_group = n / geometry.groups;
+    let packed = p.packed.get(id, "conv_i8", || {
+        let group = |g: usize| {
+            let weights = Weights { unsigned, ..Weights::by_column(&bytes[g * per_group * k..][..per_group * k], k) };
+            Packed::new(scheme, weights, per_group, k)
+        };
+        (0..geometry.groups).map(group).collect::<Result<Vec<Packed>>>()
+    })?;
+    let gemm = Gemm::new(scheme, geometry.rows(), per_group, k, linear.is_staged());
+    let mut kernel = ConvI8 { geometry, linear, gemm, packed, parameters: Vec::new() };
+    kernel.parameters = (0..kernel.packed.len()).map(|g| kernel.linear.parameters(&kernel.columns(g), true)).collect();
+    Ok(Box::new(kernel))
+}
+
+struct ConvI8 {
+    geometry: Geometry,
+    linear: Linear,
+    /// The product of one group.
+    gemm: Gemm,
+    /// One per group, like the parameters.
+    packed: Arc<Vec<Packed>>,
+    parameters: Vec<Parameters>,
+}
+
+impl ConvI8 {
+    fn columns(&self, group: usize) -> ColumnSet<'_> {
+        let Gemm { n, k, scheme, .. } = self.gemm;
+        ColumnSet { channels: group * n..(group + 1) * n, k, row_offset: scheme.row_offset(), sums: &self.packed[group].sums }
+    }
+}
+
+impl Kernel for ConvI8 {
+    fn scratch(&self) -> usize {
+        self.linear.scratch(self.gemm.padded_columns()) + self.gemm.scratch()
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let x = io.input::<u8>(0);
+        let g = &self.geometry;
+        ensure!(x.len() >= g.batch * g.input[0] * g.input[1] * g.channels, Internal, "the input of a convolution is too short");
+        let rows = self.linear.rows(io)?;
+        let (out, scratch) = io.output_and_scratch::<u8>(0);
+        for (group, (packed, parameters)) in self.packed.iter().zip(&self.parameters).enumerate() {
+            let channels = group * g.group_channels()..(group + 1) * g.group_channels();
+            let product = Group { kernel: self, x, channels, fill: rows.zero_point };
+            let set = self.columns(group);
+            let offset = set.channels.start;
+            self.linear.run(&set, &packed.bytes, parameters, rows, &product, out, offset, scratch)?;
+        }
+        Ok(())
+    }
+}
+
+/// One group of a convolution.
+struct Group<'a> {
+    kernel: &'a ConvI8,
+    x: &'a [u8],
+    channels: Range<usize>,
+    fill: u8,
+}
+
+impl Product for Group<'_> {
+    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], scratch: &mut [u8]) -> Result<()> {
+        let ConvI8 { geometry: g, gemm, .. } = self.kernel;
+        if g.is_pointwise() && g.groups == 1 && g.channels.is_multiple_of(4) {
+            let source = InPlace { bytes: self.x, stride: g.channels };
+            gemm.run(&source, columns, finish, out, g.out_channels, scratch)
+        } else {
+            gemm.run(self, columns, finish, out, g.out_channels, scratch)
+        }
+    }
+}
+
+impl RowSource for Group<'_> {
+    fn rows<'s>(&'s self, range: Range<usize>, scratch: &'s mut [u8]) -> (&'s [u8], usize) {
+        let stride = padded_depth(self.kernel.gemm.k);
+        im2col(&self.kernel.geometry, self.x, self.channels.clone(), range, self.fill, stride, scratch);
+        (scratch, stride)
+    }
+}
+
+#[cfg(test)]
+mod tests;

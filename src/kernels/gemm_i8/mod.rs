@@ -1,0 +1,381 @@
+//! Products of u8 rows with packed i8 columns, exact in i32: what every quantized convolution and matrix product runs on.
+//!
+//! Rows come in blocks that fit a cache ([`RowSource`]), columns in panels packed for the instruction set ([`Scheme`]),
+//! and a [`Finish`] turns accumulators into results while they are in registers.
+
+mod pack;
+mod probe;
+mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use core::ops::Range;
+
+pub(crate) use pack::{Packed, Weights, pack_into, packed_len};
+pub(crate) use probe::selftest;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use wasm::{Dot, Dot16, Store, unroll};
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+pub(crate) use wasm::{Rdot, RdotSigned};
+
+use super::requant::{Finish, Raw};
+use crate::error::{Result, ensure};
+
+/// A [`Finish`] that the instruction sets know how to apply.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+pub(crate) trait Store: Finish {}
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+impl<F: Finish> Store for F {}
+
+/// How products are computed. All give the same results; [`Scheme::best`] is the fastest that is exact on this engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Plain Rust.
+    Scalar,
+    /// `i32x4.dot_i16x8` on rows widened to i16.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Dot16,
+    /// `i32x4.relaxed_dot_i8x16_i7x16_add`, where it multiplies s8 by u8 without saturation.
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    Rdot,
+    /// The same instruction where it multiplies s8 by s8: rows are shifted by 128 on the way in.
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    RdotSigned,
+    /// `vpmaddwd` on rows widened to i16.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// `vpdpbusd` on 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// `vpdpbusd` on 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+impl Scheme {
+    /// The fastest exact scheme of this engine.
+    pub fn best() -> Scheme {
+        static BEST: std::sync::OnceLock<Scheme> = std::sync::OnceLock::new();
+        *BEST.get_or_init(|| *probe::exact_schemes().last().unwrap_or(&Scheme::Scalar))
+    }
+
+    /// Columns of a panel.
+    pub const fn panel(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Scheme::Avx2 | Scheme::AvxVnni | Scheme::Avx512Vnni => 16,
+            _ => 8,
+        }
+    }
+
+    /// Depth that one instruction sums.
+    pub const fn group(self) -> usize {
+        if self.widens() { 2 } else { 4 }
+    }
+
+    /// Whether rows are widened to i16.
+    pub const fn widens(self) -> bool {
+        match self {
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Scheme::Dot16 => true,
+            #[cfg(target_arch = "x86_64")]
+            Scheme::Avx2 => true,
+            _ => false,
+        }
+    }
+
+    /// What is subtracted from every row element before it is multiplied. Counts as part of the rows' zero point.
+    pub const fn row_offset(self) -> i32 {
+        match self {
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Scheme::RdotSigned => 128,
+            _ => 0,
+        }
+    }
+}
+
+/// Where rows come from.
+pub(crate) trait RowSource {
+    /// The rows of `range`: bytes and the distance between rows, either in place or written to `scratch`.
+    fn rows<'s>(&'s self, range: Range<usize>, scratch: &'s mut [u8]) -> (&'s [u8], usize);
+}
+
+/// Rows in memory as they are needed: a multiple of 4 long.
+pub(crate) struct InPlace<'a> {
+    pub bytes: &'a [u8],
+    pub stride: usize,
+}
+
+impl RowSource for InPlace<'_> {
+    fn rows<'s>(&'s self, range: Range<usize>, _: &'s mut [u8]) -> (&'s [u8], usize) {
+        (&self.bytes[range.start * self.stride..], self.stride)
+    }
+}
+
+/// Rows whose length is no multiple of 4.
+pub(crate) struct Padded<'a> {
+    pub bytes: &'a [u8],
+    pub depth: usize,
+}
+
+impl RowSource for Padded<'_> {
+    fn rows<'s>(&'s self, range: Range<usize>, scratch: &'s mut [u8]) -> (&'s [u8], usize) {
+        let stride = padded_depth(self.depth);
+        for (row, out) in self.bytes[range.start * self.depth..]
+            .chunks_exact(self.depth)
+            .zip(scratch.chunks_exact_mut(stride))
+            .take(range.len())
+        {
+            out[..self.depth].copy_from_slice(row);
+            out[self.depth..].fill(0);
+        }
+        (scratch, stride)
+    }
+}
+
+/// Elements of a row with the zeros that round it up to whole groups of any scheme.
+pub(crate) const fn padded_depth(depth: usize) -> usize {
+    depth.next_multiple_of(4)
+}
+
+/// The sizes of a product, and how it is cut into blocks.
+#[derive(Debug, Clone)]
+pub(crate) struct Gemm {
+    pub scheme: Scheme,
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// Depth.
+    pub k: usize,
+    /// Rows of a block.
+    block: usize,
+    /// Whether accumulators pass through memory, for a correction per row or for a finish that vectors cannot do exactly.
+    staged: bool,
+}
+
+/// The columns of a product.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    /// Packed weights.
+    pub packed: &'a [u8],
+    /// Initial accumulators, one per column of whole panels.
+    pub init: &'a [i32],
+    /// What each row's sum is multiplied by and added to the accumulator: minus the weights' zero point.
+    pub row_sum: Option<&'a [i32]>,
+}
+
+/// Bytes of a block of rows: it stays in the first-level cache beside a panel.
+const BLOCK_BYTES: usize = 24 << 10;
+/// Multiply-accumulates of one call. V8 cannot replace a running function by its optimised version, so calls must be short.
+const CALL_MACS: usize = 16 << 20;
+
+impl Gemm {
+    /// A product of `m` rows with `n` columns of depth `k`. `staged` must hold if columns have row sums or the finish is not bounded.
+    pub fn new(scheme: Scheme, m: usize, n: usize, k: usize, staged: bool) -> Gemm {
+        let fit = BLOCK_BYTES / padded_depth(k).max(1);
+        let block = if staged { 12 } else { (fit / 12 * 12).clamp(24, 96) };
+        Gemm { scheme, m, n, k, block: block.min(m.max(1)), staged }
+    }
+
+    /// Columns of whole panels.
+    pub fn padded_columns(&self) -> usize {
+        self.n.next_multiple_of(self.scheme.panel())
+    }
+
+    /// Bytes of scratch space that [`Gemm::run`] needs.
+    pub fn scratch(&self) -> usize {
+        let [rows, wide, staged] = self.scratch_parts();
+        rows + wide + staged
+    }
+
+    /// Bytes for: rows, rows widened to i16, accumulators.
+    fn scratch_parts(&self) -> [usize; 3] {
+        let rows = (self.block * padded_depth(self.k)).next_multiple_of(64);
+        let wide = if self.scheme.widens() { 2 * rows } else { 0 };
+        let staged = if self.staged { (self.block * self.padded_columns() * 4).next_multiple_of(64) } else { 0 };
+        [rows, wide, staged]
+    }
+
+    /// Computes all rows. Row `i` of the result starts at `out[i · stride]`. `scratch` is aligned to 64 bytes.
+    pub fn run<F: Store>(
+        &self,
+        source: &impl RowSource,
+        columns: Columns<'_>,
+        finish: &F,
+        out: &mut [F::Out],
+        stride: usize,
+        scratch: &mut [u8],
+    ) -> Result<()> {
+        let padded = self.padded_columns();
+        if self.m == 0 || self.n == 0 {
+            return Ok(());
+        }
+        ensure!(
+            columns.packed.len() >= packed_len(self.scheme, self.n, self.k)
+                && columns.init.len() >= padded
+                && columns.row_sum.is_none_or(|r| r.len() >= self.n)
+                && finish.columns() >= padded
+                && stride >= self.n
+                && out.len() >= (self.m - 1) * stride + self.n
+                && scratch.len() >= self.scratch()
+                && (self.staged || (columns.row_sum.is_none() && finish.is_bounded())),
+            Internal,
+            "operands of an integer product are too short for {}×{}×{}",
+            self.m,
+            self.n,
+            self.k
+        );
+        let parts = self.scratch_parts();
+        let (rows_scratch, rest) = scratch.split_at_mut(parts[0]);
+        let (wide_scratch, rest) = rest.split_at_mut(parts[1]);
+        let wide: &mut [i16] = cast(wide_scratch)?;
+        let staged: &mut [i32] = cast(&mut rest[..parts[2]])?;
+        let mut at = 0;
+        while at < self.m {
+            let count = self.block.min(self.m - at);
+            let (rows, row_stride) = source.rows(at..at + count, rows_scratch);
+            let out = &mut out[at * stride..];
+            if self.staged {
+                self.block(rows, row_stride, count, wide, &columns, &Raw, staged, padded)?;
+                for i in 0..count {
+                    let acc = &mut staged[i * padded..][..self.n];
+                    if let Some(factors) = columns.row_sum {
+                        let sum = rows[i * row_stride..][..self.k].iter().map(|&v| i32::from(v)).sum::<i32>();
+                        acc.iter_mut().zip(factors).for_each(|(acc, f)| *acc = acc.wrapping_add(sum.wrapping_mul(*f)));
+                    }
+                    finish.row(acc, 0, &mut out[i * stride..][..self.n]);
+                }
+            } else {
+                self.block(rows, row_stride, count, wide, &columns, finish, out, stride)?;
+            }
+            at += count;
+        }
+        Ok(())
+    }
+
+    /// One block of rows, a range of panels at a time.
+    #[allow(clippy::too_many_arguments)]
+    fn block<F: Store>(
+        &self,
+        rows: &[u8],
+        row_stride: usize,
+        count: usize,
+        wide: &mut [i16],
+        columns: &Columns<'_>,
+        finish: &F,
+        out: &mut [F::Out],
+        stride: usize,
+    ) -> Result<()> {
+        let depth = padded_depth(self.k);
+        ensure!(rows.len() >= (count - 1) * row_stride + depth, Internal, "rows of an integer product are too short");
+        let (a, lda) = if self.scheme.widens() {
+            for i in 0..count {
+                widen(&rows[i * row_stride..][..depth], &mut wide[i * depth..][..depth]);
+            }
+            (wide.as_ptr().cast::<u8>(), 2 * depth)
+        } else {
+            (rows.as_ptr(), row_stride)
+        };
+        let panel = self.scheme.panel();
+        let panels = self.n.div_ceil(panel);
+        let step = (CALL_MACS / (count * depth * panel).max(1)).max(1);
+        let mut first = 0;
+        while first < panels {
+            let last = (first + step).min(panels);
+            let block = Block {
+                a,
+                lda,
+                rows: count,
+                b: columns.packed.as_ptr(),
+                panel_bytes: depth * panel,
+                groups: depth / self.scheme.group(),
+                panels: first..last,
+                n: self.n,
+                init: columns.init.as_ptr(),
+                finish,
+                out: out.as_mut_ptr(),
+                ldo: stride,
+            };
+            // SAFETY: `run` and the check above found every operand long enough for whole rows and panels, and `out` for n columns
+            // of every row. Schemes are only constructed where their instructions exist.
+            unsafe { block.run(self.scheme) };
+            first = last;
+        }
+        Ok(())
+    }
+}
+
+/// A block of rows against a range of panels, as the instruction sets see it.
+struct Block<'a, F: Finish> {
+    /// Rows: u8, or i16 if the scheme widens; `lda` bytes apart.
+    a: *const u8,
+    lda: usize,
+    rows: usize,
+    b: *const u8,
+    panel_bytes: usize,
+    /// Groups of depth.
+    groups: usize,
+    panels: Range<usize>,
+    /// Columns of the result; the last panel may reach beyond.
+    n: usize,
+    init: *const i32,
+    finish: &'a F,
+    out: *mut F::Out,
+    ldo: usize,
+}
+
+impl<F: Finish> Block<'_, F> {
+    /// Columns `column..column + count` of a row of the result.
+    ///
+    /// # Safety
+    /// They must lie within the n columns, and no other reference to them may be alive.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    unsafe fn out_row(&self, row: usize, column: usize, count: usize) -> &mut [F::Out] {
+        // SAFETY: as the caller promises.
+        unsafe { core::slice::from_raw_parts_mut(self.out.add(row * self.ldo + column), count) }
+    }
+}
+
+impl<F: Store> Block<'_, F> {
+    /// # Safety
+    /// Rows must hold `groups` groups, `b` and `init` all panels of the range, and `out` `n` columns at each row's start.
+    unsafe fn run(&self, scheme: Scheme) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match scheme {
+                Scheme::Scalar => scalar::run(self),
+                #[cfg(target_arch = "x86_64")]
+                Scheme::Avx2 => x86::run_avx2(self),
+                #[cfg(target_arch = "x86_64")]
+                Scheme::AvxVnni => x86::run_avx_vnni(self),
+                #[cfg(target_arch = "x86_64")]
+                Scheme::Avx512Vnni => x86::run_avx512_vnni(self),
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                Scheme::Dot16 => wasm::run::<wasm::Dot16, F>(self),
+                #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+                Scheme::Rdot => wasm::run::<wasm::Rdot, F>(self),
+                #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+                Scheme::RdotSigned => wasm::run::<wasm::RdotSigned, F>(self),
+            }
+        }
+    }
+}
+
+/// Widens u8 to i16.
+pub(crate) fn widen(from: &[u8], to: &mut [i16]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = i16::from(from);
+    }
+}
+
+/// Scratch bytes as elements.
+pub(crate) fn cast<T: bytemuck::Pod>(bytes: &mut [u8]) -> Result<&mut [T]> {
+    let len = bytes.len() / size_of::<T>() * size_of::<T>();
+    bytemuck::try_cast_slice_mut(&mut bytes[..len]).map_err(|_| crate::Error::Internal("scratch space is not aligned".into()))
+}
