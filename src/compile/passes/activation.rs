@@ -66,3 +66,59 @@ fn clamped(op: Op, lo: f32, hi: f32) -> Option<Op> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        graph::{Quant, ValueType, ops::BinaryOp},
+    };
+
+    #[test]
+    fn clamps_join() {
+        let mut b = Build::default();
+        let x = b.input(&[64]);
+        let y = b.binary(BinaryOp::Add, x, x);
+        let y = b.relu(y);
+        let y = b.unary(Unary::Clamp { lo: -1.0, hi: 6.0 }, y);
+        let mut g = b.finish(y);
+        let data = [Noise(1).floats(&[64], 9.0)];
+        let before = run(&g, &data);
+        assert_eq!(
+            apply(&FuseActivation, &mut g),
+            ["Add 'binary': clamps its own result to 0..inf", "Add 'binary': clamps its own result to -1..6"]
+        );
+        let expected = Activation::Clamp { lo: 0.0, hi: 6.0 };
+        assert_eq!(g.nodes[0].op, Op::Binary(Binary { op: BinaryOp::Add, activation: expected }));
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+
+    #[test]
+    fn integers_are_clamped_where_they_are_made() {
+        let mut b = Build::default();
+        let x = b.input(&[64]);
+        let q = b.quantize(x, DType::U8, 0.05, 100);
+        let ty = ValueType { quant: Some(Quant::per_tensor(0.11, 90)), ..b.g.value(q).ty.clone() };
+        let op = Op::Binary(Binary { op: BinaryOp::Add, activation: Activation::None });
+        let y = b.g.add_node("sum", op, &[q, q], ty.clone());
+        let y = b.g.add_node("relu", Op::Unary(Unary::Clamp { lo: 0.0, hi: 6.0 }), &[y], ty);
+        let mut g = b.finish(y);
+        let data = [Noise(2).floats(&[64], 9.0)];
+        let before = run(&g, &data);
+        apply(&FuseActivation, &mut g);
+        assert_eq!(ops(&g), "Add×1 Quantize×1");
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+
+    #[test]
+    fn value_that_others_read_is_not_clamped() {
+        let mut b = Build::default();
+        let x = b.input(&[4]);
+        let y = b.binary(BinaryOp::Add, x, x);
+        let z = b.relu(y);
+        let z = b.binary(BinaryOp::Mul, y, z);
+        let mut g = b.finish(z);
+        assert!(apply(&FuseActivation, &mut g).is_empty());
+    }
+}

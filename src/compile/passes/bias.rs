@@ -126,3 +126,62 @@ fn dequantized_bias(rw: &mut Rewrite, at: usize, v: ValueId, channels: usize) ->
     let real = ValueType::new(rw.dtype(v), shape);
     Some(rw.insert(at, &name, Op::Dequantize, &[stored], real))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        graph::Quant,
+        tensor::DType,
+    };
+
+    #[test]
+    fn additions_join_into_one_bias() {
+        let mut noise = Noise(1);
+        let mut b = Build::default();
+        let x = b.input(&[2, 4]);
+        let w = b.g.add_const("w", &noise.floats(&[4, 3], 1.0));
+        let y = b.matmul(x, w);
+        let first = b.constant(&[1, 3], &[1.0, 2.0, 3.0]);
+        let y = b.binary(BinaryOp::Add, first, y);
+        let second = b.scalar(0.5);
+        let y = b.binary(BinaryOp::Sub, y, second);
+        let mut g = b.finish(y);
+        let data = [noise.floats(&[2, 4], 1.0)];
+        let before = run(&g, &data);
+        assert_eq!(apply(&FuseBias, &mut g), ["MatMul 'matmul': took 'c' as its bias"; 2]);
+        assert_eq!(ops(&g), "MatMul×1");
+        assert!(difference(&before, &run(&g, &data)) < 1e-6);
+    }
+
+    #[test]
+    fn dequantized_bias_stays_dequantized() {
+        let mut noise = Noise(2);
+        let mut b = Build::default();
+        let x = b.input(&[2, 4]);
+        let w = b.dq_const(&noise.bytes(DType::I8, &[4, 3]), Quant::per_tensor(0.1, 0));
+        let y = b.matmul(x, w);
+        let c = b.dq_const(&Tensor::from_slice(&[1, 3], &[10i32, 20, -30]).unwrap(), Quant::per_tensor(0.01, 0));
+        let y = b.binary(BinaryOp::Add, y, c);
+        let mut g = b.finish(y);
+        let data = [noise.floats(&[2, 4], 1.0)];
+        let before = run(&g, &data);
+        apply(&FuseBias, &mut g);
+        assert_eq!(ops(&g), "Dequantize×2 MatMul×1");
+        assert!(difference(&before, &run(&g, &data)) < 1e-6);
+    }
+
+    #[test]
+    fn matrix_is_no_bias() {
+        let mut noise = Noise(3);
+        let mut b = Build::default();
+        let x = b.input(&[3, 3]);
+        let w = b.g.add_const("w", &noise.floats(&[3, 3], 1.0));
+        let y = b.matmul(x, w);
+        let c = b.constant(&[3, 1], &[1.0, 2.0, 3.0]);
+        let y = b.binary(BinaryOp::Add, y, c);
+        let mut g = b.finish(y);
+        assert_eq!(apply(&FuseBias, &mut g), [] as [&str; 0]);
+    }
+}

@@ -173,3 +173,56 @@ fn unsigned_outputs(rw: &mut Rewrite, i: usize) -> usize {
     }
     changed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run, shaped},
+        graph::ops::BinaryOp,
+    };
+
+    #[test]
+    fn inner_activations_are_unsigned_and_edges_keep_their_type() {
+        let quant = Some(Quant::per_tensor(0.1, -3));
+        let mut b = Build::default();
+        let raw = b.g.add_input("x", shaped(DType::I8, &[6]));
+        let typed = |quant: &Option<Quant>| ValueType { quant: quant.clone(), ..shaped(DType::I8, &[6]) };
+        let x = b.g.add_node("view", Op::Reinterpret, &[raw], typed(&quant));
+        let x = b.dequantize(x);
+        let c = b.dq_const(&Noise(1).bytes(DType::I8, &[6]), Quant::per_tensor(0.02, 5));
+        let y = b.binary(BinaryOp::Add, x, c);
+        let y = b.quantize(y, DType::I8, 0.11, 7);
+        let z = b.g.add_node("neg", Op::Unary(Unary::Neg), &[y], typed(&quant));
+        let out = b.g.add_node("raw", Op::Reinterpret, &[z], shaped(DType::I8, &[6]));
+        b.g.add_output("q", y);
+        let mut g = b.finish(out);
+        let data = [Noise(2).bytes(DType::I8, &[6])];
+        let before = run(&g, &data);
+        let changes = apply(&CanonicalQuantizedTypes, &mut g);
+        assert_eq!(changes, ["Stored 3 int8 activations as uint8"]);
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+        let neg = g.nodes.iter().find(|n| n.name == "neg").unwrap();
+        let kinds =
+            [neg.inputs[0], neg.outputs[0]].map(|v| (g.value(v).ty.dtype, g.value(v).ty.quant.clone().unwrap().zero_point));
+        assert_eq!(kinds, [(DType::U8, vec![135]), (DType::U8, vec![125])]);
+        assert_eq!(ops(&g), "Identity×3 Dequantize×2 Reinterpret×2 Add×1 Neg×1 Quantize×1");
+    }
+
+    #[test]
+    fn weights_are_signed() {
+        let mut noise = Noise(3);
+        let mut b = Build::default();
+        let x = b.input(&[2, 4]);
+        let quant = Quant { scale: vec![0.1, 0.2, 0.3], zero_point: vec![128, 0, 255], axis: Some(1) };
+        let w = b.dq_const(&noise.bytes(DType::U8, &[4, 3]), quant);
+        let y = b.matmul(x, w);
+        let mut g = b.finish(y);
+        let data = [noise.floats(&[2, 4], 1.0)];
+        let before = run(&g, &data);
+        assert_eq!(apply(&CanonicalQuantizedTypes, &mut g), ["Stored 1 uint8 weights as int8"]);
+        let ty = &g.value(g.nodes[0].inputs[0]).ty;
+        assert_eq!((ty.dtype, ty.quant.clone().unwrap().zero_point), (DType::I8, vec![0, -128, 127]));
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+}

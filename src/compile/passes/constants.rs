@@ -76,3 +76,48 @@ fn is_small_float_parameter(rw: &Rewrite, node: &Node) -> bool {
     let ty = rw.ty(node.outputs[0]);
     ty.dtype == DType::F32 && ty.shape.iter().all(|d| d.as_fixed() == Some(1)) && constant(rw.graph(), node.inputs[0]).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        graph::{Quant, ops::BinaryOp},
+    };
+
+    fn example() -> Graph {
+        let mut b = Build::default();
+        let x = b.input(&[3, 2]);
+        let c = b.constant(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let c = b.transpose(c, &[1, 0]);
+        let c = b.reshape(c, &[3, 2]);
+        let q = b.dq_const(&Noise(1).bytes(DType::I8, &[3, 2]), Quant::per_tensor(0.5, 3));
+        let y = b.binary(BinaryOp::Add, x, c);
+        let y = b.binary(BinaryOp::Mul, y, q);
+        b.finish(y)
+    }
+
+    #[test]
+    fn constants_are_computed_and_quantized_ones_wait() {
+        let mut g = example();
+        let data = [Noise(2).floats(&[3, 2], 1.0)];
+        let before = run(&g, &data);
+        assert_eq!(apply(&FoldConstants { dequantize: false }, &mut g), ["Computed 2 constants"]);
+        assert_eq!(ops(&g), "Add×1 Dequantize×1 Mul×1");
+        apply(&FoldConstants { dequantize: true }, &mut g);
+        assert_eq!(ops(&g), "Add×1 Mul×1");
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+
+    #[test]
+    fn expansions_are_not_stored() {
+        let mut b = Build::default();
+        let x = b.input(&[4096, 4096]);
+        let c = b.constant(&[1, 1], &[1.0]);
+        let c = b.node("expand", Op::Expand, &[c], DType::F32, &[4096, 4096]);
+        let y = b.binary(BinaryOp::Add, x, c);
+        let mut g = b.finish(y);
+        apply(&FoldConstants { dequantize: true }, &mut g);
+        assert_eq!(ops(&g), "Add×1 Expand×1");
+    }
+}

@@ -140,3 +140,92 @@ fn scaled_weight(rw: &mut Rewrite, linear: &Linear, scales: &[f32]) -> Result<Va
         v
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run, shaped},
+        graph::{
+            Node,
+            ops::{Conv, MatMul, Window},
+        },
+        tensor::Tensor,
+    };
+
+    /// DynamicQuantize of `x`: its values, scale and zero point.
+    fn dynamic_quantize(b: &mut Build, x: ValueId) -> [ValueId; 3] {
+        let shape = b.shape(x);
+        let outputs = [(DType::U8, shape.as_slice()), (DType::F32, &[]), (DType::U8, &[])]
+            .map(|(dtype, shape)| b.g.add_value("dynamic", shaped(dtype, shape)));
+        b.g.nodes.push(Node { name: "dynamic".into(), op: Op::DynamicQuantize, inputs: vec![x], outputs: outputs.to_vec() });
+        outputs
+    }
+
+    fn integer_product(b: &mut Build, [xq, scale, zero]: [ValueId; 3], weight: ValueId, n: usize) -> ValueId {
+        let op = MatMul { transpose_b: false, bias: false, dynamic: true, activation: Activation::None };
+        let mut shape = b.shape(xq);
+        *shape.last_mut().unwrap() = n;
+        let y = b.node("product", Op::MatMul(op), &[xq, weight, scale, zero], DType::I32, &shape);
+        b.node("cast", Op::Cast, &[y], DType::F32, &shape)
+    }
+
+    #[test]
+    fn shared_input_stays_shared() {
+        let mut noise = Noise(1);
+        let mut b = Build::default();
+        let x = b.input(&[3, 8]);
+        let x = dynamic_quantize(&mut b, x);
+        let mut sum = None;
+        for k in 0..2 {
+            let quant = Some(Quant::per_tensor(1.0, k));
+            let w = b.g.add_quantized_const("w", &noise.bytes(DType::I8, &[8, 4]), quant);
+            let y = integer_product(&mut b, x, w, 4);
+            let scale = b.constant(&[4], &[0.1, 0.2, 0.3, 0.4]);
+            let scale = b.binary(BinaryOp::Mul, x[1], scale);
+            let y = b.binary(BinaryOp::Mul, scale, y);
+            sum = Some(sum.map_or(y, |s| b.binary(BinaryOp::Add, s, y)));
+        }
+        let mut g = b.finish(sum.unwrap());
+        let data = [noise.floats(&[3, 8], 1.0)];
+        let before = run(&g, &data);
+        let changes = apply(&FuseDynamicQuantization, &mut g);
+        assert_eq!(changes[0], "MatMul 'product': took over the scales of its input and weight, and gives float32");
+        assert_eq!(ops(&g), "MatMul×2 Add×1 DynamicQuantize×1");
+        assert!(difference(&before, &run(&g, &data)) < 1e-4);
+    }
+
+    #[test]
+    fn convolution_takes_one_scale() {
+        let mut noise = Noise(2);
+        let mut b = Build::default();
+        let x = b.input(&[1, 4, 4, 2]);
+        let [xq, scale, zero] = dynamic_quantize(&mut b, x);
+        let window = Window { kernel: [3; 2], strides: [1; 2], dilations: [1; 2], pads: [[1; 2]; 2], ceil: false };
+        let op = Conv { window, groups: 1, bias: false, dynamic: true, activation: Activation::None };
+        let w = b.g.add_quantized_const("w", &noise.bytes(DType::I8, &[5, 3, 3, 2]), Some(Quant::per_tensor(1.0, 0)));
+        let y = b.node("conv", Op::Conv(op), &[xq, w, scale, zero], DType::I32, &[1, 4, 4, 5]);
+        let y = b.node("cast", Op::Cast, &[y], DType::F32, &[1, 4, 4, 5]);
+        let c = b.scalar(0.05);
+        let scale = b.binary(BinaryOp::Mul, scale, c);
+        let y = b.binary(BinaryOp::Mul, y, scale);
+        let mut g = b.finish(y);
+        let data = [noise.floats(&[1, 4, 4, 2], 1.0)];
+        let before = run(&g, &data);
+        apply(&FuseDynamicQuantization, &mut g);
+        assert_eq!(ops(&g), "Conv×1 DynamicQuantize×1");
+        assert!(difference(&before, &run(&g, &data)) < 1e-4);
+    }
+
+    #[test]
+    fn other_uses_of_the_sums_are_reported() {
+        let mut b = Build::default();
+        let x = b.input(&[3, 2]);
+        let x = dynamic_quantize(&mut b, x);
+        let w = b.g.add_const("w", &Tensor::from_slice(&[2, 1], &[1i8, 2]).unwrap());
+        let y = integer_product(&mut b, x, w, 1);
+        let mut g = b.finish(y);
+        let changes = apply(&FuseDynamicQuantization, &mut g);
+        assert_eq!(changes, ["MatMul 'product' keeps its int32 result: the scale of its input is not multiplied in"]);
+    }
+}

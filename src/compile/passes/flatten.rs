@@ -130,3 +130,44 @@ fn reordered_weight(
     let v = rw.insert(i, name, Op::Transpose { perm: order }, &[v], moved);
     Some(rw.insert(i, name, Op::Reshape, &[v], ty))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::{
+            constants::FoldConstants,
+            testing::{Build, Noise, TO_FIRST, apply, difference, ops, run},
+        },
+        graph::Quant,
+        tensor::DType,
+    };
+
+    #[test]
+    fn weight_takes_over_the_order() {
+        for transpose_b in [false, true] {
+            let mut noise = Noise(1);
+            let mut b = Build::default();
+            let x = b.input(&[2, 3, 4, 5]);
+            let y = b.transpose(x, &TO_FIRST);
+            let y = b.reshape(y, &[2, 60]);
+            let y = b.qdq(y, 0.01, 128);
+            let quant = Quant { scale: vec![0.1, 0.2, 0.3], zero_point: vec![0; 3], axis: Some(usize::from(!transpose_b)) };
+            let shape = if transpose_b { [3, 60] } else { [60, 3] };
+            let stored = b.g.add_quantized_const("w", &noise.bytes(DType::I8, &shape), Some(quant));
+            let out = b.g.add_const("w", &noise.floats(&[60, 3], 1.0));
+            let y = b.matmul(y, out);
+            if let Op::MatMul(mm) = &mut b.g.nodes[4].op {
+                mm.transpose_b = transpose_b;
+            }
+            b.g.nodes[4].inputs[1] = stored;
+            let mut g = b.finish(y);
+            let data = [noise.floats(&[2, 3, 4, 5], 1.0)];
+            let before = run(&g, &data);
+            assert_eq!(apply(&AbsorbFlattenedTransposes, &mut g).len(), 1);
+            apply(&FoldConstants { dequantize: false }, &mut g);
+            assert_eq!(ops(&g), "Dequantize×1 MatMul×1 Quantize×1 Reshape×1");
+            assert!(difference(&before, &run(&g, &data)) < 1e-4);
+        }
+    }
+}

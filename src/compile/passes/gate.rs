@@ -72,3 +72,44 @@ fn clamped_sum(rw: &Rewrite, v: ValueId) -> Option<ValueId> {
     let (x, three) = plus_constant(rw, node.inputs[0])?;
     (lo == 0.0 && hi == 6.0 && three == 3.0).then_some(x)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        graph::ops::BinaryOp,
+    };
+
+    #[test]
+    fn gates_are_recognised() {
+        for (kind, expected) in ["Silu×1", "HardSwish×1", "HardSwish×1", "HardSigmoid×1", "Mish×1"].into_iter().enumerate() {
+            let mut b = Build::default();
+            let x = b.input(&[100]);
+            let (three, six) = (b.scalar(3.0), b.scalar(6.0));
+            let clamped = |b: &mut Build| {
+                let sum = b.binary(BinaryOp::Add, three, x);
+                b.unary(Unary::Clamp { lo: 0.0, hi: 6.0 }, sum)
+            };
+            let gate = match kind {
+                0 => b.unary(Unary::Sigmoid, x),
+                1 => b.unary(Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 }, x),
+                2 | 3 => {
+                    let c = clamped(&mut b);
+                    b.binary(BinaryOp::Div, c, six)
+                }
+                _ => {
+                    let s = b.unary(Unary::Softplus, x);
+                    b.unary(Unary::Tanh, s)
+                }
+            };
+            let y = if kind == 3 { gate } else { b.binary(BinaryOp::Mul, x, gate) };
+            let mut g = b.finish(y);
+            let data = [Noise(1).floats(&[100], 5.0)];
+            let before = run(&g, &data);
+            assert_eq!(apply(&FuseGate, &mut g).len(), 1);
+            assert_eq!(ops(&g), expected);
+            assert!(difference(&before, &run(&g, &data)) < 2e-6);
+        }
+    }
+}

@@ -92,3 +92,67 @@ fn is_power(rw: &Rewrite, v: ValueId, x: ValueId, exponent: usize) -> bool {
     });
     power == Some(exponent) && close(p.constant, 0.044_715)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::passes::testing::{Build, Noise, apply, difference, ops, run};
+
+    fn check(build: impl Fn(&mut Build, ValueId) -> ValueId, expected: &str) {
+        let mut b = Build::default();
+        let x = b.input(&[100]);
+        let y = build(&mut b, x);
+        let mut g = b.finish(y);
+        let data = [Noise(1).floats(&[100], 5.0)];
+        let before = run(&g, &data);
+        assert_eq!(apply(&FuseGelu, &mut g).len(), 1);
+        assert_eq!(ops(&g), expected);
+        assert!(difference(&before, &run(&g, &data)) < 2e-6);
+    }
+
+    #[test]
+    fn with_the_error_function() {
+        for order in 0..3 {
+            check(
+                |b, x| {
+                    let (root, one, half) = (b.scalar(2f32.sqrt()), b.scalar(1.0), b.scalar(0.5));
+                    let e = b.binary(BinaryOp::Div, x, root);
+                    let e = b.unary(Unary::Erf, e);
+                    let e = b.binary(BinaryOp::Add, e, one);
+                    let (first, second, third) = [(x, e, half), (half, x, e), (e, half, x)][order];
+                    let y = b.binary(BinaryOp::Mul, first, second);
+                    b.binary(BinaryOp::Mul, y, third)
+                },
+                "Gelu×1",
+            );
+        }
+    }
+
+    #[test]
+    fn with_tanh() {
+        for powers in [true, false] {
+            check(
+                |b, x| {
+                    let (c, root, one, half) = (b.scalar(0.044715), b.scalar(0.7978846), b.scalar(1.0), b.scalar(0.5));
+                    let inner = if powers {
+                        let three = b.scalar(3.0);
+                        let cube = b.binary(BinaryOp::Pow, x, three);
+                        let cube = b.binary(BinaryOp::Mul, cube, c);
+                        b.binary(BinaryOp::Add, x, cube)
+                    } else {
+                        let square = b.binary(BinaryOp::Mul, x, x);
+                        let square = b.binary(BinaryOp::Mul, c, square);
+                        let sum = b.binary(BinaryOp::Add, one, square);
+                        b.binary(BinaryOp::Mul, x, sum)
+                    };
+                    let t = b.binary(BinaryOp::Mul, inner, root);
+                    let t = b.unary(Unary::Tanh, t);
+                    let t = b.binary(BinaryOp::Add, one, t);
+                    let y = b.binary(BinaryOp::Mul, half, x);
+                    b.binary(BinaryOp::Mul, y, t)
+                },
+                "GeluTanh×1",
+            );
+        }
+    }
+}

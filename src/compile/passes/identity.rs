@@ -59,11 +59,11 @@ pub(super) fn simplify(rw: &mut Rewrite, i: usize) {
             rw.update(i, op, alloc::vec![origin]);
             simplify(rw, i);
         }
-        (Op::Transpose { perm }, _) if !perm.is_sorted() && moves_only_units(&rw.ty(x).shape, perm) => {
-            if rw.quant(x).is_none_or(|q| q.axis.is_none()) {
-                rw.update(i, Op::Reshape, alloc::vec![x]);
-                simplify(rw, i);
-            }
+        (Op::Transpose { perm }, _)
+            if !perm.is_sorted() && moves_only_units(&rw.ty(x).shape, perm) && rw.quant(x).is_none_or(|q| q.axis.is_none()) =>
+        {
+            rw.update(i, Op::Reshape, alloc::vec![x]);
+            simplify(rw, i);
         }
         _ => {}
     }
@@ -100,5 +100,48 @@ fn neutral(rw: &Rewrite, op: BinaryOp, inputs: &[ValueId]) -> Option<ValueId> {
         BinaryOp::Mul | BinaryOp::Div | BinaryOp::Pow if is(b, 1.0) => Some(a),
         BinaryOp::Mul if is(a, 1.0) => Some(b),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        tensor::DType,
+    };
+
+    #[test]
+    fn nodes_without_effect_vanish() {
+        let mut b = Build::default();
+        let x = b.input(&[1, 2, 3, 1]);
+        let y = b.unary(Unary::Neg, x);
+        let y = b.unary(Unary::Identity, y);
+        let y = b.node("cast", Op::Cast, &[y], DType::F32, &[1, 2, 3, 1]);
+        let y = b.transpose(y, &[3, 1, 2, 0]);
+        let y = b.reshape(y, &[6]);
+        let y = b.reshape(y, &[1, 2, 3, 1]);
+        let (zero, one) = (b.scalar(0.0), b.scalar(1.0));
+        let y = b.binary(BinaryOp::Add, zero, y);
+        let y = b.binary(BinaryOp::Div, y, one);
+        let y = b.node("slice", Op::Slice { axis: 1, start: Dim::fixed(0), step: 1 }, &[y], DType::F32, &[1, 2, 3, 1]);
+        let y = b.unary(Unary::Abs, y);
+        let mut g = b.finish(y);
+        let data = [Noise(1).floats(&[1, 2, 3, 1], 1.0)];
+        let before = run(&g, &data);
+        let changes = apply(&RemoveIdentities, &mut g);
+        assert_eq!(changes, ["Removed nodes without effect: 1 Add, 1 Cast, 1 Div, 1 Identity, 2 Reshape, 1 Slice"]);
+        assert_eq!(ops(&g), "Abs×1 Neg×1");
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+
+    #[test]
+    fn outputs_keep_a_node_that_writes_them() {
+        let mut b = Build::default();
+        let x = b.input(&[2]);
+        let y = b.unary(Unary::Identity, x);
+        let mut g = b.finish(y);
+        apply(&RemoveIdentities, &mut g);
+        assert_eq!(ops(&g), "Identity×1");
     }
 }

@@ -149,3 +149,53 @@ fn next_parameter(rw: &Rewrite, v: ValueId, op: BinaryOp, parameter: &ValueType)
 fn as_parameter(rw: &mut Rewrite, at: usize, name: &str, v: ValueId, parameter: &ValueType) -> ValueId {
     if rw.ty(v) == parameter { v } else { rw.insert(at, name, Op::Reshape, &[v], parameter.clone()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::passes::testing::{Build, Noise, apply, difference, ops, run};
+
+    #[test]
+    fn written_out_forms_are_recognised() {
+        for (form, squared_by_pow, bias) in [(0, true, true), (1, false, true), (2, true, false), (0, false, false)] {
+            let mut noise = Noise(form);
+            let mut b = Build::default();
+            let x = b.input(&[2, 3, 8]);
+            let mean = b.mean(x, &[2]);
+            let d = b.binary(BinaryOp::Sub, x, mean);
+            let two = b.scalar(2.0);
+            let square = if squared_by_pow { b.binary(BinaryOp::Pow, d, two) } else { b.binary(BinaryOp::Mul, d, d) };
+            let variance = b.mean(square, &[2]);
+            let epsilon = b.scalar(1e-3);
+            let sum = b.binary(BinaryOp::Add, variance, epsilon);
+            let mut y = match form {
+                0 => {
+                    let root = b.unary(Unary::Sqrt, sum);
+                    b.binary(BinaryOp::Div, d, root)
+                }
+                1 => {
+                    let root = b.unary(Unary::Sqrt, sum);
+                    let inverse = b.unary(Unary::Reciprocal, root);
+                    b.binary(BinaryOp::Mul, inverse, d)
+                }
+                _ => {
+                    let exponent = b.scalar(-0.5);
+                    let inverse = b.binary(BinaryOp::Pow, sum, exponent);
+                    b.binary(BinaryOp::Mul, d, inverse)
+                }
+            };
+            if bias {
+                let scale = b.g.add_const("scale", &noise.floats(&[8], 2.0));
+                y = b.binary(BinaryOp::Mul, y, scale);
+                let offset = b.g.add_const("offset", &noise.floats(&[1, 8], 2.0));
+                y = b.binary(BinaryOp::Add, offset, y);
+            }
+            let mut g = b.finish(y);
+            let data = [noise.floats(&[2, 3, 8], 1.0)];
+            let before = run(&g, &data);
+            assert_eq!(apply(&FuseLayerNorm, &mut g).len(), 1);
+            assert_eq!(ops(&g), if bias { "LayerNorm×1 Reshape×1" } else { "LayerNorm×1" });
+            assert!(difference(&before, &run(&g, &data)) < 1e-5);
+        }
+    }
+}

@@ -166,3 +166,7 @@ fn integers(rw: &mut Rewrite, node: &Node, v: ValueId) -> Result<core::result::R
         other => format!("its operand '{}' is {other}", rw.name(v)),
     }))
 }
+
+#[cfg(test)]
+#[path = "qdq_fold_tests.rs"]
+mod tests;

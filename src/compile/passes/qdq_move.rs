@@ -159,3 +159,80 @@ fn raise_quantize(rw: &mut Rewrite, i: usize) -> Option<Vec<usize>> {
 fn all_dequantized(rw: &Rewrite, values: &[ValueId]) -> bool {
     values.iter().all(|v| dequantized(rw, *v).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::passes::testing::{Build, Noise, TO_LAST, apply, difference, run};
+
+    fn kinds(g: &Graph) -> Vec<&'static str> {
+        g.nodes.iter().map(|n| n.op.name()).collect()
+    }
+
+    #[test]
+    fn dequantize_sinks_through_movement_and_exact_bounds() {
+        let mut b = Build::default();
+        let x = b.input(&[1, 2, 4, 4]);
+        let y = b.qdq(x, 0.05, 100);
+        let y = b.max_pool(y);
+        let y = b.relu(y);
+        let pads: Vec<(Dim, Dim)> = (0..4).map(|_| (Dim::fixed(1), Dim::fixed(0))).collect();
+        let y = b.node("pad", Op::Pad { pads, value: 0.0 }, &[y], DType::F32, &[2, 3, 3, 3]);
+        let y = b.reshape(y, &[6, 9]);
+        let mut g = b.finish(y);
+        let data = [Noise(1).floats(&[1, 2, 4, 4], 4.0)];
+        let before = run(&g, &data);
+        apply(&MoveQuantization, &mut g);
+        assert_eq!(kinds(&g), ["Quantize", "Transpose", "MaxPool", "Transpose", "Clamp", "Pad", "Reshape", "Dequantize"]);
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+
+    #[test]
+    fn bound_between_two_integers_stays_a_float_clamp() {
+        let mut b = Build::default();
+        let x = b.input(&[64]);
+        let y = b.qdq(x, 0.05, 100);
+        let y = b.unary(Unary::Clamp { lo: 0.0, hi: 6.02 }, y);
+        let mut g = b.finish(y);
+        apply(&MoveQuantization, &mut g);
+        assert_eq!(kinds(&g), ["Quantize", "Dequantize", "Clamp"]);
+    }
+
+    #[test]
+    fn quantize_rises_to_the_operator_that_computes() {
+        let mut b = Build::default();
+        let x = b.input(&[1, 2, 4, 4]);
+        let y = b.unary(Unary::Exp, x);
+        let z = b.unary(Unary::Neg, x);
+        let y = b.concat(&[y, z], 1);
+        let y = b.max_pool(y);
+        let y = b.transpose(y, &TO_LAST);
+        let y = b.quantize(y, DType::U8, 0.05, 10);
+        let mut g = b.finish(y);
+        let data = [Noise(2).floats(&[1, 2, 4, 4], 4.0)];
+        let before = run(&g, &data);
+        apply(&MoveQuantization, &mut g);
+        let expected = ["Exp", "Neg", "Quantize", "Quantize", "Concat", "Transpose", "MaxPool", "Transpose", "Transpose"];
+        assert_eq!(kinds(&g), expected);
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+
+    #[test]
+    fn scales_per_channel_move_with_their_axis() {
+        let mut b = Build::default();
+        let x = b.input(&[5]);
+        let quant = Quant { scale: Vec::from([0.1, 0.2, 0.3]), zero_point: Vec::from([0, 1, 2]), axis: Some(0) };
+        let w = b.dq_const(&Noise(3).bytes(DType::I8, &[3, 5]), quant);
+        let w = b.transpose(w, &[1, 0]);
+        let w = b.reshape(w, &[1, 5, 3]);
+        let x = b.reshape(x, &[1, 1, 5]);
+        let y = b.matmul(x, w);
+        let mut g = b.finish(y);
+        let data = [Noise(4).floats(&[5], 1.0)];
+        let before = run(&g, &data);
+        apply(&MoveQuantization, &mut g);
+        let dq = g.nodes.iter().find(|n| n.op == Op::Dequantize).unwrap();
+        assert_eq!(g.value(dq.inputs[0]).ty.quant.as_ref().unwrap().axis, Some(2));
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+}

@@ -177,3 +177,55 @@ fn scaled_quant(quant: &Quant, factors: &[f32], axis: usize) -> Option<Quant> {
     let usable = scale.iter().all(|s| s.is_finite() && *s > 0.0);
     usable.then(|| Quant { scale, zero_point, axis: (n > 1 || quant.axis.is_some()).then_some(axis) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::passes::{
+        bias::FuseBias,
+        testing::{Build, Noise, apply, difference, ops, run},
+    };
+
+    #[test]
+    fn batch_normalisation_disappears() {
+        let mut noise = Noise(1);
+        let mut b = Build::default();
+        let x = b.input(&[1, 4, 4, 3]);
+        let w = b.g.add_const("w", &noise.floats(&[2, 3, 3, 3], 1.0));
+        let bias = b.constant(&[2], &[0.5, 0.25]);
+        let y = b.conv_last(x, w, Some(bias), 1);
+        let mean = b.constant(&[1, 1, 1, 2], &[0.3, -0.4]);
+        let y = b.binary(BinaryOp::Sub, y, mean);
+        let deviation = b.constant(&[2], &[2.0, 0.5]);
+        let y = b.binary(BinaryOp::Div, y, deviation);
+        let mut g = b.finish(y);
+        let data = [noise.floats(&[1, 4, 4, 3], 1.0)];
+        let before = run(&g, &data);
+        apply(&FuseBias, &mut g);
+        assert_eq!(apply(&FoldScales, &mut g), ["Conv 'conv': multiplied its weight by 'c'"]);
+        assert_eq!(ops(&g), "Conv×1");
+        assert!(difference(&before, &run(&g, &data)) < 1e-5);
+    }
+
+    #[test]
+    fn number_moves_through_a_product_of_activations() {
+        let mut noise = Noise(2);
+        let mut b = Build::default();
+        let x = b.input(&[2, 6, 4]);
+        let w = b.g.add_const("w", &noise.floats(&[4, 4], 1.0));
+        let q = b.matmul(x, w);
+        let q = b.reshape(q, &[2, 6, 2, 2]);
+        let q = b.transpose(q, &[0, 2, 1, 3]);
+        let k = b.reshape(x, &[2, 6, 2, 2]);
+        let k = b.transpose(k, &[0, 2, 3, 1]);
+        let scores = b.matmul(q, k);
+        let root = b.scalar(8f32.sqrt());
+        let scores = b.binary(BinaryOp::Div, scores, root);
+        let mut g = b.finish(scores);
+        let data = [noise.floats(&[2, 6, 4], 1.0)];
+        let before = run(&g, &data);
+        assert_eq!(apply(&FoldScales, &mut g).len(), 1);
+        assert!(!ops(&g).contains("Div"));
+        assert!(difference(&before, &run(&g, &data)) < 1e-5);
+    }
+}

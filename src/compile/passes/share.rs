@@ -46,3 +46,30 @@ impl Pass for ShareEqualNodes {
         rw.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        graph::ops::{BinaryOp, Unary},
+    };
+
+    #[test]
+    fn equal_chains_are_computed_once() {
+        let mut b = Build::default();
+        let x = b.input(&[2, 3]);
+        let chain = |b: &mut Build| {
+            let y = b.unary(Unary::Exp, x);
+            b.transpose(y, &[1, 0])
+        };
+        let (first, second) = (chain(&mut b), chain(&mut b));
+        let y = b.binary(BinaryOp::Add, first, second);
+        let mut g = b.finish(y);
+        let data = [Noise(1).floats(&[2, 3], 1.0)];
+        let before = run(&g, &data);
+        assert_eq!(apply(&ShareEqualNodes, &mut g), ["Removed 2 nodes that repeat another"]);
+        assert_eq!(ops(&g), "Add×1 Exp×1 Transpose×1");
+        assert_eq!(difference(&before, &run(&g, &data)), 0.0);
+    }
+}

@@ -62,3 +62,34 @@ fn reduced(rw: &Rewrite, v: ValueId, wanted: ReduceOp) -> Option<(ValueId, usize
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compile::passes::testing::{Build, Noise, apply, difference, ops, run},
+        tensor::DType,
+    };
+
+    #[test]
+    fn with_and_without_maximum() {
+        for with_maximum in [true, false] {
+            let mut b = Build::default();
+            let x = b.input(&[3, 8]);
+            let reduce = |b: &mut Build, op: ReduceOp, v: ValueId| {
+                b.node("reduce", Op::Reduce { op, axes: vec![1], keep_dims: true }, &[v], DType::F32, &[3, 1])
+            };
+            let maximum = reduce(&mut b, ReduceOp::Max, x);
+            let z = if with_maximum { b.binary(BinaryOp::Sub, x, maximum) } else { x };
+            let e = b.unary(Unary::Exp, z);
+            let sum = reduce(&mut b, ReduceOp::Sum, e);
+            let y = b.binary(BinaryOp::Div, e, sum);
+            let mut g = b.finish(y);
+            let data = [Noise(1).floats(&[3, 8], 5.0)];
+            let before = run(&g, &data);
+            apply(&FuseSoftmax, &mut g);
+            assert_eq!(ops(&g), "Softmax×1");
+            assert!(difference(&before, &run(&g, &data)) < 1e-6);
+        }
+    }
+}
