@@ -297,7 +297,14 @@ impl<F: Store> Call<'_, F> {
         // SAFETY: positions `left..right` are pixels of the rows, all positions lie within the planes.
         unsafe {
             let padding = D::interleave([v128_load(fill.as_ptr().cast()); 4]);
-            let put = |at: usize, v: [v128; 4]| unroll!(I < G, v128_store(planes.add(I * plane + at), v[I]));
+            let put = |at: usize, v: [v128; 4]| {
+                unroll!(
+                    I < 4,
+                    if I < G {
+                        v128_store(planes.add(I * plane + at), v[I])
+                    }
+                )
+            };
             for at in (0..left).chain(right..width) {
                 put(at, padding);
             }
@@ -307,7 +314,12 @@ impl<F: Store> Call<'_, F> {
                 let zero = i32x4_splat(0);
                 let v = if D::ROWS == 2 { [load(p[0]), load(p[1]), zero, zero] } else { p.map(load) };
                 put(at, D::interleave(v));
-                unroll!(I < D::ROWS, p[I] = p[I].add(rows[I].step));
+                unroll!(
+                    I < 4,
+                    if I < D::ROWS {
+                        p[I] = p[I].add(rows[I].step)
+                    }
+                );
             }
         }
     }
