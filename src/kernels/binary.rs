@@ -6,6 +6,7 @@ use super::{
     Io, Kernel, Operand, Prepare,
     broadcast::{Broadcast, CHUNK},
     quantized::{self, Rounder, look_up},
+    sum8::Sum8,
 };
 use crate::{
     error::Result,
@@ -220,7 +221,8 @@ fn quantized(op: BinaryOp, activation: Activation, p: &Prepare<'_>) -> Result<Bo
     let shape = Broadcast::new(&y.shape, [&a.shape, &b.shape])?;
     let rounder = Rounder::new(qy, y.dtype, activation.bounds()).ok_or_else(|| p.unsupported())?;
     let signed = [a.dtype == DType::I8, b.dtype == DType::I8];
-    Ok(Box::new(Quantized { shape, op, a: qa, b: qb, signed, rounder }))
+    let sum = (op == BinaryOp::Add).then(|| Sum8::new(qa, qb, qy, rounder.stored_bounds())).flatten();
+    Ok(Box::new(Quantized { shape, op, a: qa, b: qb, signed, rounder, sum }))
 }
 
 /// The stored value of a constant of one element.
@@ -251,6 +253,8 @@ struct Quantized {
     b: (f32, i32),
     signed: [bool; 2],
     rounder: Rounder,
+    /// How Add rounds, unless its scales are too far apart.
+    sum: Option<Sum8>,
 }
 
 impl Kernel for Quantized {
@@ -271,6 +275,9 @@ impl Kernel for Quantized {
 
 impl Quantized {
     fn combine(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
+        if let Some(sum) = self.sum {
+            return self.add(a, b, y, sum);
+        }
         match self.op {
             BinaryOp::Add => self.each(a, b, y, |a, b| a + b),
             BinaryOp::Sub => self.each(a, b, y, |a, b| a - b),
@@ -281,6 +288,13 @@ impl Quantized {
                     self.each(a, b, y, f);
                 }
             }
+        }
+    }
+
+    fn add(&self, a: &[u8], b: &[u8], y: &mut [u8], sum: Sum8) {
+        let [(flip_a, less_a), (flip_b, less_b)] = self.signed.map(|signed| if signed { (0x80u8, 128) } else { (0, 0) });
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = sum.store(i32::from(*a ^ flip_a) - less_a, i32::from(*b ^ flip_b) - less_b) as u8;
         }
     }
 

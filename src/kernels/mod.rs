@@ -32,6 +32,7 @@ mod reduce;
 mod requant;
 mod softmax;
 mod strided;
+mod sum8;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;

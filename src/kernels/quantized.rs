@@ -44,6 +44,11 @@ impl Rounder {
         Some(Rounder { lo: (lo - zero_point) as f32, hi: (hi - zero_point) as f32, ..full })
     }
 
+    /// The smallest and greatest stored integer that a clamp leaves.
+    pub(super) fn stored_bounds(self) -> [i32; 2] {
+        [self.lo, self.hi].map(|b| b as i32 + self.zero_point)
+    }
+
     /// The stored integer of a real number.
     #[inline(always)]
     pub(super) fn store(self, real: f32) -> i32 {

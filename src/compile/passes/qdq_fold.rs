@@ -5,7 +5,7 @@
 //!   once in f32. Both results are within a few ulp of the real number before they are rounded to an integer, so that they
 //!   differ by at most one unit of the output's scale, and only where the real number lies that close to a tie.
 //!   A bias that is not in units of `sx·sw` is rounded to them: at most half a unit, `sx·sw/(2·sy)` of an output unit.
-//! * Averages: as Conv.
+//! * Averages and sums: as Conv.
 //! * Everything else computes the same real function of the same dequantized numbers and rounds it once: equal bits.
 //!
 //! Conv and MatMul whose result is not quantized become integer products that give f32.

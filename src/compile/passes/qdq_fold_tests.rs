@@ -154,7 +154,7 @@ fn one_operator(kind: usize, noise: &mut Noise) -> (Graph, Vec<usize>, f64) {
             _ => Quant { zero_point: vec![zero; n], ..per_channel(noise, n, axis) },
         }
     };
-    let units = if kind < 2 || kind == 9 { 1.0 } else { 0.0 };
+    let units = if kind <= 2 || kind == 9 { 1.0 } else { 0.0 };
     let y = match kind {
         0 => {
             let quant = weight_quant(noise, o, 0);
