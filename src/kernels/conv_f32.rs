@@ -7,7 +7,7 @@ use super::{
     gemm_f32::{Gemm, Right, RightShape, block_rows},
     im2col::{Geometry, im2col},
 };
-use crate::{error::Result, graph::ops::Conv};
+use crate::{error::Result, graph::ops::Conv, tensor::element_count};
 
 struct ConvF32 {
     geometry: Geometry,
@@ -30,6 +30,7 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     let block = if geometry.is_pointwise() { 0 } else { block_rows(geometry.rows(), depth) };
     // Rows a multiple of 4 KB apart would fall on the same few lines of the L1 cache.
     let stride = if depth.is_multiple_of(1024) { depth + 16 } else { depth };
+    element_count(&[block, stride])?;
     Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride }))
 }
 

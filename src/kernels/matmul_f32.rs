@@ -36,7 +36,9 @@ pub(crate) fn prepare(mm: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     );
     let count: usize = b_lead.iter().product();
     // With a single b, the matrices of a are one tall matrix.
-    let (rows, pairs) = if count == 1 {
+    let (rows, pairs) = if p.outputs[0].is_empty() {
+        (0, Vec::new())
+    } else if count == 1 {
         (lead.iter().product::<usize>() * m, Vec::from([(0, 0)]))
     } else {
         let (a_of, b_of) = (broadcast_indices(a_lead, lead), broadcast_indices(b_lead, lead));

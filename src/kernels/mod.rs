@@ -192,7 +192,9 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     }
 }
 
-/// Checks on this engine that the fast integer kernels give what plain arithmetic gives. Takes about a millisecond.
+/// Checks on this engine that the fast kernels give what plain arithmetic gives. Takes some milliseconds.
 pub fn selftest() -> Result<()> {
-    gemm_i8::selftest()
+    gemm_i8::selftest()?;
+    gemm_f32::selftest()?;
+    depthwise_f32::selftest()
 }

@@ -4,6 +4,7 @@
 
 mod operand;
 mod pack;
+mod selftest;
 mod tile;
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 
 pub(crate) use operand::{Right, RightShape};
 pub(crate) use pack::{Packed, Panels, flush_denormals, pack, packed_len, panel_width};
+pub(crate) use selftest::selftest;
 use tile::{Block, run as run_block};
 
 use crate::kernels::vector::on_isa;

@@ -122,6 +122,11 @@ fn denormal_weights_are_flushed() {
 }
 
 #[test]
+fn selftest_passes() {
+    selftest().unwrap();
+}
+
+#[test]
 fn nan_is_not_clamped() {
     for &isa in Isa::available() {
         let packed = Packed::new(isa, &[1.0, f32::NAN], 1, 2, false).unwrap();
