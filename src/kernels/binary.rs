@@ -191,7 +191,7 @@ impl<T: Element, R: Clamp> Kernel for Elementwise<T, R> {
 /// Functions that have a meaning between quantized values, as functions of reals.
 fn on_reals(op: BinaryOp) -> Option<fn(f32, f32) -> f32> {
     Some(match op {
-        BinaryOp::Add => |a, b| a + b,
+        BinaryOp::Add | BinaryOp::QLinearAdd => |a, b| a + b,
         BinaryOp::Sub => |a, b| a - b,
         BinaryOp::Mul => |a, b| a * b,
         BinaryOp::Div => |a, b| a / b,
@@ -221,7 +221,7 @@ fn quantized(op: BinaryOp, activation: Activation, p: &Prepare<'_>) -> Result<Bo
     let shape = Broadcast::new(&y.shape, [&a.shape, &b.shape])?;
     let rounder = Rounder::new(qy, y.dtype, activation.bounds()).ok_or_else(|| p.unsupported())?;
     let signed = [a.dtype == DType::I8, b.dtype == DType::I8];
-    let sum = (op == BinaryOp::Add).then(|| Sum8::new(qa, qb, qy, rounder.stored_bounds())).flatten();
+    let sum = (op == BinaryOp::QLinearAdd).then(|| Sum8::new(qa, qb, qy, rounder.stored_bounds())).flatten();
     Ok(Box::new(Quantized { shape, op, a: qa, b: qb, signed, rounder, sum }))
 }
 
@@ -253,7 +253,7 @@ struct Quantized {
     b: (f32, i32),
     signed: [bool; 2],
     rounder: Rounder,
-    /// How Add rounds, unless its scales are too far apart.
+    /// How QLinearAdd rounds, unless its scales are too far apart.
     sum: Option<Sum8>,
 }
 

@@ -69,7 +69,7 @@ proptest! {
     #[test]
     fn quantized_follows_the_formula(
         (sa, sb, out) in shapes(),
-        kind in prop::sample::select(vec![BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Max, BinaryOp::Pow]),
+        kind in prop::sample::select(vec![BinaryOp::Add, BinaryOp::QLinearAdd, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Max, BinaryOp::Pow]),
         scales in (0.001f32..0.1, 0.001f32..0.1, 0.001f32..0.2),
         zeros in (0i32..256, 0i32..256, 0i32..256),
         signed in any::<[bool; 3]>(),
@@ -98,7 +98,7 @@ proptest! {
             let real_a = (x[position(&sa, i)] - q[0].1) as f32 * q[0].0;
             let real_b = (y[position(&sb, i)] - q[1].1) as f32 * q[1].0;
             let real = match kind {
-                BinaryOp::Add => real_a + real_b,
+                BinaryOp::Add | BinaryOp::QLinearAdd => real_a + real_b,
                 BinaryOp::Sub => real_a - real_b,
                 BinaryOp::Mul => real_a * real_b,
                 BinaryOp::Div => real_a / real_b,
@@ -109,8 +109,8 @@ proptest! {
             if real.is_nan() { return lo as i32 }
             ((real / q[2].0).round_ties_even() + q[2].1 as f32).clamp(lo, max) as i32
         }).collect();
-        // Add rounds its terms otherwise, which shows at ties.
-        let slack = i32::from(kind == BinaryOp::Add);
+        // Its terms are rounded otherwise, which shows at ties.
+        let slack = i32::from(kind == BinaryOp::QLinearAdd);
         let result = stored(&result[0]);
         prop_assert!(result.iter().zip(&expected).all(|(r, e)| (r - e).abs() <= slack), "{result:?} instead of {expected:?}");
     }

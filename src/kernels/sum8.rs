@@ -1,8 +1,8 @@
-//! The sum of two quantized tensors.
+//! The sum of two quantized tensors as QLinearAdd computes it.
 //!
-//! Computed as `(b·sb/sy + c) + a·sa/sy`, with all zero points in the one number `c`: two products and two sums in f32, no
-//! division. Rounding, and so every tie, is that of ONNX Runtime's QLinearAdd on x86. Deep residual networks need this: one sum
-//! rounded the other way in an early block shows in every score.
+//! ONNX does not define that operator; ONNX Runtime does, by what it computes on x86: `(b·sb/sy + c) + a·sa/sy`, with all zero
+//! points in the one number `c`. Models quantized for it expect that rounding: in a deep residual network one sum rounded the
+//! other way in an early block shows in every score.
 
 use super::quantized::round_clamped;
 
