@@ -1,0 +1,254 @@
+//! Functions applied to each element.
+
+use alloc::{vec, vec::Vec};
+
+use super::lower::{Call, Lower, Lowering};
+use crate::{
+    error::{Result, bail, ensure},
+    graph::{
+        Op, ValueId, ValueType,
+        ops::{Activation, Binary, BinaryOp, Unary},
+    },
+    tensor::DType,
+};
+
+pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
+    Some(match op_type {
+        "Add" => |l, c| arithmetic(l, c, BinaryOp::Add),
+        "Sub" => |l, c| arithmetic(l, c, BinaryOp::Sub),
+        "Mul" => |l, c| arithmetic(l, c, BinaryOp::Mul),
+        "Div" => |l, c| arithmetic(l, c, BinaryOp::Div),
+        "Pow" => |l, c| arithmetic(l, c, BinaryOp::Pow),
+        "PRelu" => prelu,
+        "Mod" => |l, c| arithmetic(l, c, if c.node.flag("fmod", false) { BinaryOp::Rem } else { BinaryOp::Mod }),
+        "And" => |l, c| arithmetic(l, c, BinaryOp::And),
+        "Or" => |l, c| arithmetic(l, c, BinaryOp::Or),
+        "Xor" => |l, c| arithmetic(l, c, BinaryOp::Xor),
+        "Equal" => |l, c| arithmetic(l, c, BinaryOp::Equal),
+        "Less" => |l, c| arithmetic(l, c, BinaryOp::Less),
+        "LessOrEqual" => |l, c| arithmetic(l, c, BinaryOp::LessOrEqual),
+        "Greater" => |l, c| arithmetic(l, c, BinaryOp::Greater),
+        "GreaterOrEqual" => |l, c| arithmetic(l, c, BinaryOp::GreaterOrEqual),
+        "Sum" => |l, c| variadic(l, c, BinaryOp::Add),
+        "Max" => |l, c| variadic(l, c, BinaryOp::Max),
+        "Min" => |l, c| variadic(l, c, BinaryOp::Min),
+        "Mean" => mean,
+        "Where" => select,
+        "Cast" | "CastLike" => |l, c| {
+            let (x, ty) = (c.input(0)?, c.out()?);
+            ensure!(
+                l.dtype(x) != DType::String && ty.dtype != DType::String,
+                Unsupported,
+                "conversion from and to strings is not supported"
+            );
+            Ok(vec![l.cast(c, x, ty.dtype)])
+        },
+        "Clip" => clip,
+        "Relu" => |l, c| {
+            let (x, dtype) = (c.input(0)?, c.out()?.dtype);
+            if dtype == DType::F32 {
+                return Ok(vec![l.unary(c, RELU, x)]);
+            }
+            let zero = l.scalar_of(c.name(), dtype, 0.0)?;
+            Ok(vec![l.binary(c, BinaryOp::Max, x, zero)])
+        },
+        "BiasGelu" => |l, c| gelu(l, c, Unary::Gelu),
+        "FastGelu" => |l, c| gelu(l, c, Unary::GeluTanh),
+        "QuickGelu" => |l, c| {
+            let alpha = c.node.float("alpha").unwrap_or(1.702);
+            swish(l, c, alpha)
+        },
+        "Swish" => |l, c| {
+            let alpha = c.node.float("alpha").unwrap_or(1.0);
+            swish(l, c, alpha)
+        },
+        "ThresholdedRelu" => |l, c| {
+            let x = c.input(0)?;
+            let threshold = l.f32_scalar(c.name(), c.node.float("alpha").unwrap_or(1.0));
+            let zero = l.f32_scalar(c.name(), 0.0);
+            let above = l.binary(c, BinaryOp::Greater, x, threshold);
+            let ty = c.out()?;
+            Ok(vec![l.emit(c, Op::Where, &[above, x, zero], ty)])
+        },
+        "Rsqrt" => |l, c| {
+            let x = c.input(0)?;
+            let root = l.unary(c, Unary::Sqrt, x);
+            Ok(vec![l.unary(c, Unary::Reciprocal, root)])
+        },
+        "Identity" => |_, c| Ok(vec![c.input(0)?]),
+        "Dropout" => |_, c| {
+            ensure!(!c.wants(1), Unsupported, "the mask is not supported");
+            Ok(vec![c.input(0)?])
+        },
+        "Neg" | "Abs" | "Sign" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Floor" | "Ceil" | "Round" | "Sin" | "Cos" | "Tan"
+        | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" | "Tanh" | "Sigmoid" | "Erf" | "Gelu"
+        | "HardSwish" | "HardSigmoid" | "LeakyRelu" | "Elu" | "Selu" | "Softplus" | "Softsign" | "Mish" | "Not" | "IsNaN"
+        | "IsInf" => |l, c| {
+            let op = unary(c)?;
+            let x = c.input(0)?;
+            Ok(vec![l.unary(c, op, x)])
+        },
+        _ => return None,
+    })
+}
+
+pub(super) const RELU: Unary = Unary::Clamp { lo: 0.0, hi: f32::INFINITY };
+
+fn unary(c: &Call) -> Result<Unary> {
+    let float = |name: &str, default: f32| c.node.float(name).unwrap_or(default);
+    Ok(match c.node.op_type.as_str() {
+        "Neg" => Unary::Neg,
+        "Abs" => Unary::Abs,
+        "Sign" => Unary::Sign,
+        "Exp" => Unary::Exp,
+        "Log" => Unary::Log,
+        "Sqrt" => Unary::Sqrt,
+        "Reciprocal" => Unary::Reciprocal,
+        "Floor" => Unary::Floor,
+        "Ceil" => Unary::Ceil,
+        "Round" => Unary::Round,
+        "Sin" => Unary::Sin,
+        "Cos" => Unary::Cos,
+        "Tan" => Unary::Tan,
+        "Asin" => Unary::Asin,
+        "Acos" => Unary::Acos,
+        "Atan" => Unary::Atan,
+        "Sinh" => Unary::Sinh,
+        "Cosh" => Unary::Cosh,
+        "Asinh" => Unary::Asinh,
+        "Acosh" => Unary::Acosh,
+        "Atanh" => Unary::Atanh,
+        "Tanh" => Unary::Tanh,
+        "Sigmoid" => Unary::Sigmoid,
+        "Erf" => Unary::Erf,
+        "Gelu" if c.node.string("approximate") == Some("tanh") => Unary::GeluTanh,
+        "Gelu" => Unary::Gelu,
+        "HardSwish" => Unary::HardSwish,
+        "HardSigmoid" => Unary::HardSigmoid { alpha: float("alpha", 0.2), beta: float("beta", 0.5) },
+        "LeakyRelu" => Unary::LeakyRelu { alpha: float("alpha", 0.01) },
+        "Elu" => Unary::Elu { alpha: float("alpha", 1.0) },
+        "Selu" => Unary::Selu { alpha: float("alpha", 1.673_263_2), gamma: float("gamma", 1.050_701) },
+        "Softplus" => Unary::Softplus,
+        "Softsign" => Unary::Softsign,
+        "Mish" => Unary::Mish,
+        "Not" => Unary::Not,
+        "IsNaN" => Unary::IsNan,
+        "IsInf" => {
+            let both = c.node.flag("detect_positive", true) && c.node.flag("detect_negative", true);
+            ensure!(both, Unsupported, "infinities of one sign only are not supported");
+            Unary::IsInf
+        }
+        other => bail!(Internal, "{other} is not a function of one number"),
+    })
+}
+
+fn arithmetic(l: &mut Lower, c: &Call, op: BinaryOp) -> Result<Vec<ValueId>> {
+    let (a, mut b) = operands(l, c)?;
+    // Only Pow may have operands of two types; dimensions and i64 are one type already.
+    if l.dtype(a) != l.dtype(b) {
+        let dtype = l.dtype(a);
+        b = l.cast(c, b, dtype);
+    }
+    Ok(vec![l.binary(c, op, a, b)])
+}
+
+fn operands(l: &mut Lower, c: &Call) -> Result<(ValueId, ValueId)> {
+    let (a, b) = legacy_broadcast(l, c)?;
+    Ok((l.raw(a), l.raw(b)))
+}
+
+/// Before operator set 7, `axis` says where the second operand's axes go.
+fn legacy_broadcast(l: &mut Lower, c: &Call) -> Result<(ValueId, ValueId)> {
+    let (a, b) = (c.input(0)?, c.input(1)?);
+    let Some(axis) = c.node.int("axis").filter(|_| c.node.opset < 7) else { return Ok((a, b)) };
+    let rank = l.rank(a);
+    let axis = l.axis(axis, rank)?;
+    let mut shape = l.shape(b);
+    let trailing = rank.saturating_sub(axis + shape.len());
+    shape.extend((0..trailing).map(|_| crate::graph::Dim::fixed(1)));
+    let b = l.reshape(c.name(), b, shape);
+    Ok((a, b))
+}
+
+fn variadic(l: &mut Lower, c: &Call, op: BinaryOp) -> Result<Vec<ValueId>> {
+    let mut values = c.inputs.iter().copied();
+    let Some(mut sum) = values.next() else { bail!(InvalidModel, "has no inputs") };
+    for v in values {
+        sum = l.binary(c, op, sum, v);
+    }
+    Ok(vec![sum])
+}
+
+fn mean(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let sum = variadic(l, c, BinaryOp::Add)?[0];
+    let share = l.f32_scalar(c.name(), 1.0 / c.inputs.len() as f32);
+    Ok(vec![l.binary(c, BinaryOp::Mul, sum, share)])
+}
+
+fn select(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (cond, a, b) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let (a, b) = (l.raw(a), l.raw(b));
+    let ty = c.out()?;
+    Ok(vec![l.emit(c, Op::Where, &[cond, a, b], ty)])
+}
+
+/// `max(x, 0) + slope · min(x, 0)`.
+fn prelu(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, slope) = (c.input(0)?, c.input(1)?);
+    if let Some(alpha) = l.const_scalar(slope) {
+        return Ok(vec![l.unary(c, Unary::LeakyRelu { alpha }, x)]);
+    }
+    let positive = l.unary(c, RELU, x);
+    let negative = l.unary(c, Unary::Clamp { lo: f32::NEG_INFINITY, hi: 0.0 }, x);
+    // A slope per channel is unidirectionally broadcast, from the right.
+    let scaled = l.binary(c, BinaryOp::Mul, negative, slope);
+    Ok(vec![l.binary(c, BinaryOp::Add, positive, scaled)])
+}
+
+fn clip(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, dtype) = (c.input(0)?, c.out()?.dtype);
+    let x = l.raw(x);
+    let bound = |l: &Lower, i: usize, name: &str, default: f32| match c.optional(i) {
+        Some(v) => l.const_scalar(v),
+        None => Some(c.node.float(name).unwrap_or(default)),
+    };
+    let lo = bound(l, 1, "min", f32::NEG_INFINITY);
+    let hi = bound(l, 2, "max", f32::INFINITY);
+    if dtype == DType::F32
+        && let (Some(lo), Some(hi)) = (lo, hi)
+    {
+        return Ok(vec![l.unary(c, Unary::Clamp { lo, hi }, x)]);
+    }
+    let mut y = x;
+    for (i, op) in [(1, BinaryOp::Max), (2, BinaryOp::Min)] {
+        if let Some(v) = c.optional(i) {
+            y = l.binary(c, op, y, v);
+        }
+    }
+    Ok(vec![y])
+}
+
+fn gelu(l: &mut Lower, c: &Call, op: Unary) -> Result<Vec<ValueId>> {
+    let mut x = c.input(0)?;
+    if let Some(bias) = c.optional(1) {
+        x = l.binary(c, BinaryOp::Add, x, bias);
+    }
+    Ok(vec![l.unary(c, op, x)])
+}
+
+/// `x · sigmoid(alpha · x)`.
+fn swish(l: &mut Lower, c: &Call, alpha: f32) -> Result<Vec<ValueId>> {
+    let x = c.input(0)?;
+    if alpha == 1.0 {
+        return Ok(vec![l.unary(c, Unary::Silu, x)]);
+    }
+    let factor = l.f32_scalar(c.name(), alpha);
+    let scaled = l.binary(c, BinaryOp::Mul, x, factor);
+    let gate = l.unary(c, Unary::Sigmoid, scaled);
+    Ok(vec![l.binary(c, BinaryOp::Mul, x, gate)])
+}
+
+/// A function of two operands with a given result type, for quantized arithmetic.
+pub(super) fn binary_as(l: &mut Lower, c: &Call, op: BinaryOp, a: ValueId, b: ValueId, ty: ValueType) -> ValueId {
+    l.emit(c, Op::Binary(Binary { op, activation: Activation::None }), &[a, b], ty)
+}

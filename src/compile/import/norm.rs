@@ -1,0 +1,170 @@
+//! Normalisations.
+
+use alloc::{vec, vec::Vec};
+
+use super::lower::{Call, Lower, Lowering};
+use crate::{
+    error::{Result, ensure},
+    graph::{
+        Dim, Op, ValueId, ValueType,
+        ops::{BinaryOp, ReduceOp, Unary},
+    },
+    tensor::{DType, Tensor},
+};
+
+pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
+    Some(match op_type {
+        "BatchNormalization" => batch_norm,
+        "InstanceNormalization" => instance_norm,
+        "LayerNormalization" => |l, c| {
+            ensure!(!c.wants(1) && !c.wants(2), Unsupported, "the mean and deviation as outputs are not supported");
+            let axis = c.node.int("axis").unwrap_or(-1);
+            let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.optional(2));
+            layer_norm(l, c, x, scale, bias, axis).map(|v| vec![v])
+        },
+        "SkipLayerNormalization" => skip_layer_norm,
+        "SimplifiedLayerNormalization" | "RMSNormalization" => |l, c| {
+            ensure!(!c.wants(1), Unsupported, "the deviation as output is not supported");
+            let (x, scale) = (c.input(0)?, c.input(1)?);
+            rms_norm(l, c, x, scale).map(|v| vec![v])
+        },
+        "LpNormalization" => lp_norm,
+        _ => return None,
+    })
+}
+
+/// `(x − mean) / sqrt(var + epsilon) · scale + bias` per channel, as one multiplication and one addition.
+fn batch_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    ensure!(!c.node.flag("training_mode", false), Unsupported, "training mode is not supported");
+    ensure!((1..5).all(|i| !c.wants(i)), Unsupported, "the statistics as outputs are not supported");
+    let x = c.input(0)?;
+    let rank = l.rank(x);
+    let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
+    let parameters: Vec<ValueId> = (1..5).map(|i| c.input(i)).collect::<Result<_>>()?;
+    let constants: Option<Vec<Vec<f32>>> = parameters.iter().map(|&v| l.const_floats(v)).collect();
+    let per_channel = |n: Dim| -> Vec<Dim> {
+        let mut shape = vec![Dim::fixed(1); rank.saturating_sub(1).max(1)];
+        shape[0] = n;
+        shape
+    };
+    let (factor, offset) = match constants.as_deref() {
+        Some([scale, bias, mean, var]) => {
+            let n = scale.len();
+            ensure!(
+                [bias, mean, var].iter().all(|v| v.len() == n),
+                InvalidModel,
+                "has parameters of different sizes"
+            );
+            let factor: Vec<f32> = scale.iter().zip(var).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+            let offset: Vec<f32> = (0..n).map(|i| bias[i] - mean[i] * factor[i]).collect();
+            let shape: Vec<usize> = per_channel(Dim::fixed(n)).iter().filter_map(Dim::as_fixed).collect();
+            let factor = l.graph.add_const(c.name(), &Tensor::from_slice(&shape, &factor)?);
+            (factor, l.graph.add_const(c.name(), &Tensor::from_slice(&shape, &offset)?))
+        }
+        _ => {
+            let epsilon = l.f32_scalar(c.name(), epsilon);
+            let shifted = l.binary(c, BinaryOp::Add, parameters[3], epsilon);
+            let deviation = l.unary(c, Unary::Sqrt, shifted);
+            let factor = l.binary(c, BinaryOp::Div, parameters[0], deviation);
+            let centre = l.binary(c, BinaryOp::Mul, parameters[2], factor);
+            let offset = l.binary(c, BinaryOp::Sub, parameters[1], centre);
+            let n = l.shape(factor)[0].clone();
+            (l.reshape(c.name(), factor, per_channel(n.clone())), l.reshape(c.name(), offset, per_channel(n)))
+        }
+    };
+    let scaled = l.binary(c, BinaryOp::Mul, x, factor);
+    Ok(vec![l.binary(c, BinaryOp::Add, scaled, offset)])
+}
+
+/// Each channel of each sample normalised over its spatial axes.
+fn instance_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let rank = l.rank(x);
+    let axes: Vec<usize> = (2..rank).collect();
+    let mean = reduce(l, c, ReduceOp::Mean, x, &axes);
+    let centred = l.binary(c, BinaryOp::Sub, x, mean);
+    let square = l.binary(c, BinaryOp::Mul, centred, centred);
+    let variance = reduce(l, c, ReduceOp::Mean, square, &axes);
+    let normal = normalised(l, c, centred, variance, c.node.float("epsilon").unwrap_or(1e-5));
+    let channels = |l: &mut Lower, v: ValueId| {
+        let mut shape = vec![Dim::fixed(1); rank - 1];
+        shape[0] = l.shape(v)[0].clone();
+        l.reshape(c.name(), v, shape)
+    };
+    ensure!(rank >= 2 && l.rank(scale) == 1 && l.rank(bias) == 1, InvalidModel, "has operands of unfit ranks");
+    let (scale, bias) = (channels(l, scale), channels(l, bias));
+    let scaled = l.binary(c, BinaryOp::Mul, normal, scale);
+    Ok(vec![l.binary(c, BinaryOp::Add, scaled, bias)])
+}
+
+fn reduce(l: &mut Lower, c: &Call, op: ReduceOp, x: ValueId, axes: &[usize]) -> ValueId {
+    let mut shape = l.shape(x);
+    axes.iter().for_each(|&a| shape[a] = Dim::fixed(1));
+    let ty = ValueType::new(l.dtype(x), shape);
+    l.emit(c, Op::Reduce { op, axes: axes.to_vec(), keep_dims: true }, &[x], ty)
+}
+
+/// `x / sqrt(variance + epsilon)`.
+fn normalised(l: &mut Lower, c: &Call, x: ValueId, variance: ValueId, epsilon: f32) -> ValueId {
+    let epsilon = l.f32_scalar(c.name(), epsilon);
+    let shifted = l.binary(c, BinaryOp::Add, variance, epsilon);
+    let deviation = l.unary(c, Unary::Sqrt, shifted);
+    l.binary(c, BinaryOp::Div, x, deviation)
+}
+
+fn layer_norm(
+    l: &mut Lower,
+    c: &Call,
+    x: ValueId,
+    scale: ValueId,
+    bias: Option<ValueId>,
+    axis: i64,
+) -> Result<ValueId> {
+    let dtype = l.dtype(x);
+    ensure!(dtype == DType::F32, Unsupported, "layer normalisation of {dtype} is not supported");
+    let axis = l.axis(axis, l.rank(x))?;
+    let tail = l.shape(x)[axis..].to_vec();
+    let same = |v: ValueId| l.ty(v).shape == tail;
+    ensure!(
+        same(scale) && bias.is_none_or(same),
+        Unsupported,
+        "a scale or bias of another shape than the normalised axes is not supported"
+    );
+    let mut inputs = vec![x, scale];
+    inputs.extend(bias);
+    let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
+    let ty = ValueType::new(dtype, l.shape(x));
+    Ok(l.emit(c, Op::LayerNorm { axis, epsilon, bias: bias.is_some() }, &inputs, ty))
+}
+
+/// `LayerNorm(input + skip + bias)`; the fourth output is the sum.
+fn skip_layer_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    ensure!(!c.wants(1) && !c.wants(2), Unsupported, "the mean and deviation as outputs are not supported");
+    let (x, skip) = (c.input(0)?, c.input(1)?);
+    let mut sum = l.binary(c, BinaryOp::Add, x, skip);
+    if let Some(bias) = c.optional(4) {
+        sum = l.binary(c, BinaryOp::Add, sum, bias);
+    }
+    let (scale, bias) = (c.input(2)?, c.optional(3));
+    let y = layer_norm(l, c, sum, scale, bias, -1)?;
+    Ok(if c.wants(3) { vec![y, sum] } else { vec![y] })
+}
+
+/// `x / sqrt(mean(x²) + epsilon) · scale`.
+fn rms_norm(l: &mut Lower, c: &Call, x: ValueId, scale: ValueId) -> Result<ValueId> {
+    let rank = l.rank(x);
+    let axis = l.axis(c.node.int("axis").unwrap_or(-1), rank)?;
+    let axes: Vec<usize> = (axis..rank).collect();
+    let square = l.binary(c, BinaryOp::Mul, x, x);
+    let mean = reduce(l, c, ReduceOp::Mean, square, &axes);
+    let normal = normalised(l, c, x, mean, c.node.float("epsilon").unwrap_or(1e-5));
+    Ok(l.binary(c, BinaryOp::Mul, normal, scale))
+}
+
+fn lp_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let x = c.input(0)?;
+    let axis = l.axis(c.node.int("axis").unwrap_or(-1), l.rank(x))?;
+    let op = if c.node.int("p") == Some(1) { ReduceOp::L1 } else { ReduceOp::L2 };
+    let norm = reduce(l, c, op, x, &[axis]);
+    Ok(vec![l.binary(c, BinaryOp::Div, x, norm)])
+}

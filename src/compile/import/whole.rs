@@ -1,0 +1,260 @@
+//! ONNX operators as tract sees them: kept whole.
+//!
+//! tract's own builders expand an operator into several of tract's; undoing that is harder than lowering the ONNX operator.
+//! [`Whole`] borrows the builder's inference rules (and its evaluation, for the arithmetic on shapes that exporters write), and otherwise
+//! stays one opaque node. Operators that tract does not know are inferred like one that it knows ([`Like`]).
+
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
+use std::sync::OnceLock;
+
+use tract_onnx::{
+    Onnx,
+    model::ParsingContext,
+    pb,
+    tract_core::internal::*,
+    tract_hir::{
+        infer::{Factoid, InferenceFact, InferenceModel, InferenceNode, InferenceOp},
+        internal::GenericFactoid,
+    },
+};
+
+use super::{
+    node::OnnxNode,
+    quant_ops::{self, Like, OutType},
+    weights::{self, WEIGHT_OP},
+};
+use crate::compile::fallback;
+
+/// tract with its own builders.
+pub(super) fn pristine() -> &'static Onnx {
+    static ONNX: OnceLock<Onnx> = OnceLock::new();
+    ONNX.get_or_init(tract_onnx::onnx)
+}
+
+/// tract with every operator that we lower kept whole.
+pub(super) fn keeping_all() -> Onnx {
+    let mut onnx = quantized_only();
+    for (name, _) in &pristine().op_register.0 {
+        if super::lowering(name).is_some() && Like::of(name).is_none() {
+            onnx.op_register.0.insert(name.clone(), build_native);
+        }
+    }
+    onnx.op_register.insert(WEIGHT_OP, build_weight);
+    onnx
+}
+
+/// tract with the quantized operators kept whole: everything else is its own.
+pub(super) fn quantized_only() -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    for name in quant_ops::NAMES {
+        onnx.op_register.insert(name, build_like);
+    }
+    onnx.ignore_value_info = true;
+    onnx
+}
+
+type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+fn build_native(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
+    let (inner, closures) = original(ctx, node)?;
+    let node = Arc::new(OnnxNode::new(node, ctx.onnx_operator_set_version));
+    Ok((Box::new(Whole { node, inner, like: None }), closures))
+}
+
+fn build_like(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
+    let onnx_node = OnnxNode::new(node, ctx.onnx_operator_set_version);
+    let like = Like::of(&node.op_type).with_context(|| format!("{} is not one of the quantized operators", node.op_type))?;
+    let inputs = like.inputs(&onnx_node).with_context(|| format!("{} lacks inputs", node.op_type))?;
+    let twin = pb::NodeProto {
+        name: node.name.clone(),
+        op_type: like.op_type.into(),
+        input: inputs.iter().map(|i| format!("{i}")).collect(),
+        output: node.output.clone(),
+        attribute: node.attribute.clone(),
+        ..Default::default()
+    };
+    let (inner, _) = original(ctx, &twin)?;
+    Ok((Box::new(Whole { node: Arc::new(onnx_node), inner, like: Some((like, inputs)) }), Vec::new()))
+}
+
+fn original(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
+    let builder = pristine().op_register.0.get(&node.op_type);
+    builder.with_context(|| format!("tract has no builder for {}", node.op_type))?(ctx, node)
+}
+
+/// One ONNX node, in tract's graphs before and after typing.
+#[derive(Debug, Clone)]
+pub(super) struct Whole {
+    pub node: Arc<OnnxNode>,
+    inner: Box<dyn InferenceOp>,
+    /// For a quantized operator: the one whose rules it borrows, and which of its inputs that one sees.
+    like: Option<(Like, Vec<usize>)>,
+}
+
+impl PartialEq for Whole {
+    fn eq(&self, other: &Whole) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+impl Eq for Whole {}
+
+type Facts = TVec<InferenceFact>;
+
+impl Whole {
+    fn infer_like(&mut self, like: &Like, selected: &[usize], inputs: &[&InferenceFact], outputs: usize) -> TractResult<Facts> {
+        let mut twin_inputs: Facts = TVec::new();
+        for &i in selected {
+            let fact = inputs.get(i).with_context(|| format!("{} lacks input {i}", self.node.op_type))?;
+            let datum_type = if fact.datum_type == DatumType::Bool.into() { DatumType::Bool } else { DatumType::F32 };
+            twin_inputs.push(InferenceFact::dt(datum_type).with_shape(like.operand_shape(&self.node, i, &fact.shape)));
+        }
+        let blank = InferenceFact::default();
+        let twin_outputs: TVec<&InferenceFact> = (0..outputs).map(|_| &blank).collect();
+        let (_, mut found, _) = self.inner.infer_facts(twin_inputs.iter().collect(), twin_outputs, tvec!())?;
+        for fact in found.iter_mut() {
+            fact.value = GenericFactoid::Any;
+            fact.datum_type = match like.out(&self.node) {
+                OutType::Fixed(dtype) => weights::datum_of(dtype).into(),
+                OutType::LikeInput(i) => match inputs.get(i) {
+                    Some(f) => f.datum_type.clone(),
+                    None => bail!("{} lacks input {i}", self.node.op_type),
+                },
+                OutType::Inferred => continue,
+            };
+        }
+        Ok(found)
+    }
+}
+
+impl Op for Whole {
+    fn name(&self) -> StaticName {
+        self.node.op_type.clone().into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Whole {
+    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        fallback::eval_node(&self.node, &self.like.as_ref().map_or(Vec::new(), |(_, inputs)| inputs.clone()), &inputs)
+    }
+
+    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+        // Quantized operators stay: folding them would turn integer weights into floats.
+        match self.like {
+            Some(_) => Ok(None),
+            None => self.inner.eval_out_of_plan(inputs),
+        }
+    }
+}
+
+impl InferenceOp for Whole {
+    fn infer_facts(
+        &mut self,
+        inputs: TVec<&InferenceFact>,
+        outputs: TVec<&InferenceFact>,
+        observed: TVec<&InferenceFact>,
+    ) -> TractResult<(Facts, Facts, Facts)> {
+        match self.like.clone() {
+            None => self.inner.infer_facts(inputs, outputs, observed),
+            Some((like, selected)) => {
+                let found = self.infer_like(&like, &selected, &inputs, outputs.len())?;
+                Ok((inputs.into_iter().cloned().collect(), found, observed.into_iter().cloned().collect()))
+            }
+        }
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.inner.nboutputs()
+    }
+
+    fn to_typed(
+        &self,
+        _source: &InferenceModel,
+        node: &InferenceNode,
+        target: &mut TypedModel,
+        mapping: &HashMap<OutletId, OutletId>,
+    ) -> TractResult<TVec<OutletId>> {
+        let inputs: TVec<OutletId> = node.inputs.iter().map(|i| mapping[i]).collect();
+        target.wire_node(&node.name, self.clone(), &inputs)
+    }
+
+    as_op!();
+}
+
+impl TypedOp for Whole {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let inputs: Facts = inputs.iter().map(|f| InferenceFact::from(*f)).collect();
+        let blank = InferenceFact::default();
+        let mut op = self.clone();
+        let outputs = (0..self.inner.nboutputs()?).map(|_| &blank).collect();
+        let (_, outputs, _) = op.infer_facts(inputs.iter().collect(), outputs, tvec!())?;
+        outputs
+            .iter()
+            .map(|f| TypedFact::try_from(&InferenceFact { value: GenericFactoid::Any, ..f.clone() }))
+            .collect::<TractResult<_>>()
+            .with_context(|| format!("the output's shape is not known: {outputs:?}"))
+    }
+
+    as_op!();
+}
+
+/// A constant that was taken out of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Detached {
+    pub index: usize,
+    datum_type: DatumType,
+    shape: TVec<usize>,
+}
+
+fn build_weight(_ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
+    let ints = |name: &str| node.attribute.iter().find(|a| a.name == name).map(|a| a.ints.as_slice());
+    let (Some([index, code]), Some(dims)) = (ints("meta"), ints("dims")) else { bail!("a weight lacks its description") };
+    let datum_type = weights::datum_of(weights::supported(*code as i32).map_err(|e| format_err!("{e}"))?);
+    let op = Detached { index: *index as usize, datum_type, shape: dims.iter().map(|&d| d as usize).collect() };
+    Ok((Box::new(op), Vec::new()))
+}
+
+impl Op for Detached {
+    fn name(&self) -> StaticName {
+        WEIGHT_OP.into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Detached {
+    not_out_of_plan!();
+}
+
+impl InferenceOp for Detached {
+    fn infer_facts(
+        &mut self,
+        inputs: TVec<&InferenceFact>,
+        _outputs: TVec<&InferenceFact>,
+        observed: TVec<&InferenceFact>,
+    ) -> TractResult<(Facts, Facts, Facts)> {
+        let fact = InferenceFact::dt_shape(self.datum_type, &self.shape);
+        Ok((inputs.into_iter().cloned().collect(), tvec!(fact), observed.into_iter().cloned().collect()))
+    }
+
+    fn to_typed(
+        &self,
+        _source: &InferenceModel,
+        node: &InferenceNode,
+        target: &mut TypedModel,
+        _mapping: &HashMap<OutletId, OutletId>,
+    ) -> TractResult<TVec<OutletId>> {
+        target.wire_node(&node.name, self.clone(), &[])
+    }
+
+    as_op!();
+}
+
+impl TypedOp for Detached {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(self.datum_type.fact(&self.shape)))
+    }
+
+    as_op!();
+}
