@@ -1,5 +1,13 @@
 //! The compiler: ONNX bytes to a plan, through tract-onnx and the passes.
 
 #[cfg(feature = "compiler")]
+pub mod fallback;
+#[cfg(feature = "compiler")]
 pub mod import;
 pub mod passes;
+
+#[cfg(feature = "compiler")]
+pub use front::{Compiled, Options, Report, compile};
+
+#[cfg(feature = "compiler")]
+mod front;

@@ -78,7 +78,13 @@ pub(super) struct Lower {
 
 impl Lower {
     /// Lowers a typed model. `operators` are the ONNX operators by node name.
-    pub(super) fn model(&mut self, model: &TypedModel, weights: Vec<Weight>, operators: &BTreeMap<String, String>) -> Result<()> {
+    pub(super) fn model(
+        &mut self,
+        model: &TypedModel,
+        weights: Vec<Weight>,
+        operators: &BTreeMap<String, String>,
+        output_names: &[String],
+    ) -> Result<()> {
         let order = model.eval_order().map_err(|e| Error::InvalidModel(format!("{e:#}")))?;
         let mut weights: Vec<Option<Weight>> = weights.into_iter().map(Some).collect();
         let mut values: BTreeMap<OutletId, ValueId> = BTreeMap::new();
@@ -100,17 +106,16 @@ impl Lower {
             }
             self.node(model, node, &mut values, operators)?;
         }
-        for (i, outlet) in model.outputs.iter().enumerate() {
+        for (outlet, name) in model.outputs.iter().zip(output_names) {
             let value = self.outlet(model, *outlet, &mut values)?;
-            let name = model.outlet_label(*outlet).map_or_else(|| format!("output_{i}"), ToOwned::to_owned);
             // A constant output is given a node, for outputs are computed.
             let value = if self.graph.value(value).init.is_some() {
                 let ty = self.ty(value).clone();
-                self.graph.add_node(&name, Op::Reshape, &[value], ty)
+                self.graph.add_node(name, Op::Reshape, &[value], ty)
             } else {
                 value
             };
-            self.graph.add_output(&name, value);
+            self.graph.add_output(name, value);
         }
         Ok(())
     }

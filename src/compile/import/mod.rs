@@ -20,14 +20,11 @@ mod tract_ops;
 mod weights;
 mod whole;
 
-use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 pub(super) use node::OnnxNode;
-use tract_onnx::{
-    pb,
-    tract_core::internal::TypedModel,
-    tract_hir::infer::InferenceModelExt,
-};
+use tract_onnx::{pb, tract_core::internal::TypedModel, tract_hir::infer::InferenceModelExt};
+pub(super) use weights::{datum_of, dtype_of};
 
 use self::{
     dims::SymbolNames,
@@ -36,5 +33,155 @@ use self::{
 use super::Options;
 use crate::{
     error::{Error, Result, bail, ensure},
-    graph::Graph,
+    graph::{Graph, ValueType},
+    tensor::Tensor,
 };
+
+/// A model as our graph.
+#[derive(Debug)]
+pub struct Imported {
+    /// The graph; incomplete if operators are missing.
+    pub graph: Graph,
+    /// Operators that the graph cannot express.
+    pub missing_operators: Vec<String>,
+    /// Where and why, a sentence each.
+    pub missing_reasons: Vec<String>,
+}
+
+/// The lowering of an ONNX operator.
+fn lowering(op_type: &str) -> Option<Lowering> {
+    conv::lowering(op_type)
+        .or_else(|| matmul::lowering(op_type))
+        .or_else(|| elementwise::lowering(op_type))
+        .or_else(|| movement::lowering(op_type))
+        .or_else(|| reduce::lowering(op_type))
+        .or_else(|| norm::lowering(op_type))
+        .or_else(|| quant::lowering(op_type))
+        .or_else(|| qlinear::lowering(op_type))
+}
+
+/// Whether the operator of `com.microsoft` is one that we or tract know.
+fn is_known_contrib(op_type: &str) -> bool {
+    quant_ops::NAMES.contains(&op_type)
+        || matches!(
+            op_type,
+            "Gelu"
+                | "BiasGelu"
+                | "FastGelu"
+                | "QuickGelu"
+                | "SkipLayerNormalization"
+                | "SimplifiedLayerNormalization"
+                | "SkipSimplifiedLayerNormalization"
+                | "MatMulNBits"
+                | "GatherBlockQuantized"
+                | "Trilu"
+        )
+}
+
+/// Decodes an ONNX model and lowers it. What cannot be lowered is listed, not an error.
+pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
+    let mut model = proto::decode(onnx, options)?;
+    let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
+    check_known(graph)?;
+    let weights = weights::detach(graph)?;
+    let operators = operators(graph);
+    let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
+    let typed = type_model(&whole::keeping_all(), &model.proto)?;
+    drop(model.proto);
+    let mut lower = Lower { names: model.symbols, ..Lower::default() };
+    lower.model(&typed, weights, &operators, &outputs)?;
+    Ok(Imported {
+        graph: lower.graph,
+        missing_operators: lower.missing.into_keys().collect(),
+        missing_reasons: lower.reasons,
+    })
+}
+
+/// A model in tract's own operators, the quantized ones apart.
+pub(super) struct Reference {
+    pub typed: TypedModel,
+    pub output_names: Vec<String>,
+    symbols: SymbolNames,
+}
+
+impl Reference {
+    pub(super) fn new(onnx: &[u8], options: &Options) -> Result<Reference> {
+        let model = proto::decode(onnx, options)?;
+        let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
+        check_known(graph)?;
+        let output_names = graph.output.iter().map(|o| o.name.clone()).collect();
+        let typed = type_model(&whole::quantized_only(), &model.proto)?;
+        Ok(Reference { typed, output_names, symbols: model.symbols })
+    }
+
+    /// The model's name for a dimension that is not a number.
+    pub(super) fn dimension(&self, dim: &tract_onnx::prelude::TDim) -> String {
+        let mut scratch = Graph::default();
+        match dims::lower_dim(&mut scratch, &self.symbols, dim) {
+            Ok(dim) => dim.display(&scratch.symbols),
+            Err(_) => format!("{dim}"),
+        }
+    }
+}
+
+/// Lowers a single node whose operands are all given: `data` become graph inputs, the others constants.
+pub(super) fn single_node(node: &OnnxNode, operands: &[Tensor], data: &[usize], outputs: Vec<ValueType>) -> Result<Graph> {
+    let mut lower = Lower::default();
+    let mut inputs = Vec::new();
+    for (i, tensor) in operands.iter().enumerate() {
+        let name = format!("input{i}");
+        let ty = ValueType::new(tensor.dtype(), lower::fixed(tensor.shape()));
+        inputs.push(if data.contains(&i) { lower.graph.add_input(&name, ty) } else { lower.graph.add_const(name, tensor) });
+    }
+    let results = lower.whole(&lower::Call { node, inputs, outputs })?;
+    for (i, value) in results.into_iter().enumerate() {
+        lower.graph.add_output(&format!("output{i}"), value);
+    }
+    Ok(lower.graph)
+}
+
+/// ONNX operators by node name.
+fn operators(graph: &pb::GraphProto) -> BTreeMap<String, String> {
+    graph.node.iter().map(|n| (n.name.clone(), n.op_type.clone())).collect()
+}
+
+/// Names the first operator that neither we nor tract know.
+fn check_known(graph: &pb::GraphProto) -> Result<()> {
+    for node in &graph.node {
+        let known = lowering(&node.op_type).is_some() || whole::pristine().op_register.0.contains_key(&node.op_type);
+        ensure!(
+            known,
+            Unsupported,
+            "node '{}' uses the operator {}, which is not supported; replace it in the model, or export the model without it",
+            node.name,
+            node.op_type
+        );
+        for body in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+            check_known(body)?;
+        }
+    }
+    Ok(())
+}
+
+/// Parses and types a model; what tract panics at becomes an error.
+fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto) -> Result<TypedModel> {
+    guarded(|| {
+        let parsed = onnx.parse(proto, None).map_err(|e| refused("cannot be read", &e))?;
+        parsed.model.into_typed().map_err(|e| refused("has types or shapes that do not fit together", &e))
+    })
+}
+
+fn refused(what: &str, error: &tract_onnx::prelude::TractError) -> Error {
+    Error::InvalidModel(format!("the model {what}: {error:#}"))
+}
+
+/// Runs code of tract's; a panic inside becomes an error (in WebAssembly a panic ends the instance instead).
+pub(super) fn guarded<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    match std::panic::catch_unwind(core::panic::AssertUnwindSafe(f)) {
+        Ok(result) => result,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            bail!(InvalidModel, "the model is inconsistent in a way that was not foreseen ({})", text.unwrap_or("no details"))
+        }
+    }
+}

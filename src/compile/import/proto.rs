@@ -16,6 +16,7 @@ use tract_onnx::{
 
 use super::{dims::SymbolNames, weights};
 use crate::{
+    compile::Options,
     error::{Error, Result, bail, ensure},
     graph::plan,
 };
@@ -33,7 +34,7 @@ pub(super) struct Model {
 }
 
 /// Decodes and checks a model.
-pub(super) fn decode(onnx: &[u8], external: &[(String, Vec<u8>)]) -> Result<Model> {
+pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     recognise(onnx)?;
     let mut proto = pb::ModelProto::decode(onnx).map_err(|e| {
         Error::InvalidModel(format!("the bytes are not an ONNX model, or it is truncated or damaged ({e})"))
@@ -41,7 +42,7 @@ pub(super) fn decode(onnx: &[u8], external: &[(String, Vec<u8>)]) -> Result<Mode
     let opset = check_opsets(&proto)?;
     let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
-    inline_external_data(graph, external)?;
+    inline_external_data(graph, &options.external_data)?;
     check_graph(graph, &BTreeSet::new())?;
     check_order(graph)?;
     normalise_domains(graph);
@@ -51,7 +52,7 @@ pub(super) fn decode(onnx: &[u8], external: &[(String, Vec<u8>)]) -> Result<Mode
     for output in &mut graph.output {
         output.r#type = None;
     }
-    let symbols = name_dimensions(graph)?;
+    let symbols = name_dimensions(graph, &options.dimensions)?;
     Ok(Model { proto, opset, symbols })
 }
 
@@ -260,7 +261,7 @@ fn make_names_unique(graph: &mut pb::GraphProto) {
 }
 
 /// Gives every unknown input dimension a symbol, and every symbol a name that tract can read.
-fn name_dimensions(graph: &mut pb::GraphProto) -> Result<SymbolNames> {
+fn name_dimensions(graph: &mut pb::GraphProto, known: &[(String, usize)]) -> Result<SymbolNames> {
     let mut stand_ins: BTreeMap<String, String> = BTreeMap::new();
     let constants: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     for input in &mut graph.input {
@@ -279,6 +280,10 @@ fn name_dimensions(graph: &mut pb::GraphProto) -> Result<SymbolNames> {
                 Some(dimension::Value::DimParam(name)) if !name.is_empty() && name != "?" => name.clone(),
                 _ => format!("{}_d{axis}", input.name),
             };
+            if let Some((_, size)) = known.iter().find(|(n, _)| *n == name) {
+                dim.value = Some(dimension::Value::DimValue(*size as i64));
+                continue;
+            }
             let name = if is_readable(&name) {
                 name
             } else {

@@ -47,7 +47,7 @@ pub(super) fn supported(code: i32) -> Result<DType> {
 }
 
 /// tract's element type to ours. Dimensions are i64 in ONNX.
-pub(super) fn dtype_of(datum: DatumType) -> Result<DType> {
+pub(in crate::compile) fn dtype_of(datum: DatumType) -> Result<DType> {
     Ok(match datum {
         DatumType::F32 => DType::F32,
         DatumType::F64 => DType::F64,
@@ -67,7 +67,7 @@ pub(super) fn dtype_of(datum: DatumType) -> Result<DType> {
 }
 
 /// Our element type to tract's.
-pub(super) fn datum_of(dtype: DType) -> DatumType {
+pub(in crate::compile) fn datum_of(dtype: DType) -> DatumType {
     match dtype {
         DType::F32 => DatumType::F32,
         DType::F64 => DatumType::F64,

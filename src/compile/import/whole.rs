@@ -13,7 +13,7 @@ use tract_onnx::{
     pb,
     tract_core::internal::*,
     tract_hir::{
-        infer::{Factoid, InferenceFact, InferenceModel, InferenceNode, InferenceOp},
+        infer::{InferenceFact, InferenceModel, InferenceNode, InferenceOp},
         internal::GenericFactoid,
     },
 };
@@ -136,7 +136,10 @@ impl Op for Whole {
 
 impl EvalOp for Whole {
     fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        fallback::eval_node(&self.node, &self.like.as_ref().map_or(Vec::new(), |(_, inputs)| inputs.clone()), &inputs)
+        let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
+        let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
+        let data = self.like.as_ref().map_or(&[][..], |(_, inputs)| inputs);
+        fallback::eval_node(&self.node, data, &inputs, &outputs)
     }
 
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
