@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec::Vec};
 use tract_onnx::tract_core::{
     internal::{DatumType, TDim, TValue, TVec, TypedFact, TypedModel, tvec},
     model::TypedRunnableModel,
-    prelude::{IntoTValue, IntoRunnable, Tensor as TractTensor, TractError, TractResult},
+    prelude::{IntoRunnable, IntoTValue, Tensor as TractTensor, TractError, TractResult},
 };
 
 use super::{
@@ -73,7 +73,8 @@ impl Fallback {
         if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|p| p.name != *name)) {
             bail!(InvalidInput, "the model has no input '{name}'");
         }
-        let results = guarded(|| self.plan.run(operands).map_err(|e| Error::InvalidInput(format!("the model cannot run: {e:#}"))))?;
+        let results =
+            guarded(|| self.plan.run(operands).map_err(|e| Error::InvalidInput(format!("the model cannot run: {e:#}"))))?;
         let names = self.outputs.iter().map(|p| p.name.clone());
         names.zip(&results).map(|(name, value)| Ok((name, from_tract(value)?))).collect()
     }
@@ -125,12 +126,7 @@ fn from_tract(value: &TractTensor) -> Result<Tensor> {
 }
 
 /// Evaluates a quantized operator inside tract: as a graph of its own, on our kernels.
-pub(super) fn eval_node(
-    node: &OnnxNode,
-    data: &[usize],
-    inputs: &[TValue],
-    outputs: &[TypedFact],
-) -> TractResult<TVec<TValue>> {
+pub(super) fn eval_node(node: &OnnxNode, data: &[usize], inputs: &[TValue], outputs: &[TypedFact]) -> TractResult<TVec<TValue>> {
     let run = || -> Result<Vec<Tensor>> {
         let operands: Vec<Tensor> = inputs.iter().map(|t| from_tract(t)).collect::<Result<_>>()?;
         let types = outputs

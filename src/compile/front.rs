@@ -79,11 +79,8 @@ pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
         }
         Ok(Imported { missing_operators, missing_reasons, .. }) => fall_back(onnx, options, missing_operators, missing_reasons),
-        // Shapes that inference cannot settle may be settled at run time.
-        Err(error @ (Error::Unsupported(_) | Error::AtNode { .. })) => {
-            fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error)
-        }
-        Err(error) => Err(error),
+        // What we cannot settle tract may; if not, ours is the better message.
+        Err(error) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
     }
 }
 

@@ -100,6 +100,8 @@ pub enum Op {
     DynamicQuantize,
     /// The same stored integers under the output's [`Quant`](super::Quant). Never moves data.
     Reinterpret,
+    /// `start, start+step, …`, as many as the output has (i64, i32 or f32). Inputs: start, step (scalars).
+    Range,
 }
 
 /// See [`Op::Conv`].
@@ -344,6 +346,7 @@ impl Op {
             Op::Dequantize => "Dequantize",
             Op::DynamicQuantize => "DynamicQuantize",
             Op::Reinterpret => "Reinterpret",
+            Op::Range => "Range",
         }
     }
 
@@ -353,7 +356,7 @@ impl Op {
             Op::Conv(Conv { bias, dynamic, .. }) | Op::MatMul(MatMul { bias, dynamic, .. }) => {
                 2 + usize::from(*bias) + 2 * usize::from(*dynamic)
             }
-            Op::Binary(_) | Op::Gather { .. } => 2,
+            Op::Binary(_) | Op::Gather { .. } | Op::Range => 2,
             Op::Where => 3,
             Op::LayerNorm { bias, .. } => 2 + usize::from(*bias),
             Op::Concat { .. } => return None,

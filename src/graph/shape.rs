@@ -76,6 +76,10 @@ pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
             let (before, rest) = inputs[0].split_at(*axis);
             [before, inputs[1], &rest[1..]].concat()
         }
+        Op::Range => {
+            ensure!(outputs[0].len() == 1, InvalidModel, "the output is not a list");
+            outputs[0].to_vec()
+        }
         Op::DynamicQuantize => {
             ensure!(outputs[1].is_empty() && outputs[2].is_empty(), InvalidModel, "scale and zero point are not scalar");
             inputs[0].to_vec()

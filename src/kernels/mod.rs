@@ -28,6 +28,7 @@ pub(crate) mod once;
 mod pool;
 mod quantize;
 mod quantized;
+mod range;
 mod reduce;
 mod requant;
 mod softmax;
@@ -186,6 +187,7 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Quantize => quantize::quantize(p),
         Op::Dequantize => quantize::dequantize(p),
         Op::DynamicQuantize => quantize::dynamic(p),
+        Op::Range => range::prepare(p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),

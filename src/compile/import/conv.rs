@@ -84,13 +84,8 @@ pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     let mut inputs = vec![x, weight];
     inputs.extend(o.bias);
     inputs.extend(o.dynamic.into_iter().flat_map(|(scale, zero)| [scale, zero]));
-    let op = Op::Conv(Conv {
-        window,
-        groups,
-        bias: o.bias.is_some(),
-        dynamic: o.dynamic.is_some(),
-        activation: Activation::None,
-    });
+    let op =
+        Op::Conv(Conv { window, groups, bias: o.bias.is_some(), dynamic: o.dynamic.is_some(), activation: Activation::None });
     let ty = ValueType { dtype: o.dtype, shape: last_shape(&out), quant: o.quant };
     let y = l.emit(c, op, &inputs, ty);
     Ok(channels_first(l, c, y, rank))
@@ -233,9 +228,7 @@ fn last_shape(first: &[Dim]) -> Vec<Dim> {
 /// The bias `[O]` of a quantized convolution, from a constant or computed value of that size.
 pub(super) fn vector(l: &mut Lower, c: &Call, v: ValueId, len: Option<usize>) -> ValueId {
     match len {
-        Some(n) if l.ty(v).fixed_shape().is_some_and(|s| s.iter().product::<usize>() == n) => {
-            l.reshape(c.name(), v, fixed(&[n]))
-        }
+        Some(n) if l.ty(v).fixed_shape().is_some_and(|s| s.iter().product::<usize>() == n) => l.reshape(c.name(), v, fixed(&[n])),
         _ => v,
     }
 }

@@ -6,10 +6,7 @@ use tract_onnx::prelude::TDim;
 
 use crate::{
     error::{Result, bail},
-    graph::{
-        Dim, Graph,
-        dim::Token,
-    },
+    graph::{Dim, Graph, dim::Token},
 };
 
 /// Names that tract's parser cannot read, by the symbol that stands in for each.

@@ -71,12 +71,8 @@ pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     let mut inputs = vec![a, b];
     inputs.extend(o.bias);
     inputs.extend(o.dynamic.into_iter().flat_map(|(scale, zero)| [scale, zero]));
-    let op = Op::MatMul(MatMul {
-        transpose_b,
-        bias: o.bias.is_some(),
-        dynamic: o.dynamic.is_some(),
-        activation: Activation::None,
-    });
+    let op =
+        Op::MatMul(MatMul { transpose_b, bias: o.bias.is_some(), dynamic: o.dynamic.is_some(), activation: Activation::None });
     let y = l.emit(c, op, &inputs, ValueType { dtype: o.dtype, shape: shape.clone(), quant: o.quant });
     if vector_b {
         shape.pop();
@@ -169,14 +165,11 @@ pub(super) fn fused_activation(l: &mut Lower, c: &Call, y: ValueId) -> Result<Va
     let op = match c.node.string("activation").unwrap_or("") {
         "" => return Ok(y),
         "Relu" => Unary::Clamp { lo: 0.0, hi: f32::INFINITY },
-        "Clip" => Unary::Clamp {
-            lo: param(0, "activation_min", f32::NEG_INFINITY),
-            hi: param(1, "activation_max", f32::INFINITY),
-        },
-        "LeakyRelu" => Unary::LeakyRelu { alpha: param(0, "activation_alpha", 0.01) },
-        "HardSigmoid" => {
-            Unary::HardSigmoid { alpha: param(0, "activation_alpha", 0.2), beta: param(1, "activation_beta", 0.5) }
+        "Clip" => {
+            Unary::Clamp { lo: param(0, "activation_min", f32::NEG_INFINITY), hi: param(1, "activation_max", f32::INFINITY) }
         }
+        "LeakyRelu" => Unary::LeakyRelu { alpha: param(0, "activation_alpha", 0.01) },
+        "HardSigmoid" => Unary::HardSigmoid { alpha: param(0, "activation_alpha", 0.2), beta: param(1, "activation_beta", 0.5) },
         "Sigmoid" => Unary::Sigmoid,
         "Tanh" => Unary::Tanh,
         other => bail!(Unsupported, "the fused activation {other} is not supported"),

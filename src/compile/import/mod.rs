@@ -90,11 +90,7 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     drop(model.proto);
     let mut lower = Lower { names: model.symbols, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
-    Ok(Imported {
-        graph: lower.graph,
-        missing_operators: lower.missing.into_keys().collect(),
-        missing_reasons: lower.reasons,
-    })
+    Ok(Imported { graph: lower.graph, missing_operators: lower.missing.into_keys().collect(), missing_reasons: lower.reasons })
 }
 
 /// A model in tract's own operators, the quantized ones apart.

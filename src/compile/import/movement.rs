@@ -5,10 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::lower::{Call, Lower, Lowering, is_one};
 use crate::{
     error::{Result, bail, ensure},
-    graph::{
-        Dim, Op, ValueId, ValueType,
-        dim::Token,
-    },
+    graph::{Dim, Op, ValueId, ValueType, dim::Token},
     tensor::{DType, Tensor},
 };
 
@@ -35,6 +32,11 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "SpaceToDepth" => space_to_depth,
         "ConstantOfShape" => constant_of_shape,
         "Resize" | "Upsample" => resize,
+        "Range" => |l, c| {
+            let (start, step, ty) = (c.input(0)?, c.input(2)?, c.out()?);
+            let (start, step) = (l.cast(c, start, ty.dtype), l.cast(c, step, ty.dtype));
+            Ok(vec![l.emit(c, Op::Range, &[start, step], ty)])
+        },
         _ => return None,
     })
 }
@@ -370,7 +372,8 @@ fn resize(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let repeats = old
         || matches!(
             (transform, nearest),
-            ("asymmetric", "floor") | ("half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric", "round_prefer_floor" | "round_prefer_ceil")
+            ("asymmetric", "floor")
+                | ("half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric", "round_prefer_floor" | "round_prefer_ceil")
         );
     ensure!(repeats, Unsupported, "nearest_mode {nearest} with {transform} is not supported");
     Ok(vec![repeat(l, c, x, &times, true)?])

@@ -50,11 +50,7 @@ fn batch_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let (factor, offset) = match constants.as_deref() {
         Some([scale, bias, mean, var]) => {
             let n = scale.len();
-            ensure!(
-                [bias, mean, var].iter().all(|v| v.len() == n),
-                InvalidModel,
-                "has parameters of different sizes"
-            );
+            ensure!([bias, mean, var].iter().all(|v| v.len() == n), InvalidModel, "has parameters of different sizes");
             let factor: Vec<f32> = scale.iter().zip(var).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
             let offset: Vec<f32> = (0..n).map(|i| bias[i] - mean[i] * factor[i]).collect();
             let shape: Vec<usize> = per_channel(Dim::fixed(n)).iter().filter_map(Dim::as_fixed).collect();
@@ -112,14 +108,7 @@ fn normalised(l: &mut Lower, c: &Call, x: ValueId, variance: ValueId, epsilon: f
     l.binary(c, BinaryOp::Div, x, deviation)
 }
 
-fn layer_norm(
-    l: &mut Lower,
-    c: &Call,
-    x: ValueId,
-    scale: ValueId,
-    bias: Option<ValueId>,
-    axis: i64,
-) -> Result<ValueId> {
+fn layer_norm(l: &mut Lower, c: &Call, x: ValueId, scale: ValueId, bias: Option<ValueId>, axis: i64) -> Result<ValueId> {
     let dtype = l.dtype(x);
     ensure!(dtype == DType::F32, Unsupported, "layer normalisation of {dtype} is not supported");
     let axis = l.axis(axis, l.rank(x))?;

@@ -29,23 +29,22 @@ const MAX_NODES: usize = 20_000;
 /// A checked model.
 pub(super) struct Model {
     pub proto: pb::ModelProto,
-    pub opset: i64,
     pub symbols: SymbolNames,
 }
 
 /// Decodes and checks a model.
 pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     recognise(onnx)?;
-    let mut proto = pb::ModelProto::decode(onnx).map_err(|e| {
-        Error::InvalidModel(format!("the bytes are not an ONNX model, or it is truncated or damaged ({e})"))
-    })?;
-    let opset = check_opsets(&proto)?;
+    let mut proto = pb::ModelProto::decode(onnx)
+        .map_err(|e| Error::InvalidModel(format!("the bytes are not an ONNX model, or it is truncated or damaged ({e})")))?;
+    check_opsets(&proto)?;
     let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
     inline_external_data(graph, &options.external_data)?;
     check_graph(graph, &BTreeSet::new())?;
     check_order(graph)?;
     normalise_domains(graph);
+    drop_unused_outputs(graph);
     make_names_unique(graph);
     // What the file claims about intermediate and output shapes is inferred anyway, and may be wrong.
     graph.value_info.clear();
@@ -53,7 +52,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
         output.r#type = None;
     }
     let symbols = name_dimensions(graph, &options.dimensions)?;
-    Ok(Model { proto, opset, symbols })
+    Ok(Model { proto, symbols })
 }
 
 fn recognise(bytes: &[u8]) -> Result<()> {
@@ -86,7 +85,7 @@ fn recognise(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn check_opsets(proto: &pb::ModelProto) -> Result<i64> {
+fn check_opsets(proto: &pb::ModelProto) -> Result<()> {
     let is_default = |domain: &str| domain.is_empty() || domain == "ai.onnx";
     let version = proto.opset_import.iter().find(|o| is_default(&o.domain)).map(|o| o.version);
     if let Some(v) = version {
@@ -102,7 +101,42 @@ fn check_opsets(proto: &pb::ModelProto) -> Result<i64> {
         InvalidModel,
         "the model does not say which ONNX operator set it uses (opset_import is missing)"
     );
-    Ok(version.unwrap_or(1))
+    Ok(())
+}
+
+/// Forgets optional outputs that nothing reads, such as Dropout's mask.
+fn drop_unused_outputs(graph: &mut pb::GraphProto) {
+    let mut read: BTreeSet<String> = graph.output.iter().map(|o| o.name.clone()).collect();
+    collect_reads(graph, &mut read);
+    for node in &mut graph.node {
+        let optional = matches!(
+            node.op_type.as_str(),
+            "Dropout"
+                | "BatchNormalization"
+                | "MaxPool"
+                | "LayerNormalization"
+                | "SkipLayerNormalization"
+                | "SimplifiedLayerNormalization"
+        );
+        if optional {
+            for output in node.output.iter_mut().skip(1).filter(|o| !read.contains(*o)) {
+                output.clear();
+            }
+            while node.output.last().is_some_and(String::is_empty) {
+                node.output.pop();
+            }
+        }
+    }
+}
+
+fn collect_reads(graph: &pb::GraphProto, read: &mut BTreeSet<String>) {
+    for node in &graph.node {
+        read.extend(node.input.iter().cloned());
+        for body in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+            read.extend(body.output.iter().map(|o| o.name.clone()));
+            collect_reads(body, read);
+        }
+    }
 }
 
 fn inline_external_data(graph: &mut pb::GraphProto, external: &[(String, Vec<u8>)]) -> Result<()> {
@@ -136,12 +170,7 @@ fn inline_external_data(graph: &mut pb::GraphProto, external: &[(String, Vec<u8>
 
 /// Every name that is read is defined, every tensor is as long as it says; `outer` are the names that enclosing graphs define.
 fn check_graph(graph: &pb::GraphProto, outer: &BTreeSet<&str>) -> Result<()> {
-    ensure!(
-        graph.node.len() <= MAX_NODES,
-        Limit,
-        "the model has {} nodes, the limit is {MAX_NODES}",
-        graph.node.len()
-    );
+    ensure!(graph.node.len() <= MAX_NODES, Limit, "the model has {} nodes, the limit is {MAX_NODES}", graph.node.len());
     ensure!(graph.sparse_initializer.is_empty(), Unsupported, "the model has sparse weights; export it with dense ones");
     let mut defined = outer.clone();
     for tensor in &graph.initializer {

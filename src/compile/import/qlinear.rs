@@ -84,8 +84,7 @@ fn qlinear_conv(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     };
     let weight = l.reinterpret(weight, Some(quant));
     let quant = Some(per_tensor(l, c, 6, 7)?);
-    let operands =
-        conv::Operands { x, weight, bias: c.optional(8), dynamic: None, dtype: c.out()?.dtype, quant };
+    let operands = conv::Operands { x, weight, bias: c.optional(8), dynamic: None, dtype: c.out()?.dtype, quant };
     Ok(vec![conv::emit(l, c, operands)?])
 }
 
@@ -97,8 +96,7 @@ fn qlinear_matmul(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     };
     let b = l.reinterpret(b, Some(quant));
     let quant = Some(per_tensor(l, c, 6, 7)?);
-    let operands =
-        matmul::Operands { a, b, transpose_b: false, bias: None, dynamic: None, dtype: c.out()?.dtype, quant };
+    let operands = matmul::Operands { a, b, transpose_b: false, bias: None, dynamic: None, dtype: c.out()?.dtype, quant };
     Ok(vec![matmul::emit(l, c, operands)?])
 }
 
@@ -115,7 +113,7 @@ fn qgemm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         bail!(Unsupported, "a computed scale of the weight is not supported");
     };
     let alpha = c.node.float("alpha").unwrap_or(1.0);
-    ensure!(alpha > 0.0, Unsupported, "alpha = {alpha} is not supported");
+    ensure!(alpha.is_finite() && alpha.is_sign_positive(), Unsupported, "alpha = {alpha} is not supported");
     let scale = quant.scale.iter().map(|s| s * alpha).collect();
     let quant = quantization(l, scale, quant.zero_point, &l.shape(b), if transpose_b { 0 } else { 1 })?;
     let b = l.reinterpret(b, Some(quant));
@@ -151,11 +149,7 @@ fn table(l: &mut Lower, c: &Call, op: Unary) -> Result<Vec<ValueId>> {
 }
 
 /// `quantize(f(dequantize(x)))`; the passes make it an integer operator where there is one.
-fn in_floats(
-    l: &mut Lower,
-    c: &Call,
-    f: impl Fn(&mut Lower, &Call, ValueId) -> Result<ValueId>,
-) -> Result<Vec<ValueId>> {
+fn in_floats(l: &mut Lower, c: &Call, f: impl Fn(&mut Lower, &Call, ValueId) -> Result<ValueId>) -> Result<Vec<ValueId>> {
     let x = c.input(0)?;
     let dtype = l.dtype(x);
     let x = dequantize(l, c, x, Params::read(c, 1, 2)?, 0)?;

@@ -88,12 +88,7 @@ pub(super) fn quantization(l: &Lower, scale: Vec<f32>, zero: Vec<i32>, shape: &[
         return Ok(Quant::per_tensor(scale[0], zero[0]));
     }
     let axis = l.axis(axis, shape.len())?;
-    ensure!(
-        shape[axis].as_fixed() == Some(scale.len()),
-        InvalidModel,
-        "has {} scales for an axis of another size",
-        scale.len()
-    );
+    ensure!(shape[axis].as_fixed() == Some(scale.len()), InvalidModel, "has {} scales for an axis of another size", scale.len());
     Ok(Quant { scale, zero_point: zero, axis: Some(axis) })
 }
 
@@ -105,11 +100,7 @@ fn check_zero_point(quant: &Quant, dtype: DType) -> Result<()> {
         DType::I32 => i32::MIN..=i32::MAX,
         other => bail!(Unsupported, "quantization to {other} is not supported"),
     };
-    ensure!(
-        quant.zero_point.iter().all(|z| range.contains(z)),
-        InvalidModel,
-        "has a zero point that {dtype} cannot hold"
-    );
+    ensure!(quant.zero_point.iter().all(|z| range.contains(z)), InvalidModel, "has a zero point that {dtype} cannot hold");
     Ok(())
 }
 
@@ -117,11 +108,7 @@ fn check_zero_point(quant: &Quant, dtype: DType) -> Result<()> {
 pub(super) fn quantize(l: &mut Lower, c: &Call, x: ValueId, dtype: DType, params: Params, axis: i64) -> Result<ValueId> {
     let x = l.cast(c, x, DType::F32);
     let shape = l.shape(x);
-    ensure!(
-        matches!(dtype, DType::U8 | DType::I8),
-        Unsupported,
-        "quantization to {dtype} is not supported; use 8-bit integers"
-    );
+    ensure!(matches!(dtype, DType::U8 | DType::I8), Unsupported, "quantization to {dtype} is not supported; use 8-bit integers");
     if let Some(quant) = params.constant(l, &shape, axis)? {
         check_zero_point(&quant, dtype)?;
         return Ok(l.emit(c, Op::Quantize, &[x], ValueType { dtype, shape, quant: Some(quant) }));
@@ -173,11 +160,8 @@ fn along(l: &mut Lower, c: &Call, v: ValueId, axis: i64, rank: usize) -> Result<
 /// The u8 values, scale and zero point.
 fn dynamic_quantize(l: &mut Lower, c: &Call, x: ValueId) -> [ValueId; 3] {
     let x = l.raw(x);
-    let types = [
-        ValueType::new(DType::U8, l.shape(x)),
-        ValueType::new(DType::F32, Vec::new()),
-        ValueType::new(DType::U8, Vec::new()),
-    ];
+    let types =
+        [ValueType::new(DType::U8, l.shape(x)), ValueType::new(DType::F32, Vec::new()), ValueType::new(DType::U8, Vec::new())];
     let outputs = types.map(|ty| l.graph.add_value(c.name(), ty));
     l.graph.nodes.push(crate::graph::Node {
         name: c.name().into(),
@@ -226,8 +210,7 @@ fn matmul_integer(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let (a, b) = (c.input(0)?, c.input(1)?);
     let (a, dynamic) = left(l, c, a, c.optional(2))?;
     let Some(b) = unscaled(l, b, c.optional(3), -1)? else { return float_product(l, c) };
-    let operands =
-        matmul::Operands { a, b, transpose_b: false, bias: None, dynamic, dtype: DType::I32, quant: None };
+    let operands = matmul::Operands { a, b, transpose_b: false, bias: None, dynamic, dtype: DType::I32, quant: None };
     Ok(vec![matmul::emit(l, c, operands)?])
 }
 

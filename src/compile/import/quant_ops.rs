@@ -73,7 +73,12 @@ impl Like {
         let at = |i: usize| node.inputs.get(i).copied().flatten();
         let positions: Vec<usize> = match self.name {
             "QLinearConv" | "QLinearMatMul" | "QLinearAdd" | "QLinearMul" | "QGemm" => vec![0, 3],
-            "ConvInteger" | "MatMulInteger" | "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" | "FusedConv" | "FusedMatMul"
+            "ConvInteger"
+            | "MatMulInteger"
+            | "DynamicQuantizeMatMul"
+            | "MatMulIntegerToFloat"
+            | "FusedConv"
+            | "FusedMatMul"
             | "FusedGemm" => vec![0, 1],
             "QLinearWhere" => vec![0, 1, 4],
             "QLinearConcat" => (2..node.inputs.len()).step_by(3).collect(),

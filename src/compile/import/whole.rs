@@ -34,7 +34,7 @@ pub(super) fn pristine() -> &'static Onnx {
 /// tract with every operator that we lower kept whole.
 pub(super) fn keeping_all() -> Onnx {
     let mut onnx = quantized_only();
-    for (name, _) in &pristine().op_register.0 {
+    for name in pristine().op_register.0.keys() {
         if super::lowering(name).is_some() && Like::of(name).is_none() {
             onnx.op_register.0.insert(name.clone(), build_native);
         }
@@ -116,7 +116,7 @@ impl Whole {
             fact.datum_type = match like.out(&self.node) {
                 OutType::Fixed(dtype) => weights::datum_of(dtype).into(),
                 OutType::LikeInput(i) => match inputs.get(i) {
-                    Some(f) => f.datum_type.clone(),
+                    Some(f) => f.datum_type,
                     None => bail!("{} lacks input {i}", self.node.op_type),
                 },
                 OutType::Inferred => continue,
