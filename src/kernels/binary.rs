@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::{
     Io, Kernel, Operand, Prepare,
-    broadcast::{Broadcast, CHUNK},
+    broadcast::{Broadcast, Buffer},
     quantized::{self, Rounder, look_up},
     sum8::Sum8,
 };
@@ -172,13 +172,12 @@ fn elementwise<T: Element, R: Clamp>(
 impl<T: Element, R: Clamp> Kernel for Elementwise<T, R> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let (a, b, y) = (io.input::<T>(0), io.input::<T>(1), io.output::<R>(0));
-        let mut buffers = [[T::zeroed(); CHUNK]; 2];
-        let [buffer_a, buffer_b] = &mut buffers;
+        let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
         let [feed_a, feed_b] = self.shape.feeds();
         self.shape.chunks(|[row_a, row_b], chunk, row| {
             let y = &mut y[row + chunk.start..row + chunk.end];
-            let a = feed_a.get(a, row_a, chunk.clone(), buffer_a);
-            let b = feed_b.get(b, row_b, chunk, buffer_b);
+            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+            let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
             (self.f)(a, b, y);
             if let Some(bounds) = self.bounds {
                 R::clamp_all(y, bounds);
@@ -260,13 +259,12 @@ struct Quantized {
 impl Kernel for Quantized {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let (a, b, y) = (io.input::<u8>(0), io.input::<u8>(1), io.output::<u8>(0));
-        let mut buffers = [[0u8; CHUNK]; 2];
-        let [buffer_a, buffer_b] = &mut buffers;
+        let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
         let [feed_a, feed_b] = self.shape.feeds();
         self.shape.chunks(|[row_a, row_b], chunk, row| {
             let y = &mut y[row + chunk.start..row + chunk.end];
-            let a = feed_a.get(a, row_a, chunk.clone(), buffer_a);
-            let b = feed_b.get(b, row_b, chunk, buffer_b);
+            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+            let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
             self.combine(a, b, y);
         });
         Ok(())

@@ -7,13 +7,16 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::strided::{Axis, broadcast, loops, walk};
-use crate::error::{Result, bail};
+use crate::{
+    error::{Result, bail},
+    tensor::Element,
+};
 
 /// Elements per chunk.
-pub(super) const CHUNK: usize = 256;
+const CHUNK: usize = 512;
 
 /// Rows shorter than this are taken together with the loop around them.
-const SHORT: usize = 64;
+const SHORT: usize = 128;
 
 /// How `K` operands are read along the rows of a dense output.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub(super) struct Feed {
 enum Kind {
     /// Read in place.
     Direct,
-    /// The same for each chunk of a row.
+    /// The same for each chunk of a row, and for each row at the same place.
     Periodic,
     /// Gathered for every chunk.
     Gathered,
@@ -99,18 +102,34 @@ impl<const K: usize> Broadcast<K> {
     }
 }
 
+/// A chunk of an operand that is not contiguous.
+pub(super) struct Buffer<T> {
+    elements: [T; CHUNK],
+    /// Where the row starts that the elements are from.
+    row: Option<usize>,
+}
+
+impl<T: Element> Buffer<T> {
+    pub(super) fn new() -> Buffer<T> {
+        Buffer { elements: [T::zeroed(); CHUNK], row: None }
+    }
+}
+
 impl Feed {
-    /// The elements of a chunk, in place or copied to `buffer`; a row's chunks must be asked for in order.
+    /// The elements of a chunk, in place or copied to `buffer`, which belongs to this operand and this call of the kernel.
+    /// A row's chunks must be asked for in order.
     #[inline(always)]
-    pub(super) fn get<'b, T: Copy>(self, x: &'b [T], row: usize, chunk: Range<usize>, buffer: &'b mut [T; CHUNK]) -> &'b [T] {
-        match self.kind {
-            Kind::Direct => &x[row + chunk.start..row + chunk.end],
-            Kind::Periodic if chunk.start > 0 => &buffer[..chunk.len()],
-            _ => {
-                self.gather(x, row, chunk.clone(), buffer);
-                &buffer[..chunk.len()]
-            }
+    pub(super) fn get<'b, T: Copy>(self, x: &'b [T], row: usize, chunk: Range<usize>, buffer: &'b mut Buffer<T>) -> &'b [T] {
+        if self.kind == Kind::Direct {
+            return &x[row + chunk.start..row + chunk.end];
         }
+        let len = chunk.len();
+        // The first chunk of a row is the longest.
+        if self.kind == Kind::Gathered || buffer.row != Some(row) {
+            self.gather(x, row, chunk, &mut buffer.elements);
+            buffer.row = Some(row);
+        }
+        &buffer.elements[..len]
     }
 
     #[inline(never)]

@@ -60,11 +60,18 @@ impl StridedCopy {
     /// Copies.
     pub(super) fn run<T: Element>(&self, x: &[T], y: &mut [T]) {
         walk(&self.outer, [self.from, self.to], &mut |[from, to]| match self.inner {
-            Inner::Row(n) => y[to..to + n].copy_from_slice(&x[from..from + n]),
+            Inner::Row(n) => copy_row(&x[from..from + n], &mut y[to..to + n]),
             Inner::Strided(axis) => strided(axis, x, from, y, to),
             Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], &mut y[to..]),
         });
     }
+}
+
+/// Copies a row, which may be short.
+pub(super) fn copy_row<T: Element>(x: &[T], y: &mut [T]) {
+    let len = x.len().min(y.len());
+    // SAFETY: both slices have at least `len` elements, and a shared and a unique borrow do not overlap.
+    unsafe { super::im2col::copy(x.as_ptr(), y.as_mut_ptr(), len) }
 }
 
 fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T], to: usize) {
@@ -90,28 +97,46 @@ fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T], to: usize)
 /// `y[r · ystride + c] = x[c · xstride + r]`.
 fn transpose<T: Element>(rows: Axis<2>, columns: Axis<2>, x: &[T], y: &mut [T]) {
     let (xstride, ystride) = (columns.strides[0] as usize, rows.strides[1] as usize);
-    let element = |y: &mut [T], r: usize, c: usize| y[r * ystride + c] = x[c * xstride + r];
+    if ystride == columns.size {
+        match columns.size {
+            2 => return interleave::<T, 2>(rows.size, xstride, x, y),
+            3 => return interleave::<T, 3>(rows.size, xstride, x, y),
+            4 => return interleave::<T, 4>(rows.size, xstride, x, y),
+            _ => {}
+        }
+    }
     let (full_rows, full_columns) = (rows.size / TILE * TILE, columns.size / TILE * TILE);
     for r in (0..full_rows).step_by(TILE) {
         for c in (0..full_columns).step_by(TILE) {
-            let mut tile = [[T::zeroed(); TILE]; TILE];
-            for (i, line) in tile.iter_mut().enumerate() {
-                line.copy_from_slice(&x[(c + i) * xstride + r..][..TILE]);
-            }
+            let tile: [[T; TILE]; TILE] = core::array::from_fn(|i| block(&x[(c + i) * xstride + r..]));
             for j in 0..TILE {
                 let line: [T; TILE] = core::array::from_fn(|i| tile[i][j]);
                 y[(r + j) * ystride + c..][..TILE].copy_from_slice(&line);
             }
         }
-        for rr in r..r + TILE {
-            for c in full_columns..columns.size {
-                element(y, rr, c);
-            }
+    }
+    for c in 0..columns.size {
+        let first = if c < full_columns { full_rows } else { 0 };
+        for r in first..rows.size {
+            y[r * ystride + c] = x[c * xstride + r];
         }
     }
-    for r in full_rows..rows.size {
-        for c in 0..columns.size {
-            element(y, r, c);
+}
+
+/// The first `TILE` elements.
+#[inline(always)]
+fn block<T: Element>(x: &[T]) -> [T; TILE] {
+    let mut block = [T::zeroed(); TILE];
+    block.copy_from_slice(&x[..TILE]);
+    block
+}
+
+/// A transposition with few columns: `N` rows of `x` become one, in turns.
+fn interleave<T: Copy, const N: usize>(len: usize, stride: usize, x: &[T], y: &mut [T]) {
+    let rows: [&[T]; N] = core::array::from_fn(|i| &x[i * stride..][..len]);
+    for (at, y) in y.chunks_exact_mut(N).take(len).enumerate() {
+        for (y, row) in y.iter_mut().zip(rows) {
+            *y = row[at];
         }
     }
 }

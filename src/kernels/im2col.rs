@@ -227,7 +227,7 @@ type Block = u128;
 /// # Safety
 /// `from` must be valid for reading and `to` for writing `len` elements, and they must not overlap.
 #[inline(always)]
-unsafe fn copy<T: Element>(from: *const T, to: *mut T, len: usize) {
+pub(super) unsafe fn copy<T: Element>(from: *const T, to: *mut T, len: usize) {
     const BLOCK: usize = size_of::<Block>();
     let bytes = len * size_of::<T>();
     let (from, to) = (from.cast::<u8>(), to.cast::<u8>());

@@ -15,6 +15,9 @@ use crate::{
 /// Channels that are pooled side by side.
 const LANES: usize = 16;
 
+/// The same, when there are fewer channels.
+const FEW_LANES: usize = 4;
+
 /// Prepares [`Op::Pool`](crate::graph::Op::Pool).
 pub(super) fn prepare(pool: &Pool, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (x, y) = (&p.inputs[0], &p.outputs[0]);
@@ -160,17 +163,30 @@ impl Area {
         add: impl Fn(A, T) -> A + Copy,
         finish: impl Fn(A) -> R,
     ) {
-        let full = y.len() / LANES * LANES;
-        let (wide, narrow) = y.split_at_mut(full);
-        for (i, y) in wide.chunks_exact_mut(LANES).enumerate() {
-            let lanes = self.fold::<T, A, LANES>(x, i * LANES, spans, init, add);
-            for (y, lane) in y.iter_mut().zip(lanes) {
+        match y.len() {
+            LANES.. => self.fold_lanes::<T, A, R, LANES>(x, y, spans, init, add, finish),
+            FEW_LANES.. => self.fold_lanes::<T, A, R, FEW_LANES>(x, y, spans, init, add, finish),
+            _ => self.fold_lanes::<T, A, R, 1>(x, y, spans, init, add, finish),
+        }
+    }
+
+    /// [`Area::fold_all`], `N` channels at a time. There are at least `N`; the last turn may repeat what the one before did.
+    #[inline(always)]
+    fn fold_lanes<T: Copy, A: Copy, R, const N: usize>(
+        &self,
+        x: &[T],
+        y: &mut [R],
+        spans: (Span, Span),
+        init: A,
+        add: impl Fn(A, T) -> A + Copy,
+        finish: impl Fn(A) -> R,
+    ) {
+        for first in (0..y.len()).step_by(N) {
+            let first = first.min(y.len() - N);
+            let lanes = self.fold::<T, A, N>(x, first, spans, init, add);
+            for (y, lane) in y[first..first + N].iter_mut().zip(lanes) {
                 *y = finish(lane);
             }
-        }
-        for (i, y) in narrow.iter_mut().enumerate() {
-            let [lane] = self.fold::<T, A, 1>(x, full + i, spans, init, add);
-            *y = finish(lane);
         }
     }
 }

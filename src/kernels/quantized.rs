@@ -17,12 +17,12 @@ pub(super) fn range(dtype: DType) -> Option<(i32, i32)> {
     })
 }
 
-/// Rounds half to even and clamps; the bounds are integers below 2²² in magnitude. NaN gives the lower bound.
+/// Clamps, rounds half to even and adds; the bounds are integers below 2²² in magnitude. NaN gives the lower bound.
 #[inline(always)]
-pub(super) fn round_clamped(x: f32, lo: f32, hi: f32) -> i32 {
+fn round_clamped(x: f32, lo: f32, hi: f32, add: i32) -> i32 {
     let x = if x > lo { x } else { lo };
     let x = if x < hi { x } else { hi };
-    (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
+    (x + MAGIC).to_bits() as i32 + (add - MAGIC.to_bits() as i32)
 }
 
 /// How a real number is stored: divided by the scale, rounded half to even, moved by the zero point, clamped.
@@ -52,13 +52,13 @@ impl Rounder {
     /// The stored integer of a real number.
     #[inline(always)]
     pub(super) fn store(self, real: f32) -> i32 {
-        round_clamped(real / self.scale, self.lo, self.hi) + self.zero_point
+        round_clamped(real / self.scale, self.lo, self.hi, self.zero_point)
     }
 
     /// The stored integer of an exact integer times `multiplier`, which already includes the output's scale.
     #[inline(always)]
     pub(super) fn rescale(self, sum: i32, multiplier: f32) -> i32 {
-        round_clamped(sum as f32 * multiplier, self.lo, self.hi) + self.zero_point
+        round_clamped(sum as f32 * multiplier, self.lo, self.hi, self.zero_point)
     }
 }
 

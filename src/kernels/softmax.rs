@@ -11,6 +11,9 @@ use crate::{
 /// Neighbours that are computed side by side when the axis is not the last.
 const LANES: usize = 16;
 
+/// Stored integers that are looked up at a time.
+const CHUNK: usize = 256;
+
 /// Prepares [`Op::Softmax`](crate::graph::Op::Softmax).
 pub(super) fn prepare(axis: usize, log: bool, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (x, y) = (&p.inputs[0], &p.outputs[0]);
@@ -80,12 +83,11 @@ fn row(x: &[f32], y: &mut [f32], log: bool) {
         }
     }
     let top = tops.iter().chain(rest).copied().fold(f32::NEG_INFINITY, max);
-    let mut sum = 0.0;
+    // A sum in this loop would keep it from being vectorised.
     for (y, x) in y.iter_mut().zip(x) {
-        let e = math::exp(*x - top);
-        *y = e;
-        sum += e;
+        *y = math::exp(*x - top);
     }
+    let sum = sum(y);
     if log {
         let shift = math::log(sum);
         for (y, x) in y.iter_mut().zip(x) {
@@ -97,6 +99,18 @@ fn row(x: &[f32], y: &mut [f32], log: bool) {
             *y *= scale;
         }
     }
+}
+
+fn sum(x: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += x;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
 }
 
 /// Softmax of `count` neighbouring columns of a `[size, inner]` block.
@@ -153,16 +167,64 @@ impl Kernel for Quantized {
 
 impl Quantized {
     fn column(&self, x: &[u8], y: &mut [u8], stride: usize) {
-        let stored = || x.iter().step_by(stride).map(|x| x ^ self.flip);
-        let top = stored().max().unwrap_or(0);
-        // In double precision the sum of so few and so similar terms is exact enough to be the same in any order.
-        let sum = stored().map(|x| f64::from(self.exp[usize::from(top - x)])).sum::<f64>();
-        let (total, log_total) = (sum as f32, if self.log { sum.ln() as f32 } else { 0.0 });
-        for (y, x) in y.iter_mut().step_by(stride).zip(stored()) {
-            let below = top - x;
-            let real = if self.log { f32::from(below) * -self.scale - log_total } else { self.exp[usize::from(below)] / total };
-            *y = self.rounder.store(real) as u8;
+        let (mut bytes, mut terms) = ([0u8; CHUNK], [0f32; CHUNK]);
+        let mut top = 0;
+        for x in x.chunks(CHUNK * stride) {
+            top = self.gather(x, stride, &mut bytes).iter().copied().fold(top, u8::max);
         }
+        let mut total = 0.0;
+        for x in x.chunks(CHUNK * stride) {
+            total += sum(self.look_up(self.gather(x, stride, &mut bytes), top, &mut terms));
+        }
+        // A logarithm in double precision comes out the same everywhere once it is rounded.
+        let log_total = if self.log { f64::from(total).ln() as f32 } else { 0.0 };
+        for (x, y) in x.chunks(CHUNK * stride).zip(y.chunks_mut(CHUNK * stride)) {
+            let below = self.gather(x, stride, &mut bytes);
+            let mut stored = [0u8; CHUNK];
+            if self.log {
+                for (stored, x) in stored.iter_mut().zip(below) {
+                    *stored = self.rounder.store(f32::from(top.wrapping_sub(*x)) * -self.scale - log_total) as u8;
+                }
+            } else {
+                for (stored, term) in stored.iter_mut().zip(self.look_up(below, top, &mut terms)) {
+                    *stored = self.rounder.store(term / total) as u8;
+                }
+            }
+            if stride == 1 {
+                y.copy_from_slice(&stored[..y.len()]);
+            } else {
+                for (y, stored) in y.iter_mut().step_by(stride).zip(stored) {
+                    *y = stored;
+                }
+            }
+        }
+    }
+
+    /// A chunk of a column as unsigned bytes of the same order.
+    #[inline(always)]
+    fn gather<'b>(&self, x: &[u8], stride: usize, bytes: &'b mut [u8; CHUNK]) -> &'b [u8] {
+        let count = x.len().div_ceil(stride).min(CHUNK);
+        let bytes = &mut bytes[..count];
+        if stride == 1 {
+            for (byte, x) in bytes.iter_mut().zip(x) {
+                *byte = x ^ self.flip;
+            }
+        } else {
+            for (byte, x) in bytes.iter_mut().zip(x.iter().step_by(stride)) {
+                *byte = x ^ self.flip;
+            }
+        }
+        bytes
+    }
+
+    /// The exponentials of a chunk, relative to the maximum.
+    #[inline(always)]
+    fn look_up<'t>(&self, bytes: &[u8], top: u8, terms: &'t mut [f32; CHUNK]) -> &'t [f32] {
+        let terms = &mut terms[..bytes.len().min(CHUNK)];
+        for (term, x) in terms.iter_mut().zip(bytes) {
+            *term = self.exp[usize::from(top.wrapping_sub(*x))];
+        }
+        terms
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::{
     Io, Kernel, Prepare,
-    broadcast::{Broadcast, CHUNK},
+    broadcast::{Broadcast, Buffer},
 };
 use crate::{
     error::Result,
@@ -35,15 +35,13 @@ struct Where<T> {
 impl<T: Element + Send> Kernel for Where<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let (cond, a, b, y) = (io.input::<u8>(0), io.input::<T>(1), io.input::<T>(2), io.output::<T>(0));
-        let mut buffer_cond = [0u8; CHUNK];
-        let mut buffers = [[T::zeroed(); CHUNK]; 2];
-        let [buffer_a, buffer_b] = &mut buffers;
+        let (mut buffer_cond, mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new(), Buffer::new());
         let [feed_cond, feed_a, feed_b] = self.shape.feeds();
         self.shape.chunks(|[row_cond, row_a, row_b], chunk, row| {
             let y = &mut y[row + chunk.start..row + chunk.end];
             let cond = feed_cond.get(cond, row_cond, chunk.clone(), &mut buffer_cond);
-            let a = feed_a.get(a, row_a, chunk.clone(), buffer_a);
-            let b = feed_b.get(b, row_b, chunk, buffer_b);
+            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+            let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
             for (((y, c), a), b) in y.iter_mut().zip(cond).zip(a).zip(b) {
                 *y = if *c != 0 { *a } else { *b };
             }

@@ -157,8 +157,10 @@ pub(super) fn run<T: Element, F: Fold<T>>(nest: &Nest, x: &[T], mut store: impl 
     walk(&nest.kept, [0], &mut |[start]| {
         if nest.inner_kept {
             for first in (0..nest.inner).step_by(LANES) {
+                // The last turn may repeat some of what the one before did.
+                let first = first.min(nest.inner.saturating_sub(LANES));
+                let count = LANES.min(nest.inner);
                 let mut lanes = [F::INIT; LANES];
-                let count = LANES.min(nest.inner - first);
                 walk(outer, [(start + first) as isize], &mut |[from]| {
                     if count == LANES {
                         lanes = full_lanes::<T, F>(lanes, &x[from..], last.size, last.strides[0] as usize);
