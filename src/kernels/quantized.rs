@@ -19,7 +19,7 @@ pub(super) fn range(dtype: DType) -> Option<(i32, i32)> {
 
 /// Clamps, rounds half to even and adds; the bounds are integers below 2²² in magnitude. NaN gives the lower bound.
 #[inline(always)]
-fn round_clamped(x: f32, lo: f32, hi: f32, add: i32) -> i32 {
+pub(super) fn round_clamped(x: f32, lo: f32, hi: f32, add: i32) -> i32 {
     let x = if x > lo { x } else { lo };
     let x = if x < hi { x } else { hi };
     (x + MAGIC).to_bits() as i32 + (add - MAGIC.to_bits() as i32)

@@ -34,7 +34,7 @@ impl Sum8 {
     #[inline(always)]
     pub(super) fn store(self, a: i32, b: i32) -> i32 {
         let sum = (b as f32 * self.ratios[1] + self.constant) + a as f32 * self.ratios[0];
-        round_clamped(sum, self.lo, self.hi)
+        round_clamped(sum, self.lo, self.hi, 0)
     }
 }
 

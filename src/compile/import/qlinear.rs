@@ -23,7 +23,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "QLinearConv" => qlinear_conv,
         "QLinearMatMul" => qlinear_matmul,
         "QGemm" => qgemm,
-        "QLinearAdd" => |l, c| arithmetic(l, c, BinaryOp::Add),
+        "QLinearAdd" => |l, c| arithmetic(l, c, BinaryOp::QLinearAdd),
         "QLinearMul" => |l, c| arithmetic(l, c, BinaryOp::Mul),
         "QLinearSigmoid" => |l, c| table(l, c, Unary::Sigmoid),
         "QLinearLeakyRelu" => |l, c| {
