@@ -117,6 +117,20 @@ pub(crate) fn erf(x: f32) -> f32 {
     select(a < 1.0, near, far).copysign(x)
 }
 
+/// `x·Φ(x)` with the normal distribution Φ, within 3e-7 of a result below 1 and 3e-7 of itself above.
+#[inline(always)]
+pub(crate) fn gelu(x: f32) -> f32 {
+    let a = x.abs();
+    // 1 − Φ(a), from a fit of −ln(1 − Φ(a)) whose errors weigh as much as they change the result; beyond 6 it is 0.
+    let b = select(a > 6.0, 6.0, a);
+    let exponent = polynomial(
+        b,
+        [0.693_137_23, 0.798_009_1, 0.317_798_67, 0.037_323_855, -0.005_829_871_6, 0.000_621_203_04, -3.895_1e-5, 1.054_418_4e-6],
+    );
+    let tail = select(a > 6.0, 0.0, exp(-exponent));
+    x * select(x < 0.0, tail, 1.0 - tail)
+}
+
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
@@ -198,6 +212,17 @@ mod tests {
     #[test]
     fn sigmoid_is_close() {
         check(2.5, sigmoid, |x| 1.0 / (1.0 + (-x).exp()));
+    }
+
+    #[test]
+    fn gelu_is_close() {
+        for i in -4_000_000..4_000_000 {
+            let x = i as f32 * 5e-6;
+            let exact = crate::kernels::unary::eval(crate::graph::ops::Unary::Gelu, x);
+            assert!((gelu(x) - exact).abs() <= 3e-7 * exact.abs().max(1.0), "{x}: {} is not {exact}", gelu(x));
+        }
+        assert_eq!([gelu(-1e30), gelu(0.0), gelu(1e30)], [0.0, 0.0, 1e30]);
+        assert!(gelu(f32::NAN).is_nan());
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl Kernel for Float {
             Unary::Tanh => each(x, y, math::tanh),
             Unary::Sigmoid => each(x, y, math::sigmoid),
             Unary::Erf => each(x, y, math::erf),
-            Unary::Gelu => each(x, y, |x| 0.5 * x * (1.0 + math::erf(x * core::f32::consts::FRAC_1_SQRT_2))),
+            Unary::Gelu => each(x, y, math::gelu),
             // tanh(z) = 2·sigmoid(2z) − 1, and 2·√(2/π) = 1.5957691
             Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769_1 * (x + 0.044_715 * x * x * x))),
             Unary::Silu => each(x, y, |x| x * math::sigmoid(x)),
