@@ -155,21 +155,22 @@ pub(crate) fn f32_to_f16(x: f32) -> u16 {
 
 fn f64_to_f16(x: f64) -> u16 {
     let sign = ((x.to_bits() >> 48) & 0x8000) as u16;
-    let magnitude = x.abs();
-    if magnitude.is_nan() {
+    if x.is_nan() {
         return sign | 0x7E00;
     }
+    // Beyond the largest finite number, 65504, all are infinite.
+    let magnitude = x.abs().min(1e6);
     // Spacing of half-precision numbers around x, at least that of the subnormal ones.
     let exponent = (((magnitude.to_bits() >> 52) as i64) - 1023).max(-14);
     let spacing = f64::from_bits(((exponent - 10 + 1023) as u64) << 52);
-    let rounded = (magnitude.min(1e6) / spacing).round_ties_even() * spacing;
+    let rounded = (magnitude / spacing).round_ties_even() * spacing;
     if rounded >= 65520.0 {
         return sign | 0x7C00;
     }
-    let (exponent, steps) = (((rounded.to_bits() >> 52) as i64) - 1023, rounded);
+    let exponent = ((rounded.to_bits() >> 52) as i64) - 1023;
     if exponent < -14 {
         // Subnormal: a count of the smallest steps.
-        return sign | (steps * f64::from_bits((24 + 1023) << 52)) as u16;
+        return sign | (rounded * f64::from_bits((24 + 1023) << 52)) as u16;
     }
     sign | (((exponent + 15) as u16) << 10) | ((rounded.to_bits() >> 42) & 0x3FF) as u16
 }

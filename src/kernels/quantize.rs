@@ -201,9 +201,9 @@ fn range(x: &[f32]) -> (f32, f32) {
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
     for chunk in chunks {
-        for i in 0..LANES {
-            lanes.0[i] = smaller(lanes.0[i], chunk[i]);
-            lanes.1[i] = larger(lanes.1[i], chunk[i]);
+        for ((lo, hi), x) in lanes.0.iter_mut().zip(&mut lanes.1).zip(chunk) {
+            *lo = smaller(*lo, *x);
+            *hi = larger(*hi, *x);
         }
     }
     let min = lanes.0.iter().chain(rest).copied().fold(0.0, smaller);

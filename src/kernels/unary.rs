@@ -240,7 +240,7 @@ impl Kernel for Float {
             Unary::Erf => each(x, y, math::erf),
             Unary::Gelu => each(x, y, math::gelu),
             // tanh(z) = 2·sigmoid(2z) − 1, and 2·√(2/π) = 1.5957691
-            Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769_1 * (x + 0.044_715 * x * x * x))),
+            Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))),
             Unary::Silu => each(x, y, |x| x * math::sigmoid(x)),
             Unary::Elu { alpha } => each(x, y, |x| if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x }),
             Unary::Selu { alpha, gamma } => {

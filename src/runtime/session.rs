@@ -149,6 +149,11 @@ impl Session {
     ///
     /// The outputs are borrowed from the session's memory until the next run. With shapes that were bound before, nothing is allocated.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs<'_>> {
+        self.run_observed(inputs, |_| ())
+    }
+
+    /// As [`Session::run`]; `observe` is called after each node, so that a caller with a clock can measure what each one takes.
+    pub fn run_observed(&mut self, inputs: &[(&str, TensorView<'_>)], mut observe: impl FnMut(&Node)) -> Result<Outputs<'_>> {
         self.check_inputs(inputs)?;
         let view = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
         let found = self.find_binding(|i| view(&self.inputs[i].name).map(|v| v.shape));
@@ -173,10 +178,9 @@ impl Session {
             // SAFETY: the regions point into the arena (borrowed mutably here, laid out so that what lives at the same time does
             // not overlap, which holds for all operands and the scratch of one step) and into the graph's constants, only read.
             let mut io = unsafe { Io::new(&step.inputs, &step.outputs, step.scratch_region) };
-            step.kernel.run(&mut io).map_err(|e| {
-                let node = &self.graph.nodes[step.node];
-                e.at_node(node.op.name(), &node.name)
-            })?;
+            let node = &self.graph.nodes[step.node];
+            step.kernel.run(&mut io).map_err(|e| e.at_node(node.op.name(), &node.name))?;
+            observe(node);
         }
         Ok(Outputs { session: self, binding: index })
     }
