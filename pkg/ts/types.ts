@@ -43,6 +43,8 @@ export interface RunTiming {
   readonly compute?: number | undefined
   /** The part spent waiting for earlier calls, here or in the server's queue. */
   readonly queue?: number | undefined
+  /** All that a server reports of itself in `Server-Timing`, by metric. */
+  readonly server?: Readonly<Record<string, number>> | undefined
   /** Bytes sent to a server in the body of the request; 0 for a model in the page. */
   readonly bytesSent: number
   /** Bytes received in the body of the server's answer; 0 for a model in the page. */

@@ -5,7 +5,7 @@ import { resolveFeeds } from '../feeds.js'
 import { type AnyTensor, describeValue } from '../tensor.js'
 import type { Feeds, Outputs, Port, RemoteModel, RemoteOptions, RunOptions, RunTiming } from '../types.js'
 import { type Answer, exchange } from './http.js'
-import { parseServerTiming } from './server-timing.js'
+import { parseMetrics, parseServerTiming } from './server-timing.js'
 import { decodeResponse, encodeRequest, HEADER_LENGTH, parseJson, ProtocolViolation, typeFromWire } from './wire.js'
 
 const DEFAULT_TIMEOUT = 10_000
@@ -86,8 +86,10 @@ class Remote implements RemoteModel {
       exchange({ url, init, timeout: this.#options.timeout, signal }),
     )
     const outputs = checked(url, () => this.#decode(answer))
+    const reported = answer.headers.get('server-timing')
     const timing = {
-      ...parseServerTiming(answer.headers.get('server-timing')),
+      ...parseServerTiming(reported),
+      server: parseMetrics(reported),
       bytesSent: body.length,
       bytesReceived: answer.body.length,
     }

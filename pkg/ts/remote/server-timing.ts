@@ -6,13 +6,19 @@ export interface ServerTiming {
   readonly compute?: number | undefined
 }
 
-/** Reads the metrics `queue` and `compute`, e.g. from `queue;dur=0.2, compute;desc="run";dur=3.5`. */
-export function parseServerTiming(header: string | null): ServerTiming {
+/** Reads every metric that has a duration, e.g. from `queue;dur=0.2, compute;desc="run";dur=3.5`. */
+export function parseMetrics(header: string | null): Readonly<Record<string, number>> {
   const durations = new Map<string, number>()
   for (const metric of header?.match(/(?:[^,"]|"(?:[^"\\]|\\.)*")+/g) ?? []) {
     const [name = '', ...parameters] = metric.split(';').map((part) => part.trim())
     const duration = parameters.map((p) => /^dur\s*=\s*"?([\d.]+)"?$/i.exec(p)?.[1]).find((d) => d !== undefined)
     if (duration !== undefined) durations.set(name, Number(duration))
   }
-  return { queue: durations.get('queue'), compute: durations.get('compute') }
+  return Object.fromEntries(durations)
+}
+
+/** Reads the metrics `queue` and `compute`. */
+export function parseServerTiming(header: string | null): ServerTiming {
+  const metrics = parseMetrics(header)
+  return { queue: metrics['queue'], compute: metrics['compute'] }
 }
