@@ -3,6 +3,7 @@
 import { InputError } from './errors.js'
 import {
   type AnyTensor,
+  article,
   type DataType,
   describeDims,
   describeValue,
@@ -69,7 +70,7 @@ function toTensor(port: Port, feed: Feed, symbols: ReadonlyMap<string, number>, 
     checkDims(port, feed.dims)
     if (feed.type !== port.type && !(feed.type === 'float64' && port.type === 'float32')) {
       throw new InputError(
-        `Input '${port.name}' takes ${port.type}, a ${feed.type} tensor was given; convert its data before the call.`,
+        `Input '${port.name}' takes ${port.type}, ${article(feed.type)} tensor was given; convert its data before the call.`,
       )
     }
     return new Tensor(port.type, convert(port, feed.data, what, note), feed.dims) as AnyTensor
@@ -132,5 +133,5 @@ function describePorts(ports: readonly Port[]): string {
 }
 
 function describePort(port: Port): string {
-  return `a ${port.type} tensor of shape ${describeDims(port.dims)}`
+  return `${article(port.type)} tensor of shape ${describeDims(port.dims)}`
 }

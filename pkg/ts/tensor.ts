@@ -185,8 +185,8 @@ function fromTypedArray(type: DataType, natural: DataType, data: TypedArray, wha
   const name = data[Symbol.toStringTag]
   const same = natural === type || (type === 'bool' && natural === 'uint8') || (type === 'float16' && natural === 'uint16')
   if (!same) {
-    const wanted = type === 'string' ? 'an array of strings' : `a ${STORAGE[type].name}`
-    throw new InputError(`${capital(what)} takes ${type}, a ${name} was given; convert it to ${wanted}.`)
+    const wanted = type === 'string' ? 'an array of strings' : article(STORAGE[type].name)
+    throw new InputError(`${capital(what)} takes ${type}, ${article(name)} was given; convert it to ${wanted}.`)
   }
   // Uint8ClampedArray and Float16Array have the bits of the storage type, under another name.
   if (type !== 'string' && name !== STORAGE[type].name) {
@@ -214,7 +214,7 @@ function fromPlainArray(type: DataType, data: readonly unknown[], what: string):
   for (let i = 0; i < data.length; i++) {
     const v = data[i]
     if (type === 'bool' ? typeof v !== 'boolean' && v !== 0 && v !== 1 : typeof v !== 'number' && typeof v !== 'bigint') {
-      throw bad(i, `which is not a ${type} value`)
+      throw bad(i, `which is not ${article(type)} value`)
     }
     const n = Number(v)
     if (range !== undefined) {
@@ -243,6 +243,11 @@ export function describeValue(value: unknown): string {
     default:
       return `a ${typeof value}`
   }
+}
+
+/** A type's name with its article: `an int64`, `a uint8`. */
+export function article(name: string): string {
+  return `${/^[aeioI]/.test(name) ? 'an' : 'a'} ${name}`
 }
 
 function capital(text: string): string {

@@ -1,0 +1,196 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { Engine } from '../ts/engine/engine.js'
+import { type Channel, ChannelLost, type MessageName, type RequestOf, type ResponseOf } from '../ts/engine/protocol.js'
+import { DisposedError, InputError, InternalError } from '../ts/errors.js'
+
+type Answer = (name: MessageName, request: unknown) => unknown
+
+/** A channel that records its messages and answers from a table, or waits to be told. */
+class FakeChannel implements Channel {
+  readonly seen: MessageName[] = []
+  closed = false
+  answer: Answer
+  #nextId = 1
+
+  constructor(answer: Answer) {
+    this.answer = answer
+  }
+
+  async call<K extends MessageName>(name: K, request: RequestOf<K>): Promise<ResponseOf<K>> {
+    this.seen.push(name)
+    const given = await this.answer(name, request)
+    if (given !== undefined) return given as ResponseOf<K>
+    const defaults: { [name: string]: unknown } = {
+      start: { integerPath: 'fake' },
+      load: { id: this.#nextId++, inputs: [], outputs: [], notes: [], ms: 1 },
+      run: { outputs: [], ms: 1 },
+      drop: null,
+      memory: { wasm: 1, weights: 1, activations: 1 },
+    }
+    return defaults[name] as ResponseOf<K>
+  }
+
+  close(): void {
+    this.closed = true
+  }
+}
+
+const plan = (): Uint8Array<ArrayBuffer> => Uint8Array.of(1, 2, 3)
+const lost = (): never => {
+  throw new ChannelLost(new InternalError('trapped'))
+}
+
+let channels: FakeChannel[]
+let answer: Answer
+let engine: Engine
+
+beforeEach(() => {
+  channels = []
+  answer = () => undefined
+  engine = new Engine({
+    role: 'core',
+    module: () => Promise.resolve({} as WebAssembly.Module),
+    open: () => {
+      const channel = new FakeChannel((name, request) => answer(name, request))
+      channels.push(channel)
+      return channel
+    },
+  })
+  engine.retain()
+})
+
+/** Makes `run` wait until it is told to go on. */
+function holdRuns(): { release: () => void; count: () => number } {
+  const waiting: (() => void)[] = []
+  let seen = 0
+  answer = (name) => {
+    if (name !== 'run') return undefined
+    seen += 1
+    return new Promise((resolve) => waiting.push(() => resolve(undefined)))
+  }
+  return { release: () => waiting.shift()?.(), count: () => seen }
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0))
+
+describe('Engine', () => {
+  it('starts one instance for many calls and runs them one by one, in order', async () => {
+    const model = await engine.load(plan(), true)
+    const { release, count } = holdRuns()
+    const done: number[] = []
+    const runs = [1, 2, 3].map((n) => model.run([]).then(() => done.push(n)))
+    await turn()
+    expect(count()).toBe(1)
+    for (let n = 1; n <= 3; n++) {
+      release()
+      await turn()
+    }
+    await Promise.all(runs)
+    expect(done).toEqual([1, 2, 3])
+    expect(channels).toHaveLength(1)
+    expect(channels[0]?.seen).toEqual(['start', 'load', 'run', 'run', 'run'])
+  })
+
+  it('takes an aborted call out of the queue, and drops the result of one that runs', async () => {
+    const model = await engine.load(plan(), true)
+    const { release, count } = holdRuns()
+    const [first, second] = [new AbortController(), new AbortController()]
+    const running = model.run([], first.signal)
+    const waiting = model.run([], second.signal)
+    const third = model.run([])
+    await turn()
+    second.abort(new Error('second'))
+    await expect(waiting).rejects.toThrow('second')
+    first.abort(new Error('first'))
+    await expect(running).rejects.toThrow('first')
+    release()
+    await turn()
+    release()
+    await third
+    expect(count()).toBe(2)
+  })
+
+  it('drops a model whose load was aborted while it ran', async () => {
+    const controller = new AbortController()
+    let go = (): void => {}
+    answer = (name) => (name === 'load' ? new Promise((resolve) => (go = () => resolve(undefined))) : undefined)
+    const loading = engine.load(plan(), true, controller.signal)
+    await turn()
+    controller.abort(new Error('enough'))
+    await expect(loading).rejects.toThrow('enough')
+    go()
+    await turn()
+    expect(channels[0]?.seen).toEqual(['start', 'load', 'drop'])
+  })
+
+  it('passes ordinary errors on and keeps the instance', async () => {
+    const model = await engine.load(plan(), true)
+    answer = (name) => {
+      if (name === 'run') throw new InputError('no')
+      return undefined
+    }
+    await expect(model.run([])).rejects.toThrow(InputError)
+    answer = () => undefined
+    await model.run([])
+    expect(channels).toHaveLength(1)
+  })
+
+  it('replaces a lost instance, brings models back from their bytes, and loses no other call', async () => {
+    const a = await engine.load(plan(), false)
+    const b = await engine.load(plan(), false)
+    const plans: unknown[] = []
+    answer = (name) => (name === 'run' ? lost() : undefined)
+    const first = a.run([])
+    const second = a.run([])
+    const third = b.run([])
+    await expect(first).rejects.toThrow('trapped')
+    answer = (name, request) => void (name === 'load' && plans.push((request as { plan: Uint8Array }).plan))
+    await second
+    await third
+    expect(channels).toHaveLength(2)
+    expect(channels[0]?.closed).toBe(true)
+    expect(channels[1]?.seen).toEqual(['start', 'load', 'run', 'load', 'run'])
+    expect(plans).toEqual([plan(), plan()])
+  })
+
+  it('tries again after an instance that could not start', async () => {
+    answer = (name) => (name === 'start' ? lost() : undefined)
+    await expect(engine.load(plan(), true)).rejects.toThrow(InternalError)
+    answer = () => undefined
+    const model = await engine.load(plan(), true)
+    await model.run([])
+    expect(channels.map((c) => c.closed)).toEqual([true, false])
+  })
+
+  it('ends the instance with the last lease, and what waits with it', async () => {
+    const model = await engine.load(plan(), true)
+    engine.retain()
+    engine.release()
+    expect(channels[0]?.closed).toBe(false)
+    holdRuns()
+    void model.run([]).catch(() => {})
+    const waiting = model.run([])
+    await turn()
+    engine.release()
+    await expect(waiting).rejects.toThrow(DisposedError)
+    await turn()
+    expect(channels[0]?.closed).toBe(true)
+    expect(channels).toHaveLength(1)
+  })
+
+  it('opens a new instance when it is wanted again', async () => {
+    await engine.load(plan(), true)
+    engine.release()
+    engine.retain()
+    await engine.load(plan(), true)
+    expect(channels).toHaveLength(2)
+  })
+
+  it('refuses a dropped model', async () => {
+    const model = await engine.load(plan(), true)
+    model.drop()
+    model.drop()
+    await expect(model.run([])).rejects.toThrow(DisposedError)
+    expect(channels[0]?.seen.filter((name) => name === 'drop')).toHaveLength(1)
+  })
+})

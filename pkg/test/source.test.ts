@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { InputError, NetworkError } from '../ts/errors.js'
+import { type ReadOptions, readSource } from '../ts/source.js'
+import type { ModelSource } from '../ts/types.js'
+import { serve, type TestServer } from './server.js'
+
+const payload = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251))
+let server: TestServer
+
+beforeAll(async () => {
+  server = await serve((request, response) => {
+    switch (request.url) {
+      case '/model':
+        return response.writeHead(200, { 'content-length': payload.length }).end(payload)
+      case '/chunked':
+        response.write(payload.subarray(0, 70_000))
+        return response.end(payload.subarray(70_000))
+      case '/missing':
+        return response.writeHead(404, { 'content-type': 'text/html' }).end('<!doctype html><title>Not found</title>')
+      case '/page':
+        return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>App</title>')
+      case '/cut':
+        response.writeHead(200, { 'content-length': payload.length })
+        return response.write(payload.subarray(0, 1000), () => response.destroy())
+      case '/stall':
+        response.writeHead(200, { 'content-length': payload.length })
+        return response.write(payload.subarray(0, 1000))
+      default:
+        return undefined // hangs
+    }
+  })
+})
+afterAll(() => server.close())
+
+function read(source: ModelSource, options: Partial<ReadOptions> = {}): ReturnType<typeof readSource> {
+  return readSource(source, { timeout: 5000, onBytes: () => {}, ...options })
+}
+
+async function failure(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => expect.unreachable(),
+    (error: unknown) => error,
+  )
+}
+
+describe('readSource', () => {
+  it('reads addresses, requests, answers, files and bytes alike', async () => {
+    const address = `${server.url}/model`
+    const view = new Uint8Array(payload.length + 8)
+    view.set(payload, 3)
+    const sources: ModelSource[] = [
+      address,
+      new URL(address),
+      new Request(address),
+      await fetch(address),
+      `${server.url}/chunked`,
+      new Blob([payload]),
+      new File([payload], 'model.onnx'),
+      Uint8Array.from(payload).buffer,
+      view.subarray(3, 3 + payload.length),
+      new DataView(view.buffer, 3, payload.length),
+    ]
+    for (const source of sources) expect(Buffer.from((await read(source)).bytes).equals(payload)).toBe(true)
+  })
+
+  it("marks the caller's buffer as shared and copies a part of one", async () => {
+    const whole = Uint8Array.of(1, 2, 3)
+    expect(await read(whole)).toMatchObject({ shared: true })
+    expect((await read(whole.subarray(1))).bytes.buffer.byteLength).toBe(2)
+    expect(await read(new Blob([whole]))).toMatchObject({ shared: false })
+  })
+
+  it('reports bytes and, where the server says it, their number', async () => {
+    const seen: [number, number | undefined][] = []
+    await read(`${server.url}/model`, { onBytes: (loaded, total) => seen.push([loaded, total]) })
+    expect(seen.at(-1)).toEqual([payload.length, payload.length])
+    seen.length = 0
+    await read(`${server.url}/chunked`, { onBytes: (loaded, total) => seen.push([loaded, total]) })
+    expect(seen.at(-1)).toEqual([payload.length, undefined])
+  })
+
+  it.each([
+    [
+      '/missing',
+      { reason: 'status', status: 404 },
+      /the server answered 404 Not Found, with a web page instead of the model; check the address/,
+    ],
+    ['/page', { reason: 'html', status: 200 }, /is a web page \(\d+ bytes of HTML\), not a model/],
+    ['/cut', { reason: 'unreachable' }, /could not be fetched/],
+    ['/stall', { reason: 'timeout' }, /sent nothing for 200 ms; check the server/],
+    ['/hang', { reason: 'timeout' }, /sent nothing for 200 ms; check the server/],
+  ] as const)('%s is a typed error, and the next good read works', async (path, about, message) => {
+    const error = await failure(read(server.url + path, { timeout: 200 }))
+    expect(error).toBeInstanceOf(NetworkError)
+    expect(error).toMatchObject({ ...about, url: server.url + path })
+    expect((error as Error).message).toMatch(message)
+    expect((await read(`${server.url}/model`)).bytes.length).toBe(payload.length)
+  })
+
+  it('names a server that is not there', async () => {
+    const error = await failure(read('http://127.0.0.1:1/model'))
+    expect(error).toMatchObject({ name: 'NetworkError', reason: 'unreachable' })
+  })
+
+  it.each(['/stall', '/hang', '/model'])("rejects with the signal's reason when aborted: %s", async (path) => {
+    const controller = new AbortController()
+    const reading = read(server.url + path, { signal: controller.signal })
+    const reason = new Error('changed my mind')
+    controller.abort(reason)
+    expect(await failure(reading)).toBe(reason)
+  })
+
+  it('aborts before anything is asked for', async () => {
+    expect(await failure(read('http://127.0.0.1:1/', { signal: AbortSignal.abort() }))).toMatchObject({ name: 'AbortError' })
+  })
+
+  it('refuses what is no source, and an answer that was read', async () => {
+    expect(await failure(read(5 as unknown as string))).toBeInstanceOf(InputError)
+    const used = await fetch(`${server.url}/model`)
+    await used.arrayBuffer()
+    expect(await failure(read(used))).toBeInstanceOf(InputError)
+  })
+})
