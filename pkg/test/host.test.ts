@@ -10,7 +10,7 @@ const module = {} as WebAssembly.Module
 /** A host over a binary whose `sha256` does as told. */
 async function hostThat(sha256: () => Uint8Array): Promise<{ host: Host; panic: (text: string) => void }> {
   let panic: (text: string) => void = () => {}
-  const raw = { integer_path: () => 'fake', on_panic: (report: (text: string) => void) => (panic = report), sha256 }
+  const raw = { start: (report: (text: string) => void) => ((panic = report), 'fake'), sha256 }
   const host = new Host(() => Promise.resolve(raw as unknown as Raw))
   await host.handle('start', { role: 'core', module })
   return { host, panic: (text) => panic(text) }

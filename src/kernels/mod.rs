@@ -194,6 +194,11 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     }
 }
 
+/// How products of quantized values are computed on this engine, in a word or two.
+pub fn integer_path() -> &'static str {
+    gemm_i8::Scheme::best().name()
+}
+
 /// Checks on this engine that the fast kernels give what plain arithmetic gives. Takes some milliseconds.
 pub fn selftest() -> Result<()> {
     gemm_i8::selftest()?;

@@ -20,22 +20,24 @@ use wasm_bindgen::prelude::*;
 
 use crate::{
     error::{Error, Result},
+    kernels,
     tensor::AlignedBytes,
 };
 
-/// Calls `report` with the text of a panic before it ends the instance, so that the page can say more than "unreachable".
+/// Prepares the instance: `report` will get the text of a panic before it ends the instance, so that the page can say more than
+/// "unreachable". Checks that the kernels are right on this engine and gives the name of the integer path that they take.
 #[wasm_bindgen]
-pub fn on_panic(report: Function) {
+pub fn start(report: Function) -> Result<String, JsValue> {
     std::panic::set_hook(alloc::boxed::Box::new(move |info| {
         // A failing callback cannot be reported anywhere: the instance is lost in either case.
         let _ = report.call1(&JsValue::NULL, &JsValue::from_str(&info.to_string()));
     }));
-}
-
-/// The integer kernels that the start-up tests chose on this engine.
-#[wasm_bindgen]
-pub fn integer_path() -> String {
-    "scalar".into()
+    match kernels::selftest() {
+        Ok(()) => Ok(kernels::integer_path().into()),
+        Err(e) => Err(error::to_js(Error::Unsupported(alloc::format!(
+            "this browser's SIMD instructions give wrong numbers ({e}); update the browser, or load with {{ variant: 'simd' }}"
+        )))),
+    }
 }
 
 /// Sha-256 of `bytes`, for pages without `crypto.subtle` (which needs a secure context).

@@ -55,11 +55,12 @@ export class Host {
 
   readonly #handlers: Handlers = {
     start: async ({ role, module }) => {
-      this.#raw = await this.#instantiate(role, module)
-      this.#raw.on_panic((text: string) => {
+      const raw = await this.#instantiate(role, module)
+      const integerPath = raw.start((text: string) => {
         this.#panic = text
       })
-      return { integerPath: this.#raw.integer_path() }
+      this.#raw = raw
+      return { integerPath }
     },
     load: ({ plan }) => {
       const start = performance.now()

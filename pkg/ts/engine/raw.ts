@@ -11,7 +11,7 @@ import type { Role } from './protocol.js'
 export type { RawCompiled, RawModel } from '../../dist/wasm/compiler.js'
 
 /** What both binaries export, and what only the compiler does. */
-export type Raw = Pick<typeof coreGlue, 'RawModel' | 'integer_path' | 'on_panic' | 'sha256'> &
+export type Raw = Pick<typeof coreGlue, 'RawModel' | 'sha256' | 'start'> &
   Partial<Pick<typeof compilerGlue, 'compile'>> & {
     readonly memory: WebAssembly.Memory
     /** Ends the instance, so that its memory is given back: an unused one takes its place. */

@@ -63,6 +63,25 @@ impl Scheme {
         *BEST.get_or_init(|| *probe::exact_schemes().last().unwrap_or(&Scheme::Scalar))
     }
 
+    /// What the page shows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scheme::Scalar => "scalar",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Scheme::Dot16 => "i16 dot",
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Scheme::Rdot => "relaxed dot (s8×u8)",
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Scheme::RdotSigned => "relaxed dot (s8×s8)",
+            #[cfg(target_arch = "x86_64")]
+            Scheme::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Scheme::AvxVnni => "AVX-VNNI",
+            #[cfg(target_arch = "x86_64")]
+            Scheme::Avx512Vnni => "AVX-512 VNNI",
+        }
+    }
+
     /// Columns of a panel.
     pub const fn panel(self) -> usize {
         match self {
