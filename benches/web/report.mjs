@@ -1,0 +1,84 @@
+/** From single measurements to one row per engine and model, and from rows to a table. */
+
+/**
+ * @typedef {{ engine: string, model: string, variant: string, case: string, threads: number }} Key
+ * @typedef {Key & { measurement: import('./page.js').Measurement }} Result
+ * @typedef {Key & { load_ms: number, first_ms: number, median_ms: number, min_ms: number, peak_wasm_bytes: number, max_error: number | null }} Row
+ */
+
+/** @param {number[]} values */
+function median(values) {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? NaN) : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2
+}
+
+/** @param {number} value */
+const round = (value) => Number(value.toPrecision(4))
+
+/**
+ * Medians over the rounds for what happens once per page, over all runs for the rest.
+ * @param {Result[]} results
+ * @returns {Row[]}
+ */
+export function rows(results) {
+  /** @type {Map<string, Result[]>} */
+  const groups = new Map()
+  for (const result of results) {
+    const key = [result.engine, result.model, result.variant, result.case].join()
+    groups.set(key, [...(groups.get(key) ?? []), result])
+  }
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group
+    if (first === undefined) return []
+    const measurements = group.map(({ measurement }) => measurement)
+    const samples = measurements.flatMap((one) => one.samples)
+    const errors = measurements.flatMap((one) => (one.max_error === null ? [] : [one.max_error]))
+    const { measurement: _, ...key } = first
+    return [
+      {
+        ...key,
+        load_ms: round(median(measurements.map((one) => one.load_ms))),
+        first_ms: round(median(measurements.map((one) => one.first_ms))),
+        median_ms: round(median(samples)),
+        min_ms: round(Math.min(...samples)),
+        peak_wasm_bytes: Math.max(...measurements.map((one) => one.peak_wasm_bytes)),
+        max_error: errors.length === 0 ? null : round(Math.max(...errors)),
+      },
+    ]
+  })
+}
+
+/** @param {number} value */
+const milliseconds = (value) => value.toFixed(value < 1 ? 3 : value < 100 ? 2 : 0)
+
+/**
+ * A Markdown table; each ratio is how many times longer that engine takes than the first one, by the median.
+ * @param {Row[]} summary
+ * @param {string[]} engines
+ */
+export function table(summary, engines) {
+  const reference = engines[0]
+  const lines = [
+    ['model', 'variant', 'engine', 'load ms', 'first ms', 'median ms', 'min ms', 'wasm MiB', 'max error', `× ${reference ?? ''}`],
+    ['---', '---', '---', '--:', '--:', '--:', '--:', '--:', '--:', '--:'],
+  ]
+  for (const row of summary) {
+    const base = summary.find(
+      (one) => one.engine === reference && one.model === row.model && one.variant === row.variant && one.case === row.case,
+    )
+    lines.push([
+      row.model,
+      row.variant,
+      row.engine,
+      milliseconds(row.load_ms),
+      milliseconds(row.first_ms),
+      milliseconds(row.median_ms),
+      milliseconds(row.min_ms),
+      (row.peak_wasm_bytes / 2 ** 20).toFixed(1),
+      row.max_error === null ? '–' : row.max_error.toExponential(1),
+      base === undefined || base === row ? '' : (row.median_ms / base.median_ms).toFixed(2),
+    ])
+  }
+  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}

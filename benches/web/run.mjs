@@ -1,0 +1,130 @@
+/** The benchmark's runner: builds the page, opens it once per engine, model and round, and prints what came back. */
+
+import { readdirSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
+
+import { build } from 'vite'
+
+import { launch } from './browsers.mjs'
+import { DEFAULT_MODELS, find } from './catalog.mjs'
+import { rows, table } from './report.mjs'
+import { serve } from './server.mjs'
+
+const HERE = import.meta.dirname
+const ROOT = join(HERE, '../..')
+const TIMEOUT_MS = 180_000
+/** How long each page repeats a model. */
+const BUDGET_MS = 1500
+
+const { values: options } = parseArgs({
+  options: {
+    assets: { type: 'string' },
+    models: { type: 'string', default: DEFAULT_MODELS.join(',') },
+    engines: { type: 'string' },
+    rounds: { type: 'string', default: '3' },
+    browser: { type: 'string', default: 'chromium' },
+    threads: { type: 'string', default: '1' },
+    json: { type: 'boolean', default: false },
+  },
+})
+if (options.assets === undefined) throw new Error('--assets DIR is needed')
+
+/** @param {string} text */
+const say = (text) => process.stderr.write(`${text}\n`)
+
+const adapters = readdirSync(join(HERE, 'adapters')).map((file) => basename(file, '.ts'))
+const engines = options.engines?.split(',') ?? adapters
+const folders = { assets: options.assets, models: join(ROOT, 'models') }
+const entries = options.models.split(',').flatMap((text) => {
+  const found = find(text, folders)
+  if (found.length === 0) throw new Error(`No model, variant and case is called '${text}'.`)
+  return found
+})
+const threads = Number(options.threads)
+const rounds = Number(options.rounds)
+
+await build({ configFile: join(HERE, 'vite.config.ts') })
+
+/**
+ * What pages are to do, and who waits for their answers.
+ * @type {Map<string, { job: import('./page.js').Job, settle: (body: string) => void }>}
+ */
+const jobs = new Map()
+const server = await serve(
+  { '/assets/': folders.assets, '/models/': folders.models, '/': join(HERE, 'dist') },
+  (request, response) => {
+    const entry = jobs.get(request.url?.match(/^\/jobs\/(\d+)$/)?.[1] ?? '')
+    if (entry === undefined) return false
+    if (request.method === 'POST') {
+      /** @type {Buffer[]} */
+      const chunks = []
+      request.on('data', (chunk) => chunks.push(chunk))
+      request.on('end', () => {
+        response.end()
+        entry.settle(Buffer.concat(chunks).toString())
+      })
+    } else {
+      response.setHeader('Content-Type', 'application/json')
+      response.end(JSON.stringify(entry.job))
+    }
+    return true
+  },
+)
+const browser = await launch(options.browser)
+
+/**
+ * @param {import('./page.js').Job} job
+ * @returns {Promise<import('./page.js').Measurement>}
+ */
+async function measure(job) {
+  const id = String(jobs.size)
+  /** @type {(body: string) => void} */
+  let settle = () => undefined
+  /** @type {(error: Error) => void} */
+  let fail = () => undefined
+  /** @type {Promise<string>} */
+  const answer = new Promise((resolve, reject) => {
+    settle = resolve
+    fail = reject
+  })
+  jobs.set(id, { job, settle })
+  const timer = setTimeout(() => fail(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS)
+  const close = await browser.open(`${server.url}/index.html?job=${id}`, (text) => fail(new Error(text)))
+  try {
+    const body = JSON.parse(await answer)
+    if (body.error !== undefined) throw new Error(body.error)
+    return body.measurement
+  } finally {
+    clearTimeout(timer)
+    await close()
+  }
+}
+
+/** @type {import('./report.mjs').Result[]} */
+const results = []
+let failures = 0
+say(`${browser.version}, ${rounds} rounds, ${threads} thread${threads === 1 ? '' : 's'}`)
+for (const entry of entries) {
+  const name = `${entry.model} ${entry.variant} ${entry.case}`
+  for (let round = 0; round < rounds; round++) {
+    // The other way round every second time, so that no engine always runs on the warmer machine.
+    for (const engine of round % 2 === 0 ? engines : engines.toReversed()) {
+      try {
+        const { url: model, inputs, expect } = entry
+        const measurement = await measure({ engine, threads, model, inputs, expect, budget: BUDGET_MS })
+        results.push({ engine, model: entry.model, variant: entry.variant, case: entry.case, threads, measurement })
+      } catch (error) {
+        failures++
+        say(`  ${engine}, ${name}: ${error instanceof Error ? error.message : String(error)}`)
+      }
+    }
+  }
+  say(`  ${name}`)
+}
+await browser.close()
+server.close()
+
+const summary = rows(results)
+process.stdout.write(`${options.json ? JSON.stringify(summary, null, 1) : table(summary, engines)}\n`)
+process.exitCode = failures > 0 ? 1 : 0
