@@ -32,7 +32,7 @@ pub fn run(options: &Options) -> Result<()> {
     let shown = if options.host == "0.0.0.0" { "localhost" } else { &options.host };
     say(&format!("\n  Nearside demo: http://{shown}:{port}/\n  Ctrl-C stops it.\n"));
     let mut serve = shell::command(shell::target().join("release/nearside"));
-    serve.args(["serve", "models", "--host", &options.host, "--port", &port.to_string(), "--www", "www/dist"]);
+    serve.args(["serve", "models", "--host", &options.host, "--port", &port.to_string(), "--static", "www/dist"]);
     // Ctrl-C reaches the server too, which finishes what it is doing; its end is the end of the demo.
     serve.status().context("cannot start the server")?;
     Ok(())
