@@ -7,6 +7,8 @@ pub mod import;
 pub mod passes;
 
 #[cfg(feature = "compiler")]
+pub use fallback::Fallback;
+#[cfg(feature = "compiler")]
 pub use front::{Compiled, Options, Report, compile};
 
 #[cfg(feature = "compiler")]

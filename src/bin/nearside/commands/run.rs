@@ -1,0 +1,170 @@
+//! `nearside run model.onnx --input x=x.bin`
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use nearside::{
+    Tensor,
+    compile::Compiled,
+    runtime::{DimInfo, PortInfo, Session},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The ONNX model or plan
+    model: PathBuf,
+    /// An input as raw little-endian bytes: NAME=FILE, or NAME:2x3=FILE where the shape is not fixed. Inputs not given are zeros
+    #[arg(short, long = "input", value_name = "NAME[:SHAPE]=FILE")]
+    inputs: Vec<String>,
+    /// How many of each output's elements to print
+    #[arg(long, default_value_t = 16)]
+    elements: usize,
+    /// Run this many times and print the median and fastest time
+    #[arg(long, default_value_t = 1)]
+    repeat: usize,
+    /// Print what each operator and the slowest nodes took, in the fastest of the runs
+    #[arg(long)]
+    profile: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut model = match super::load(&args.model)? {
+        Compiled::Plan { plan, .. } => Model::Plan(Box::new(Session::new(plan)?)),
+        Compiled::Fallback { model, .. } => Model::Fallback(Box::new(model)),
+    };
+    let inputs = read_inputs(args, model.inputs())?;
+    let mut times = Vec::new();
+    let mut outputs = Vec::new();
+    for _ in 0..args.repeat.max(1) {
+        let start = std::time::Instant::now();
+        outputs = model.run(&inputs)?;
+        times.push(start.elapsed());
+    }
+    times.sort();
+    println!("median {:?}, fastest {:?}", times[times.len() / 2], times[0]);
+    for (name, tensor) in outputs {
+        println!("{name}: {}", tensor.view().describe());
+        println!("    {}", elements(&tensor, args.elements));
+    }
+    match (&mut model, args.profile) {
+        (Model::Plan(session), true) => profile(session, &inputs, args.repeat),
+        (Model::Fallback(_), true) => bail!("only models that run on the light runtime can be profiled"),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the fastest time of every operator kind and of the slowest nodes.
+fn profile(session: &mut Session, inputs: &[(String, Tensor)], repeat: usize) -> Result<()> {
+    let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+    let mut fastest: Vec<(String, &'static str, f64)> = Vec::new();
+    for round in 0..repeat.max(1) {
+        let mut index = 0;
+        let mut last = std::time::Instant::now();
+        session.run_observed(&views, |node| {
+            let now = std::time::Instant::now();
+            let micros = (now - last).as_secs_f64() * 1e6;
+            last = now;
+            if round == 0 {
+                fastest.push((node.name.clone(), node.op.name(), micros));
+            } else {
+                fastest[index].2 = fastest[index].2.min(micros);
+            }
+            index += 1;
+        })?;
+    }
+    let mut operators = std::collections::BTreeMap::<&str, (usize, f64)>::new();
+    for (_, op, micros) in &fastest {
+        let entry = operators.entry(op).or_default();
+        *entry = (entry.0 + 1, entry.1 + micros);
+    }
+    let total: f64 = fastest.iter().map(|f| f.2).sum();
+    let mut operators: Vec<_> = operators.into_iter().collect();
+    operators.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    for (op, (count, micros)) in operators {
+        println!("{micros:>10.1} µs {:>5.1} %  {op}×{count}", micros / total * 100.0);
+    }
+    fastest.sort_by(|a, b| b.2.total_cmp(&a.2));
+    for (name, op, micros) in fastest.iter().take(20) {
+        println!("{micros:>10.1} µs {:>5.1} %  {op} '{name}'", micros / total * 100.0);
+    }
+    Ok(())
+}
+
+enum Model {
+    Plan(Box<Session>),
+    Fallback(Box<nearside::compile::Fallback>),
+}
+
+impl Model {
+    fn inputs(&self) -> &[PortInfo] {
+        match self {
+            Model::Plan(session) => session.inputs(),
+            Model::Fallback(model) => model.inputs(),
+        }
+    }
+
+    fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+        Ok(match self {
+            Model::Plan(session) => session.run(&views)?.iter().map(|(n, v)| (n.to_string(), v.to_tensor())).collect(),
+            Model::Fallback(model) => model.run(&views)?,
+        })
+    }
+}
+
+fn read_inputs(args: &Args, ports: &[PortInfo]) -> Result<Vec<(String, Tensor)>> {
+    let mut given = std::collections::BTreeMap::new();
+    for spec in &args.inputs {
+        let (target, file) = spec.split_once('=').with_context(|| format!("'{spec}' is not NAME[:SHAPE]=FILE"))?;
+        let (name, shape) = match target.rsplit_once(':') {
+            Some((name, shape)) => (name, Some(parse_shape(shape)?)),
+            None => (target, None),
+        };
+        given.insert(name.to_string(), (shape, super::read(file.as_ref())?));
+    }
+    let mut inputs = Vec::new();
+    for port in ports {
+        let fixed: Option<Vec<usize>> = port
+            .shape
+            .iter()
+            .map(|d| match d {
+                DimInfo::Fixed(n) => Some(*n),
+                DimInfo::Symbol(_) => None,
+            })
+            .collect();
+        let (shape, bytes) = given.remove(&port.name).map_or((None, None), |(s, b)| (s, Some(b)));
+        let Some(shape) = shape.or(fixed) else {
+            bail!("input '{}' has a dynamic shape: give it as --input '{}:1x2x3=FILE'", port.name, port.name)
+        };
+        let tensor = match bytes {
+            Some(bytes) => Tensor::from_bytes(port.dtype, &shape, &bytes).with_context(|| format!("input '{}'", port.name))?,
+            None => Tensor::zeros(port.dtype, &shape)?,
+        };
+        inputs.push((port.name.clone(), tensor));
+    }
+    if let Some(name) = given.keys().next() {
+        bail!("the model has no input '{name}'");
+    }
+    Ok(inputs)
+}
+
+fn parse_shape(text: &str) -> Result<Vec<usize>> {
+    text.split('x').map(|d| d.parse().with_context(|| format!("'{text}' is not a shape such as 1x3x224x224"))).collect()
+}
+
+fn elements(tensor: &Tensor, limit: usize) -> String {
+    use nearside::DType;
+    fn list<T: std::fmt::Display>(values: &[T], limit: usize) -> String {
+        let shown: Vec<String> = values.iter().take(limit).map(T::to_string).collect();
+        shown.join(" ") + if values.len() > limit { " …" } else { "" }
+    }
+    let text = match tensor.dtype() {
+        DType::F32 => tensor.as_slice::<f32>().map(|v| list(v, limit)),
+        DType::I64 => tensor.as_slice::<i64>().map(|v| list(v, limit)),
+        DType::I32 => tensor.as_slice::<i32>().map(|v| list(v, limit)),
+        DType::I8 => tensor.as_slice::<i8>().map(|v| list(v, limit)),
+        DType::U8 | DType::Bool => tensor.as_slice::<u8>().map(|v| list(v, limit)),
+        other => return format!("({other} elements)"),
+    };
+    text.unwrap_or_default()
+}
