@@ -37,7 +37,8 @@ pub mod kernels;
 pub mod runtime;
 pub mod tensor;
 #[cfg(target_arch = "wasm32")]
-mod web;
+#[doc(hidden)]
+pub mod web;
 
 pub use error::{Error, ErrorKind, Result};
 pub use tensor::{DType, Tensor, TensorView};

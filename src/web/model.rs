@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 
 use super::{copy_in, error::to_js};
 #[cfg(feature = "compiler")]
-use crate::compile::Fallback;
+use crate::compile::fallback::Fallback;
 use crate::{
     error::{Error, Result, ensure},
     graph::plan,
