@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { expect, test } from '@playwright/test'
+import type * as Nearside from 'nearside'
 
 import { type Entry, entries } from '../../benches/web/catalog.mjs'
 import { serve } from '../../benches/web/server.mjs'
@@ -41,8 +42,8 @@ test.afterAll(() => {
 })
 
 /** Loads the model in the page, in a Worker as by default, runs every case and compares there. */
-async function compare(cases: Entry[]): Promise<Comparison[]> {
-  const { Model, Tensor } = (await import('/package/index.js' as string)) as typeof import('nearside')
+async function compare({ library, cases }: { library: string; cases: Entry[] }): Promise<Comparison[]> {
+  const { Model, Tensor } = (await import(library)) as typeof Nearside
   const TYPES = { f32: 'float32', i64: 'int64' } as const
   const read = async (url: string, dtype: string) => {
     const bytes = await (await fetch(url)).arrayBuffer()
@@ -95,7 +96,7 @@ for (const name of models) {
     const cases = all.filter((entry) => entry.variant === variant)
     test(`${name} ${variant}`, async ({ page }) => {
       await page.goto(`${server.url}/index.html`)
-      const results = await page.evaluate(compare, cases)
+      const results = await page.evaluate(compare, { library: '/package/index.js', cases })
       expect(results.length).toBeGreaterThan(0)
       for (const { output, worst, largest, slack, sameClass } of results) {
         const tolerance = variant === 'f32' || variant === 'orig' ? 1e-4 * largest : Math.max(2 * slack, 0.02 * largest)

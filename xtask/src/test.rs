@@ -32,9 +32,9 @@ const STEPS: &[Step] = &[
     ("native tests", native_tests),
     ("build", || build::run(&build::Options::default())),
     ("size", || size::check(|line| println!("{line}"))),
+    ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("types", types),
     // After the build: the types that it checks against include the generated glue's.
-    ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("package tests", || sh(shell::command("npm").args(["test", "--workspaces", "--if-present"]))),
     ("package contents", || sh(npm_tool("publint").arg("pkg"))),
     ("wasm in Chromium", || wasm_tests(Browser::Chromium, false)),
