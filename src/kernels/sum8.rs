@@ -1,8 +1,8 @@
 //! The sum of two quantized tensors as QLinearAdd computes it.
 //!
-//! ONNX does not define that operator; ONNX Runtime does, by what it computes on x86: `(b·sb/sy + c) + a·sa/sy`, with all zero
-//! points in the one number `c`. Models quantized for it expect that rounding: in a deep residual network one sum rounded the
-//! other way in an early block shows in every score.
+//! ONNX does not define that operator; ONNX Runtime does, by what it computes on x86: two fused multiply-adds,
+//! `a·sa/sy + (b·sb/sy + c)`, with all zero points in the one number `c`. Models quantized for it expect that rounding: in a
+//! deep residual network one sum rounded the other way in an early block shows in every score.
 
 use super::quantized::round_clamped;
 
@@ -12,8 +12,8 @@ const MAX_RATIO: f32 = 16.0;
 /// A sum, prepared for the quantizations of its operands and its result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sum8 {
-    ratios: [f32; 2],
-    constant: f32,
+    ratios: [f64; 2],
+    constant: f64,
     lo: f32,
     hi: f32,
 }
@@ -27,13 +27,15 @@ impl Sum8 {
         }
         // One product is exact until the sum is rounded, as compilers that contract to a fused multiply-add leave it.
         let zeros = (f64::from(ratios[0]) * f64::from(a.1) + f64::from(ratios[1] * b.1 as f32)) as f32;
-        Some(Sum8 { ratios, constant: y.1 as f32 - zeros, lo: lo as f32, hi: hi as f32 })
+        Some(Sum8 { ratios: ratios.map(f64::from), constant: f64::from(y.1 as f32 - zeros), lo: lo as f32, hi: hi as f32 })
     }
 
     /// The stored integer of the sum of two stored integers.
     #[inline(always)]
     pub(super) fn store(self, a: i32, b: i32) -> i32 {
-        let sum = (b as f32 * self.ratios[1] + self.constant) + a as f32 * self.ratios[0];
+        // f64 holds products and sums of these sizes exactly, so that each line rounds once, like a fused multiply-add.
+        let partial = (f64::from(b) * self.ratios[1] + self.constant) as f32;
+        let sum = (f64::from(a) * self.ratios[0] + f64::from(partial)) as f32;
         round_clamped(sum, self.lo, self.hi, 0)
     }
 }

@@ -27,7 +27,8 @@ impl Pass for RemoveIdentities {
         let mut rw = Rewrite::new(graph);
         let mut removed: BTreeMap<&'static str, usize> = BTreeMap::new();
         for i in 0..rw.len() {
-            simplify(&mut rw, i);
+            join(&mut rw, i);
+            view(&mut rw, i);
             let Some(node) = rw.node(i) else { continue };
             if let Some(source) = passes_through(&rw, node) {
                 let (name, output) = (node.op.name(), node.outputs[0]);
@@ -46,26 +47,30 @@ impl Pass for RemoveIdentities {
     }
 }
 
-/// Joins a node with the one before it where two of a kind do what one can, and weakens it where it does less than it may.
-pub(super) fn simplify(rw: &mut Rewrite, i: usize) {
+/// Joins a node with the one before it where two of a kind do what one can.
+pub(super) fn join(rw: &mut Rewrite, i: usize) {
     let Some(node) = rw.node(i) else { return };
     let Some(&x) = node.inputs.first() else { return };
-    let before = rw.source(x);
-    match (&node.op, before.map(|b| (&b.op, b.inputs.as_slice()))) {
+    match (&node.op, rw.source(x).map(|b| (&b.op, b.inputs.as_slice()))) {
         (Op::Reshape, Some((Op::Reshape, &[origin]))) => rw.update(i, Op::Reshape, alloc::vec![origin]),
         (Op::Reinterpret, Some((Op::Reinterpret, &[origin]))) => rw.update(i, Op::Reinterpret, alloc::vec![origin]),
         (Op::Transpose { perm }, Some((Op::Transpose { perm: first }, &[origin]))) => {
             let op = Op::Transpose { perm: compose(first, perm) };
             rw.update(i, op, alloc::vec![origin]);
-            simplify(rw, i);
-        }
-        (Op::Transpose { perm }, _)
-            if !perm.is_sorted() && moves_only_units(&rw.ty(x).shape, perm) && rw.quant(x).is_none_or(|q| q.axis.is_none()) =>
-        {
-            rw.update(i, Op::Reshape, alloc::vec![x]);
-            simplify(rw, i);
         }
         _ => {}
+    }
+}
+
+/// Makes a Transpose that leaves all elements in order a Reshape, which costs nothing.
+fn view(rw: &mut Rewrite, i: usize) {
+    let Some(node) = rw.node(i) else { return };
+    let Op::Transpose { perm } = &node.op else { return };
+    let x = node.inputs[0];
+    let in_order = !perm.is_sorted() && moves_only_units(&rw.ty(x).shape, perm);
+    if in_order && rw.quant(x).is_none_or(|q| q.axis.is_none()) {
+        rw.update(i, Op::Reshape, alloc::vec![x]);
+        join(rw, i);
     }
 }
 

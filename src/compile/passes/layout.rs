@@ -9,7 +9,7 @@ use alloc::{format, string::String, vec::Vec};
 use super::{
     Pass,
     common::{inverse, is_constant_like, moves_only_units, permuted},
-    identity::simplify,
+    identity::join,
     reshape::groups,
     rewrite::Rewrite,
 };
@@ -31,7 +31,7 @@ impl Pass for SinkTransposes {
         let mut rw = Rewrite::new(graph);
         for i in 0..rw.len() {
             if rw.node(i).is_some() {
-                simplify(&mut rw, i);
+                join(&mut rw, i);
                 cancel(&mut rw, i);
                 sink(&mut rw, i);
             }
