@@ -339,10 +339,8 @@ impl Graph {
 
     fn compact(&mut self, live: &[bool]) {
         let mut map = vec![ValueId(u32::MAX); live.len()];
-        let mut next = 0;
-        for (i, _) in live.iter().enumerate().filter(|(_, l)| **l) {
-            map[i] = ValueId(next);
-            next += 1;
+        for (next, (i, _)) in live.iter().enumerate().filter(|(_, l)| **l).enumerate() {
+            map[i] = ValueId(next as u32);
         }
         let mut keep = live.iter();
         self.values.retain(|_| *keep.next().unwrap_or(&false));
