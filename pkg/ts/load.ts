@@ -136,14 +136,13 @@ class Loading {
     const compiler = compilerFor(this.#options)
     const releaseCompiler = this.#lease(compiler)
     const compilerStarted = compiler.start(this.#timeline)
-    await abortable(compilerStarted, this.#signal)
+    await abortable(Promise.all([started, compilerStarted]), this.#signal)
     const compiled = await this.#timeline.measure('compileModel', () => compiler.compile(onnx, this.#signal))
     if (compiled.kind === 'fallback') {
       this.#undo.push(() => compiled.resident.drop())
-      const names = compiled.operators.join(', ')
-      this.#warn(
-        `${this.#label} needs operators that the runtime lacks (${names}): the whole model runs in the compiler, which is slower and a larger download.`,
-      )
+      const { operators, resident } = compiled
+      const why = operators.length > 0 ? `operators that the runtime lacks (${operators.join(', ')})` : resident.notes.join(' ')
+      this.#warn(`${this.#label} needs ${why}: the whole model runs in the compiler, which is slower and a larger download.`)
       this.#releaseRuntime?.()
       return this.#finish(compiled.resident, compilerStarted, compiled.operators)
     }

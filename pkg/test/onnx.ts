@@ -1,0 +1,59 @@
+/** Small ONNX models, written byte by byte (protobuf; field numbers from onnx.proto). */
+
+type Bytes = number[]
+
+function varint(value: number): Bytes {
+  const out: Bytes = []
+  for (let rest = value; ; rest = Math.floor(rest / 128)) {
+    if (rest < 128) return [...out, rest]
+    out.push((rest % 128) + 128)
+  }
+}
+
+const number = (field: number, value: number): Bytes => [...varint(field * 8), ...varint(value)]
+const bytes = (field: number, content: Bytes): Bytes => [...varint(field * 8 + 2), ...varint(content.length), ...content]
+const text = (field: number, value: string): Bytes => bytes(field, [...new TextEncoder().encode(value)])
+
+/** A float tensor's dimensions: numbers, and names of open ones. */
+export type Dims = readonly (number | string)[]
+
+export interface OnnxNode {
+  readonly op: string
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
+}
+
+export interface OnnxModel {
+  readonly inputs: { readonly [name: string]: Dims }
+  readonly outputs: { readonly [name: string]: Dims }
+  readonly constants?: { readonly [name: string]: readonly number[] }
+  readonly nodes: readonly OnnxNode[]
+}
+
+/** The model as a file; all tensors are float32. */
+export function encodeOnnx(model: OnnxModel): Uint8Array<ArrayBuffer> {
+  const FLOAT = 1
+  const dimension = (d: number | string): Bytes => bytes(1, typeof d === 'number' ? number(1, d) : text(2, d))
+  const value = ([name, dims]: [string, Dims]): Bytes => {
+    const tensor = [...number(1, FLOAT), ...bytes(2, dims.flatMap(dimension))]
+    return [...text(1, name), ...bytes(2, bytes(1, tensor))]
+  }
+  const constant = ([name, data]: [string, readonly number[]]): Bytes => {
+    const raw = [...new Uint8Array(Float32Array.from(data).buffer)]
+    return [...number(1, data.length), ...number(2, FLOAT), ...text(8, name), ...bytes(9, raw)]
+  }
+  const node = ({ op, inputs, outputs }: OnnxNode): Bytes => [
+    ...inputs.flatMap((name) => text(1, name)),
+    ...outputs.flatMap((name) => text(2, name)),
+    ...text(3, `the ${op}`),
+    ...text(4, op),
+  ]
+  const graph = [
+    ...model.nodes.flatMap((n) => bytes(1, node(n))),
+    ...text(2, 'test'),
+    ...Object.entries(model.constants ?? {}).flatMap((c) => bytes(5, constant(c))),
+    ...Object.entries(model.inputs).flatMap((v) => bytes(11, value(v))),
+    ...Object.entries(model.outputs).flatMap((v) => bytes(12, value(v))),
+  ]
+  return Uint8Array.from([...number(1, 8), ...bytes(7, graph), ...bytes(8, [...text(1, ''), ...number(2, 13)])])
+}

@@ -1,0 +1,377 @@
+/** The built package: real WebAssembly, real ONNX, in the calling thread and in a Worker. Needs `cargo xtask build`. */
+
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import type * as Package from '../ts/index.js'
+import type { LoadOptions, Progress } from '../ts/types.js'
+import { type Dims, encodeOnnx } from './onnx.js'
+import { serve, type TestServer } from './server.js'
+import { alive, WorkerShim } from './worker-shim.js'
+
+const dist = new URL('../dist/', import.meta.url)
+const file = (name: string): Buffer => readFileSync(new URL(name, dist))
+
+if (!existsSync(new URL('index.js', dist)) || !existsSync(new URL('wasm/compiler.wasm', dist))) {
+  throw new Error('The package is not built: run `cargo xtask build` first.')
+}
+const nearside = (await import(new URL('index.js', dist).href)) as typeof Package
+const { Model, Tensor } = nearside
+
+/** `y = relu(x + [1, 2, 3])`. */
+const SUM = encodeOnnx({
+  inputs: { x: ['batch', 3] },
+  outputs: { y: ['batch', 3] },
+  constants: { c: [1, 2, 3] },
+  nodes: [
+    { op: 'Add', inputs: ['x', 'c'], outputs: ['s'] },
+    { op: 'Relu', inputs: ['s'], outputs: ['y'] },
+  ],
+})
+
+const unary = (op: string, dims: Dims): Uint8Array<ArrayBuffer> =>
+  encodeOnnx({ inputs: { x: dims }, outputs: { y: dims }, nodes: [{ op, inputs: ['x'], outputs: ['y'] }] })
+
+/** Cache Storage that lives for one test. */
+class FakeCaches {
+  readonly entries = new Map<string, ArrayBuffer>()
+
+  open(): Promise<unknown> {
+    return Promise.resolve({
+      match: (url: string) => Promise.resolve(this.entries.has(url) ? new Response(this.entries.get(url)) : undefined),
+      put: async (url: string, response: Response) => void this.entries.set(url, await response.arrayBuffer()),
+      keys: () => Promise.resolve([...this.entries.keys()].map((url) => new Request(url))),
+      delete: (key: string | Request) => Promise.resolve(this.entries.delete(typeof key === 'string' ? key : key.url)),
+    })
+  }
+}
+
+let server: TestServer
+let requests: string[]
+let fakeCaches: FakeCaches
+
+beforeAll(async () => {
+  const wasm = (name: string): [string, Buffer] => [`/wasm/${name}`, file(`wasm/${name}`)]
+  const files = new Map([wasm('core.simd.wasm'), wasm('compiler.wasm'), ['/sum.onnx', Buffer.from(SUM)]] as const)
+  server = await serve((request, response) => {
+    const path = request.url ?? ''
+    requests.push(path)
+    const body = files.get(path)
+    if (path.startsWith('/hang')) return
+    if (path.startsWith('/html')) return void response.setHeader('content-type', 'text/html').end('<!doctype html>')
+    if (body === undefined) return void response.writeHead(404).end()
+    const type = path.endsWith('.wasm') ? 'application/wasm' : 'application/octet-stream'
+    response.writeHead(200, { 'content-type': type, 'content-length': body.length }).end(body)
+  })
+  vi.stubGlobal('Worker', WorkerShim)
+})
+afterAll(() => server.close())
+
+beforeEach(() => {
+  requests = []
+  fakeCaches = new FakeCaches()
+  vi.stubGlobal('caches', fakeCaches)
+})
+afterEach(async () => {
+  // Nothing leaks: every test disposes its models, and no Worker outlives them.
+  await vi.waitFor(() => expect(alive.size).toBe(0))
+})
+
+const options = (more: LoadOptions = {}): LoadOptions => ({
+  wasmBase: `${server.url}/wasm`,
+  onWarning: (message) => expect.unreachable(message),
+  ...more,
+})
+const load = (more: LoadOptions = {}, source: Package.ModelSource = `${server.url}/sum.onnx`): Promise<Package.Model> =>
+  Model.load(source, options(more))
+
+async function failure(promise: Promise<unknown>): Promise<Error> {
+  return promise.then(
+    () => expect.unreachable(),
+    (error: unknown) => error as Error,
+  )
+}
+
+describe.each([
+  ['in a Worker', true],
+  ['in the calling thread', false],
+])('a model %s', (_, worker) => {
+  async function expectWorks(model: Package.Model): Promise<void> {
+    const { y } = await model.run({ x: new Float32Array([0, -5, 1]) })
+    expect(y).toMatchObject({ type: 'float32', dims: [1, 3], data: Float32Array.of(1, 0, 4) })
+    expect(y).toBeInstanceOf(Tensor)
+  }
+
+  it('compiles ONNX, runs, and tells what it took', async () => {
+    const seen: Progress[] = []
+    using model = await load({ worker, onProgress: (progress) => seen.push(progress) })
+    expect(model.inputs).toEqual([{ name: 'x', type: 'float32', dims: ['batch', 3] }])
+    expect(model.outputs).toMatchObject([{ name: 'y', type: 'float32' }])
+    expect(model.engine).toEqual({ variant: 'simd', worker, integerPath: 'i16 dot', fallbackOperators: [] })
+    await expectWorks(model)
+    const { timings } = model
+    for (const step of ['download', 'instantiate', 'compileModel', 'bind', 'firstRun'] as const)
+      expect(timings[step]).toBeGreaterThanOrEqual(0)
+    expect(timings.total).toBeGreaterThan(0)
+    expect(timings.cached).toBe(false)
+    const starts = timings.spans.map((span) => span.start)
+    expect(starts).toEqual([...starts].sort((a, b) => a - b))
+    const fractions = seen.map((progress) => progress.fraction)
+    expect(fractions).toEqual([...fractions].sort((a, b) => a - b))
+    expect(new Set(seen.map((progress) => progress.phase))).toEqual(new Set(['download', 'compile', 'bind', 'ready']))
+    expect(fractions.at(-1)).toBe(1)
+    expect(await model.memory()).toMatchObject({ wasm: expect.any(Number) as number, activations: expect.any(Number) as number })
+  })
+
+  it('takes its plan from the cache, without the compiler', async () => {
+    ;(await load({ worker })).dispose()
+    await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))
+    requests = []
+    using model = await load({ worker })
+    expect(model.timings.cached).toBe(true)
+    expect(model.timings.compileModel).toBeUndefined()
+    expect(requests).toEqual(['/sum.onnx'])
+    await expectWorks(model)
+  })
+
+  it('loads the plan file itself, from bytes that stay usable', async () => {
+    ;(await load({ worker })).dispose()
+    await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))
+    const plan = new Uint8Array([...fakeCaches.entries.values()][0] as ArrayBuffer)
+    fakeCaches.entries.clear()
+    for (const source of [plan, plan.buffer, new Blob([plan])]) {
+      using model = await load({ worker }, source)
+      await expectWorks(model)
+    }
+    expect(plan.length).toBeGreaterThan(0)
+    const cut = await failure(load({ worker }, plan.slice(0, -1)))
+    expect(cut).toBeInstanceOf(nearside.PlanError)
+    expect(cut.message).toMatch(/The plan is truncated/)
+    const flipped = plan.slice()
+    flipped[100] = (flipped[100] ?? 0) ^ 1
+    expect((await failure(load({ worker }, flipped))).message).toMatch(
+      /The plan is damaged: its sha-256 does not match; download it/,
+    )
+  })
+
+  it('drops a broken entry of the cache and compiles again', async () => {
+    ;(await load({ worker })).dispose()
+    await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))
+    const [[key, good] = []] = fakeCaches.entries
+    if (key === undefined || good === undefined) expect.unreachable()
+    fakeCaches.entries.set(key, good.slice(0, 100))
+    using model = await load({ worker })
+    expect(model.timings.cached).toBe(false)
+    await expectWorks(model)
+    await vi.waitFor(() => expect(fakeCaches.entries.get(key)).toEqual(good))
+  })
+
+  it('checks integrity, and knows the cached plan by it without a download', async () => {
+    const integrity = `sha256-${createHash('sha256').update(SUM).digest('base64')}`
+    const wrong = await failure(load({ worker, integrity: integrity.replace(/.=$/, 'A=') }))
+    expect(wrong).toBeInstanceOf(nearside.IntegrityError)
+    ;(await load({ worker, integrity })).dispose()
+    await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))
+    requests = []
+    using model = await load({ worker, integrity })
+    expect(requests).toEqual([])
+    await expectWorks(model)
+  })
+
+  it('computes digests where crypto.subtle is missing', async () => {
+    const integrity = createHash('sha256').update(SUM).digest('hex')
+    vi.stubGlobal('crypto', {})
+    try {
+      using model = await load({ worker, integrity })
+      await expectWorks(model)
+      expect(await failure(load({ worker, integrity: '0'.repeat(64) }))).toBeInstanceOf(nearside.IntegrityError)
+    } finally {
+      vi.stubGlobal('crypto', globalThis.process.getBuiltinModule('node:crypto').webcrypto)
+    }
+  })
+
+  it.each<[string, Package.ModelSource, string, RegExp]>([
+    [
+      'text',
+      new TextEncoder().encode('this is no model'),
+      'ModelFormatError',
+      /The given model is neither an ONNX model nor a compiled plan/,
+    ],
+    ['nothing', new Uint8Array(0), 'ModelFormatError', /is empty/],
+    ['a cut-off model', SUM.slice(0, SUM.length - 40), 'ModelFormatError', /./],
+    [
+      'noise after a good start',
+      Uint8Array.from([0x08, 0x08, 0x3a, 0x7f, ...new Array<number>(40).fill(0xff)]),
+      'ModelFormatError',
+      /./,
+    ],
+    ['an operator that nobody knows', unary('Frobnicate', [2, 2]), 'UnsupportedError', /Frobnicate/],
+  ])('%s is a typed error, and the next good load works', async (__, source, name, message) => {
+    const error = await failure(load({ worker }, source))
+    expect(error).toMatchObject({ name })
+    expect(error).toBeInstanceOf(nearside.NearsideError)
+    expect(error.message).toMatch(message)
+    expect(error.message).toMatch(/^[A-Z'].*\.$/s)
+    using model = await load({ worker })
+    await expectWorks(model)
+  })
+
+  it('names a missing file, a page, and a server that hangs', async () => {
+    const expected = [
+      ['/nothing.onnx', 'status'],
+      ['/html.onnx', 'html'],
+      ['/hang.onnx', 'timeout'],
+    ] as const
+    for (const [path, reason] of expected) {
+      const error = await failure(load({ worker, timeout: 300 }, server.url + path))
+      expect(error).toMatchObject({ name: 'NetworkError', reason, url: server.url + path })
+    }
+  })
+
+  it('rejects bad inputs and goes on', async () => {
+    using model = await load({ worker })
+    const bad: [Package.Feeds, RegExp][] = [
+      [{}, /Input 'x' is missing: give a float32 tensor of shape batch×3\./],
+      [{ x: new Float32Array(3), z: 1 }, /no input 'z'/],
+      [{ x: new Tensor('float32', new Float32Array(4), [1, 4]) }, /has shape 1×4, the model takes batch×3/],
+      [{ x: new Int32Array(3) }, /takes float32, an Int32Array was given/],
+      [{ x: new Float32Array(4) }, /a multiple of 3 elements\), 4 were given/],
+    ]
+    for (const [feeds, message] of bad) {
+      const error = await failure(model.run(feeds))
+      expect(error).toBeInstanceOf(nearside.InputError)
+      expect(error.message).toMatch(message)
+      await expectWorks(model)
+    }
+    const { y } = await model.run([Number.NaN, Number.POSITIVE_INFINITY, 0])
+    expect(y?.data[1]).toBe(Number.POSITIVE_INFINITY)
+    await expectWorks(model)
+  })
+
+  it('runs calls in order, and copies inputs at once', async () => {
+    using model = await load({ worker })
+    const input = new Float32Array(3)
+    const calls = Array.from({ length: 20 }, (__, n) => model.run(input.fill(n)))
+    const results = await Promise.all(calls)
+    expect(results.map(({ y }) => y?.data[0])).toEqual(Array.from({ length: 20 }, (__, n) => n + 1))
+  })
+
+  it('notes a conversion once', async () => {
+    const warnings: string[] = []
+    using model = await load({ worker, onWarning: (message) => warnings.push(message) })
+    for (let n = 0; n < 3; n++) await model.run(Float64Array.of(0, 0, 0))
+    expect(warnings).toHaveLength(1)
+    expect(warnings[0]).toContain('takes float32; the Float64Array')
+  })
+
+  it('aborts in every phase, and the next load works', async () => {
+    for (const phase of ['download', 'compile', 'bind'] as const) {
+      const controller = new AbortController()
+      const reason = new Error(`stop at ${phase}`)
+      const onProgress = (progress: Progress): void => {
+        if (progress.phase === phase) controller.abort(reason)
+      }
+      expect(await failure(load({ worker, cache: false, signal: controller.signal, onProgress }))).toBe(reason)
+    }
+    expect(await failure(load({ worker, signal: AbortSignal.abort() }))).toMatchObject({ name: 'AbortError' })
+    using model = await load({ worker })
+    await expectWorks(model)
+    expect(await failure(model.run([1, 2, 3], { signal: AbortSignal.abort() }))).toMatchObject({ name: 'AbortError' })
+    await expectWorks(model)
+  })
+
+  it('refuses to run after dispose', async () => {
+    const model = await load({ worker })
+    const waiting = model.run([1, 2, 3])
+    model.dispose()
+    model.dispose()
+    expect(await failure(waiting)).toBeInstanceOf(nearside.DisposedError)
+    expect((await failure(model.run([1, 2, 3]))).message).toBe('The model was disposed; load it again to use it.')
+    await expect(model.memory()).rejects.toThrow(nearside.DisposedError)
+  })
+
+  it('keeps models apart', async () => {
+    using a = await load({ worker })
+    {
+      using b = await load({ worker }, unary('Neg', [2]))
+      expect((await b.run([1, -2])).y?.data).toEqual(Float32Array.of(-1, 2))
+    }
+    await expectWorks(a)
+  })
+
+  it('runs what the runtime lacks on the fallback, with one warning that names it', async () => {
+    const warnings: string[] = []
+    const source = unary('Hardmax', [1, 3])
+    using model = await load({ worker, onWarning: (message) => warnings.push(message) }, source)
+    expect(model.engine.fallbackOperators).toEqual(['Hardmax'])
+    expect(warnings).toHaveLength(1)
+    expect(warnings[0]).toContain('(Hardmax)')
+    for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(0, 1, 0))
+    expect(await failure(model.run({ x: new Float32Array(4) }))).toBeInstanceOf(nearside.InputError)
+    expect(fakeCaches.entries.size).toBe(0)
+  })
+
+  it('says where its WebAssembly should be', async () => {
+    for (const [path, reason] of [
+      ['/none', 'status'],
+      ['/html', 'html'],
+    ] as const) {
+      const error = await failure(load({ worker, urls: { simd: `${server.url}${path}` } }, SUM))
+      expect(error.message).toMatch(/wasmBase/)
+      expect(error).toMatchObject({ name: 'NetworkError', reason })
+    }
+  })
+})
+
+describe('a Worker', () => {
+  it('that dies is replaced: the caller gets a typed error, and models come back', async () => {
+    using a = await load({ worker: true })
+    using b = await load({ worker: true })
+    const [worker] = alive
+    expect(alive.size).toBe(1)
+    const first = a.run([0, 0, 0])
+    const second = b.run([0, 0, 0])
+    // Microtasks only: the call has left, and its answer cannot be here yet.
+    for (let n = 0; n < 50; n++) await Promise.resolve()
+    worker?.die('out of memory')
+    const error = await failure(first)
+    expect(error).toBeInstanceOf(nearside.WorkerError)
+    expect(error.message).toBe("Nearside's Worker died (out of memory). The next call starts a new one.")
+    expect((await second).y?.data).toEqual(Float32Array.of(1, 2, 3))
+    expect((await a.run([0, 0, 0])).y?.data).toEqual(Float32Array.of(1, 2, 3))
+  })
+
+  it('that cannot start is named with the remedy', async () => {
+    const error = await failure(load({ urls: { worker: new URL('missing.js', dist) } }))
+    expect(error).toBeInstanceOf(nearside.WorkerError)
+    expect(error.message).toMatch(/could not start .*worker.js.*worker-src.*\{ worker: false \}/s)
+  })
+
+  it('is shared by models and ends with the last', async () => {
+    const models = await Promise.all([load(), load(), load()])
+    expect(alive.size).toBe(1)
+    for (const model of models) {
+      expect(alive.size).toBe(1)
+      model.dispose()
+    }
+  })
+})
+
+it('holds the files that package.json promises, and each binary once', () => {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { exports: object }
+  for (const target of JSON.stringify(manifest.exports).match(/\.\/dist\/[\w./-]+/g) ?? []) {
+    expect(existsSync(fileURLToPath(new URL(`../${target}`, import.meta.url))), target).toBe(true)
+  }
+  expect(
+    readdirSync(new URL('wasm/', dist))
+      .filter((name) => name.endsWith('.wasm'))
+      .sort(),
+  ).toEqual(['compiler.wasm', 'core.relaxed.wasm', 'core.simd.wasm'])
+  for (const name of readdirSync(dist).filter((n) => n.endsWith('.js'))) {
+    const text = file(name).toString()
+    for (const [, target] of text.matchAll(/new URL\([`"'](\.\/[^`"']+)[`"'],\s*import\.meta\.url\)/g)) {
+      expect(existsSync(new URL(target ?? '', dist)), `${name}: ${target}`).toBe(true)
+    }
+  }
+})
