@@ -282,6 +282,7 @@ mod tests {
     }
 
     /// One element at a time, by the definition.
+    #[cfg(not(target_arch = "wasm32"))]
     fn reference<T: Element>(
         g: &Geometry,
         x: &[T],
