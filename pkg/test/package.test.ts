@@ -135,6 +135,16 @@ describe.each([
     await expectWorks(model)
   })
 
+  it('leaves the cache alone when told', async () => {
+    ;(await load({ worker })).dispose()
+    await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))
+    using model = await load({ worker, cache: false })
+    expect(model.timings.cached).toBe(false)
+    fakeCaches.entries.clear()
+    ;(await load({ worker, cache: false })).dispose()
+    expect(fakeCaches.entries.size).toBe(0)
+  })
+
   it('loads the plan file itself, from bytes that stay usable', async () => {
     ;(await load({ worker })).dispose()
     await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))

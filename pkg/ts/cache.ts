@@ -18,11 +18,8 @@ const STORE = 'nearside-plans'
 /** Digest of the compiler's binary, set by the build: any change of it makes plans anew. */
 declare const NEARSIDE_COMPILER_ID: string
 
-/** The page's cache, or one that keeps nothing. */
-export function openPlanCache(
-  storage: CacheStorage | undefined = globalThis.caches,
-  compilerId = NEARSIDE_COMPILER_ID,
-): PlanCache {
+/** A cache in `storage`, or one that keeps nothing. */
+export function openPlanCache(storage: CacheStorage | undefined, compilerId = NEARSIDE_COMPILER_ID): PlanCache {
   // Cache Storage wants http addresses; nothing ever asks a server for this one.
   const folder = `https://nearside.invalid/${compilerId}/`
   const attempt = async <T>(work: (cache: Cache) => Promise<T>): Promise<T | undefined> => {
