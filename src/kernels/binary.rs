@@ -309,6 +309,6 @@ impl Quantized {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "binary_tests.rs"]
 mod tests;

@@ -175,6 +175,6 @@ fn f64_to_f16(x: f64) -> u16 {
     sign | (((exponent + 15) as u16) << 10) | ((rounded.to_bits() >> 42) & 0x3FF) as u16
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "cast_tests.rs"]
 mod tests;

@@ -72,6 +72,6 @@ impl Kernel for Concat {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "concat_tests.rs"]
 mod tests;

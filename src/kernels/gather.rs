@@ -96,6 +96,6 @@ impl Gather {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "gather_tests.rs"]
 mod tests;

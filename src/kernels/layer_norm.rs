@@ -81,6 +81,6 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     (((a + e) + (c + g)) + ((b + f) + (d + h))) + rest
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "layer_norm_tests.rs"]
 mod tests;

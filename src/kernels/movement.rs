@@ -157,6 +157,6 @@ impl Kernel for Pad {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "movement_tests.rs"]
 mod tests;

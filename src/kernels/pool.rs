@@ -270,6 +270,6 @@ impl Kernel for QuantizedAverage {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "pool_tests.rs"]
 mod tests;

@@ -211,6 +211,6 @@ fn range(x: &[f32]) -> (f32, f32) {
     (min, max)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "quantize_tests.rs"]
 mod tests;

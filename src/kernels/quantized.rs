@@ -114,7 +114,7 @@ pub(super) fn look_up<T: Copy>(table: &[T; 256], x: &[u8], y: &mut [T]) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use proptest::prelude::*;
 

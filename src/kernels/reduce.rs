@@ -240,6 +240,6 @@ impl Kernel for QuantizedOrder {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "reduce_tests.rs"]
 mod tests;

@@ -228,6 +228,6 @@ impl Quantized {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "softmax_tests.rs"]
 mod tests;

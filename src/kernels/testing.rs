@@ -1,5 +1,8 @@
 //! Runs a single operator on tensors, for the kernels' tests.
 
+// The property tests, which use all of this, run on the host only.
+#![cfg_attr(target_arch = "wasm32", allow(dead_code))]
+
 use super::{Io, Operand, PackedWeights, Prepare, Region, prepare};
 use crate::{
     error::Result,

@@ -274,6 +274,6 @@ impl Kernel for Float {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "unary_tests.rs"]
 mod tests;

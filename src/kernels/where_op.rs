@@ -50,6 +50,6 @@ impl<T: Element + Send> Kernel for Where<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "where_tests.rs"]
 mod tests;

@@ -67,7 +67,7 @@ fn clamped(op: Op, lo: f32, hi: f32) -> Option<Op> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

@@ -127,7 +127,7 @@ fn dequantized_bias(rw: &mut Rewrite, at: usize, v: ValueId, channels: usize) ->
     Some(rw.insert(at, &name, Op::Dequantize, &[stored], real))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

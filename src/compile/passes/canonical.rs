@@ -174,7 +174,7 @@ fn unsigned_outputs(rw: &mut Rewrite, i: usize) -> usize {
     changed
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

@@ -77,7 +77,7 @@ fn is_small_float_parameter(rw: &Rewrite, node: &Node) -> bool {
     ty.dtype == DType::F32 && ty.shape.iter().all(|d| d.as_fixed() == Some(1)) && constant(rw.graph(), node.inputs[0]).is_some()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

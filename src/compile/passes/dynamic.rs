@@ -141,7 +141,7 @@ fn scaled_weight(rw: &mut Rewrite, linear: &Linear, scales: &[f32]) -> Result<Va
     }))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

@@ -131,7 +131,7 @@ fn reordered_weight(
     Some(rw.insert(i, name, Op::Reshape, &[v], ty))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

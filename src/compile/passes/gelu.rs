@@ -93,7 +93,7 @@ fn is_power(rw: &Rewrite, v: ValueId, x: ValueId, exponent: usize) -> bool {
     power == Some(exponent) && close(p.constant, 0.044_715)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::compile::passes::testing::{Build, Noise, apply, difference, ops, run};

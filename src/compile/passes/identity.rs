@@ -108,7 +108,7 @@ fn neutral(rw: &Rewrite, op: BinaryOp, inputs: &[ValueId]) -> Option<ValueId> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

@@ -150,7 +150,7 @@ fn as_parameter(rw: &mut Rewrite, at: usize, name: &str, v: ValueId, parameter: 
     if rw.ty(v) == parameter { v } else { rw.insert(at, name, Op::Reshape, &[v], parameter.clone()) }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::compile::passes::testing::{Build, Noise, apply, difference, ops, run};

@@ -283,6 +283,6 @@ fn sink_through_reshape(rw: &Rewrite, i: usize, x: ValueId, perm: &[usize]) -> O
     (order.len() == to.len()).then(|| (permuted(to, &order), inverse(&order)))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "layout_tests.rs"]
 mod tests;

@@ -26,7 +26,7 @@ mod rewrite;
 mod scale;
 mod share;
 mod softmax;
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
 
 use alloc::{string::String, vec::Vec};

@@ -167,6 +167,6 @@ fn integers(rw: &mut Rewrite, node: &Node, v: ValueId) -> Result<core::result::R
     }))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 #[path = "qdq_fold_tests.rs"]
 mod tests;

@@ -160,7 +160,7 @@ fn all_dequantized(rw: &Rewrite, values: &[ValueId]) -> bool {
     values.iter().all(|v| dequantized(rw, *v).is_some())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::compile::passes::testing::{Build, Noise, TO_LAST, apply, difference, run};

@@ -85,7 +85,7 @@ pub(super) fn kept_axis(from: &[Dim], to: &[Dim], axis: usize) -> Option<usize> 
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
 

@@ -184,7 +184,7 @@ fn scaled_quant(quant: &Quant, factors: &[f32], axis: usize) -> Option<Quant> {
     usable.then(|| Quant { scale, zero_point, axis: (n > 1 || quant.axis.is_some()).then_some(axis) })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::compile::passes::{

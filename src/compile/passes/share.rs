@@ -47,7 +47,7 @@ impl Pass for ShareEqualNodes {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{

@@ -63,7 +63,7 @@ fn reduced(rw: &Rewrite, v: ValueId, wanted: ReduceOp) -> Option<(ValueId, usize
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
     use crate::{
