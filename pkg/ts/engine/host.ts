@@ -27,6 +27,7 @@ export class Host {
   #raw: Raw | undefined
   #nextId = 1
   #panic: string | undefined
+  #lost = false
 
   constructor(instantiate: (role: Role, module: WebAssembly.Module) => Promise<Raw>) {
     this.#instantiate = instantiate
@@ -40,7 +41,7 @@ export class Host {
 
   /** Ends the instance, where the thread goes on without it. */
   dismiss(): void {
-    this.#raw?.dismiss()
+    this.#raw?.dismiss(this.#lost)
     this.#raw = undefined
   }
 
@@ -50,6 +51,7 @@ export class Host {
     if (KINDS.includes(name)) return { name, kind: name, message }
     if (error instanceof UnsupportedError) return { name, kind: 'Unsupported', message }
     if (this.#raw === undefined) return { name, kind: 'Start', message }
+    this.#lost = true
     return { name, kind: 'Lost', message: this.#panic ?? `${name}: ${message}` }
   }
 

@@ -14,8 +14,8 @@ export type { RawCompiled, RawModel } from '../../dist/wasm/compiler.js'
 export type Raw = Pick<typeof coreGlue, 'RawModel' | 'sha256' | 'start'> &
   Partial<Pick<typeof compilerGlue, 'compile'>> & {
     readonly memory: WebAssembly.Memory
-    /** Ends the instance, so that its memory is given back: an unused one takes its place. */
-    dismiss(): void
+    /** Ends the use of the instance; the runtime's memory is given back: an unused one takes its place. */
+    dismiss(lost: boolean): void
   }
 
 /** The instance that a generated module holds. */
@@ -47,9 +47,12 @@ async function instantiateInTurn(role: Role, module: WebAssembly.Module): Promis
   const { memory } = await glue.default({ module_or_path: module })
   const slot: Slot = { module, used: true }
   slots[role] = slot
-  const dismiss = (): void => {
+  const dismiss = (lost: boolean): void => {
     if (slots[role] !== slot || !slot.used) return
-    glue.__wbg_reset_state()
+    // Chrome refuses to instantiate more than 8 MB at once in a page's own thread: a sound compiler is kept for the next model.
+    const keep = role === 'compiler'
+    if (keep && lost) return
+    if (!keep) glue.__wbg_reset_state()
     slot.used = false
   }
   return { ...glue, memory, dismiss }
