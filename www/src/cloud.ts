@@ -22,7 +22,8 @@ export class Cloud {
   #model: RemoteModel | undefined
   #connecting: Promise<RemoteModel> | undefined
   #connectMs = 0
-  #closed = false
+  readonly #closing = new AbortController()
+  /** Failures in a row. */
   #failures = 0
   #state: CloudState = { kind: 'connecting' }
   #bytesSent = 0
@@ -42,7 +43,12 @@ export class Cloud {
     return this.#bytesSent
   }
 
-  /** Asks for the model's metadata, so that a connection is open before the first stroke. */
+  /** Whether it answered last time, or has waited long enough to be asked again. */
+  get isWorthAsking(): boolean {
+    return this.#state.kind !== 'failed' || performance.now() >= this.#state.retryAt
+  }
+
+  /** Asks for the model's metadata, unless it is known: a connection is then open before the first stroke. */
   async open(): Promise<void> {
     await this.#attempt(async () => {
       await this.#connection()
@@ -64,18 +70,33 @@ export class Cloud {
   }
 
   close(): void {
-    this.#closed = true
+    this.#closing.abort()
+    this.#forget()
+  }
+
+  #forget(): void {
     this.#model?.dispose()
+    this.#model = undefined
+  }
+
+  /** Milliseconds to wait after a failure: as long as the server asks, else longer each time; a simulated failure stays. */
+  #patience(error: unknown): number {
+    if (this.experiment.conditions.offline) return Infinity
+    const asked = error instanceof NetworkError ? error.retryAfter : undefined
+    return 1000 * (asked ?? Math.min(2 ** (this.#failures - 1), 8))
   }
 
   async #connection(): Promise<RemoteModel> {
     if (this.#model !== undefined) return this.#model
     const start = performance.now()
-    this.#connecting ??= Model.connect(this.#server, this.experiment.model, { timeout: TIMEOUT, binary: true })
+    this.#connecting ??= Model.connect(this.#server, this.experiment.model, {
+      timeout: TIMEOUT,
+      binary: true,
+      signal: this.#closing.signal,
+    })
     try {
       this.#model = await this.#connecting
       this.#connectMs = performance.now() - start
-      if (this.#closed) this.#model.dispose()
       return this.#model
     } finally {
       this.#connecting = undefined
@@ -89,13 +110,19 @@ export class Cloud {
       this.#become({ kind: 'ready', connectMs: this.#connectMs })
     } catch (error) {
       this.#failures++
-      const wait = (error instanceof NetworkError && error.retryAfter ? error.retryAfter : Math.min(2 ** (this.#failures - 1), 8)) * 1000
-      this.#become({ kind: 'failed', sentence: explain(error, this.experiment), retryAt: performance.now() + wait })
+      if (this.#closing.signal.aborted) return
+      // The next attempt connects anew, which also tells whether the server is back before a drawing is sent.
+      if (error instanceof NetworkError && error.status === undefined) this.#forget()
+      this.#become({
+        kind: 'failed',
+        sentence: explain(error, this.experiment),
+        retryAt: performance.now() + this.#patience(error),
+      })
     }
   }
 
   #become(state: CloudState): void {
-    if (this.#closed) return
+    if (this.#closing.signal.aborted) return
     this.#state = state
     this.#onState(state)
   }

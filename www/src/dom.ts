@@ -22,7 +22,10 @@ export function setText(node: Node, text: string): void {
 
 const SVG = 'http://www.w3.org/2000/svg'
 
-export function svg<K extends keyof SVGElementTagNameMap>(tag: K, attributes: Readonly<Record<string, string>>): SVGElementTagNameMap[K] {
+export function svg<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Readonly<Record<string, string>>,
+): SVGElementTagNameMap[K] {
   const out = document.createElementNS(SVG, tag)
   for (const [name, value] of Object.entries(attributes)) out.setAttribute(name, value)
   return out

@@ -25,7 +25,14 @@ test('bytes', () => {
 })
 
 test('shares never claim certainty that is not there', () => {
-  expect([0, 0.0001, 0.5, 0.9994, 0.99999, 1].map(formatShare)).toEqual(['0.0 %', '< 0.1 %', '50.0 %', '99.9 %', '> 99.9 %', '100.0 %'])
+  expect([0, 0.0001, 0.5, 0.9994, 0.99999, 1].map(formatShare)).toEqual([
+    '0.0 %',
+    '< 0.1 %',
+    '50.0 %',
+    '99.9 %',
+    '> 99.9 %',
+    '100.0 %',
+  ])
 })
 
 test('counts and ratios', () => {

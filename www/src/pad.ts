@@ -7,8 +7,6 @@ import { EXAMPLES } from './examples'
 export interface PadListener {
   /** The drawing changed; called at most once per frame. */
   onChange(strokes: readonly Stroke[]): void
-  /** A stroke ended, or the sheet was cleared. */
-  onRest(strokes: readonly Stroke[]): void
 }
 
 /** How far an arrow key moves the pen, as a part of the sheet. */
@@ -48,17 +46,12 @@ export class Pad {
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw())
   }
 
-  get isEmpty(): boolean {
-    return this.#strokes.length === 0
-  }
-
   clear(): void {
     this.#stopExample()
     this.#pointer = undefined
     this.#pen.down = false
     this.#strokes = []
     this.#invalidate()
-    this.#listener.onRest(this.#strokes)
   }
 
   /** Draws an example, stroke by stroke, or at once for those who do not want motion. */
@@ -68,7 +61,6 @@ export class Pad {
     if (matchMedia('(prefers-reduced-motion: reduce)').matches) {
       this.#strokes = example.map((stroke) => [...stroke])
       this.#invalidate()
-      this.#listener.onRest(this.#strokes)
       return
     }
     const points = example.flatMap((stroke, at) => stroke.map((point) => ({ at, point })))
@@ -76,7 +68,6 @@ export class Pad {
       for (const { at, point } of points.splice(0, EXAMPLE_PACE)) (this.#strokes[at] ??= []).push(point)
       this.#invalidate()
       this.#example = points.length > 0 ? requestAnimationFrame(grow) : 0
-      if (points.length === 0) this.#listener.onRest(this.#strokes)
     }
     this.#example = requestAnimationFrame(grow)
   }
@@ -107,7 +98,6 @@ export class Pad {
     const end = (event: PointerEvent): void => {
       if (event.pointerId !== this.#pointer) return
       this.#pointer = undefined
-      this.#listener.onRest(this.#strokes)
     }
     canvas.addEventListener('pointerup', end)
     canvas.addEventListener('pointercancel', end)
@@ -146,10 +136,8 @@ export class Pad {
   }
 
   #liftPen(shown: boolean): void {
-    const wasDown = this.#pen.down
     this.#pen = { ...this.#pen, down: false, shown }
     this.#invalidate(false)
-    if (wasDown) this.#listener.onRest(this.#strokes)
   }
 
   #resize(): void {

@@ -6,15 +6,49 @@ const NONE = { p50: undefined, p95: undefined, p99: undefined }
 
 /** What is known before anything is drawn. */
 const START: Facts = {
-  edge: { calls: 0, percentiles: NONE, compute: undefined, sent: 0, firstAnswer: undefined, downloaded: undefined, offlineReady: false },
-  cloud: { calls: 0, percentiles: NONE, compute: undefined, sent: 0, connect: undefined, failure: undefined, network: undefined, answered: 0, model: 'digits.int8' },
+  edge: {
+    calls: 0,
+    percentiles: NONE,
+    compute: undefined,
+    sent: 0,
+    firstAnswer: undefined,
+    downloaded: undefined,
+    offlineReady: false,
+  },
+  cloud: {
+    calls: 0,
+    percentiles: NONE,
+    compute: undefined,
+    sent: 0,
+    connect: undefined,
+    failure: undefined,
+    network: undefined,
+    answered: 0,
+    model: 'digits.int8',
+  },
   conditions: AS_IT_IS,
   compared: { drawings: 0, alike: 0, difference: 0 },
 }
 
 const MEASURED: Facts = {
-  edge: { ...START.edge, calls: 120, percentiles: { p50: 0.5, p95: 0.9, p99: 2 }, compute: 0.2, firstAnswer: 140, downloaded: 250_000 },
-  cloud: { ...START.cloud, calls: 110, percentiles: { p50: 81, p95: 95, p99: 300 }, compute: 0.1, sent: 363_000, answered: 110, connect: 12, network: 80.5 },
+  edge: {
+    ...START.edge,
+    calls: 120,
+    percentiles: { p50: 0.5, p95: 0.9, p99: 2 },
+    compute: 0.2,
+    firstAnswer: 140,
+    downloaded: 250_000,
+  },
+  cloud: {
+    ...START.cloud,
+    calls: 110,
+    percentiles: { p50: 81, p95: 95, p99: 300 },
+    compute: 0.1,
+    sent: 363_000,
+    answered: 110,
+    connect: 12,
+    network: 80.5,
+  },
   conditions: { ...AS_IT_IS, rtt: 80 },
   compared: { drawings: 100, alike: 100, difference: 0 },
 }
@@ -37,7 +71,7 @@ describe('verdict', () => {
       edge: '0.50 ms',
       cloud: '81.0 ms',
       better: 'edge',
-      why: "This device is 160 times faster: 80.5 ms of the cloud's 81.0 ms go to the network (simulated: 80 ms added round trip).",
+      why: "This device is 160 times faster: 80.5 ms of the cloud's 81.0 ms go to the network, simulated delays included.",
     })
   })
 
@@ -45,7 +79,10 @@ describe('verdict', () => {
     const slow = { ...MEASURED, edge: { ...MEASURED.edge, percentiles: { p50: 162, p95: 200, p99: 900 } } }
     expect(line(slow, 'typical').why).toMatch(/^The cloud is 2\.0 times faster, although/)
     expect(line(slow, 'worst').better).toBe('cloud')
-    expect(line(MEASURED, 'compute')).toMatchObject({ better: 'cloud', why: expect.stringContaining('2.0 times faster') as unknown })
+    expect(line(MEASURED, 'compute')).toMatchObject({
+      better: 'cloud',
+      why: expect.stringContaining('2.0 times faster') as unknown,
+    })
     expect(line(MEASURED, 'start')).toMatchObject({ better: 'cloud', why: expect.stringContaining('250 KB') as unknown })
   })
 
@@ -71,13 +108,23 @@ describe('verdict', () => {
     const failure = 'The cloud cannot be reached: the network is down, or the server has stopped.'
     const alone = { ...MEASURED, cloud: { ...START.cloud, failure } }
     expect(line(alone, 'typical')).toMatchObject({ better: 'edge', why: `Only this device answers. ${failure}` })
-    expect(line(alone, 'offline').why).toBe('It is so now: the cloud cannot be reached: the network is down, or the server has stopped.')
+    expect(line(alone, 'offline').why).toBe(
+      'It is so now: the cloud cannot be reached: the network is down, or the server has stopped.',
+    )
     expect(line(alone, 'start')).toMatchObject({ cloud: 'no connection', better: 'edge' })
   })
 
   test('says how alike the answers are', () => {
-    expect(line(MEASURED, 'answer').why).toBe('100 drawings compared: the same digit every time, and bit for bit the same scores.')
-    const float = { ...MEASURED, cloud: { ...MEASURED.cloud, model: 'digits' }, compared: { drawings: 9, alike: 8, difference: 0.1234 } }
-    expect(line(float, 'answer').why).toBe('9 drawings compared: the same digit 8 times, scores at most 0.12 apart, as 8 bits and 32 are.')
+    expect(line(MEASURED, 'answer').why).toBe(
+      '100 drawings compared: the same digit every time, and bit for bit the same scores.',
+    )
+    const float = {
+      ...MEASURED,
+      cloud: { ...MEASURED.cloud, model: 'digits' },
+      compared: { drawings: 9, alike: 8, difference: 0.1234 },
+    }
+    expect(line(float, 'answer').why).toBe(
+      '9 drawings compared: the same digit 8 times, scores at most 0.12 apart, as 8 bits and 32 are.',
+    )
   })
 })

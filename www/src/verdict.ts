@@ -1,7 +1,7 @@
 /** Which side is better at what, and why, in words: from what was measured, nothing else. */
 
 import { formatBytes, formatCount, formatMs, formatRatio } from './format'
-import { type Conditions, describeConditions, isSimulated } from './network'
+import { type Conditions, isSimulated } from './network'
 import { type Percentiles, PERCENTILES } from './stats'
 
 export interface SideFacts {
@@ -72,11 +72,12 @@ function needed(side: SideFacts, needs: number): string {
 function typical({ edge, cloud, conditions }: Facts): Line {
   const [e, c] = [edge.percentiles.p50, cloud.percentiles.p50]
   const line = { id: 'typical', aspect: 'A typical answer (p50)', edge: shown(e, edge, 5), cloud: shown(c, cloud, 5) } as const
-  if (cloud.failure !== undefined && c === undefined) return { ...line, better: 'edge', why: `Only this device answers. ${cloud.failure}` }
+  if (cloud.failure !== undefined && c === undefined)
+    return { ...line, better: 'edge', why: `Only this device answers. ${cloud.failure}` }
   if (e === undefined || c === undefined) return { ...line, better: 'open', why: 'Draw: each movement asks both.' }
   const { better, ratio } = faster(e, c)
   const network = cloud.network ?? 0
-  const asked = isSimulated(conditions) ? ` (simulated: ${describeConditions(conditions)})` : ''
+  const asked = isSimulated(conditions) ? ', simulated delays included' : ''
   const because = `${formatMs(network)} of the cloud's ${formatMs(c)} go to the network${asked}`
   switch (better) {
     case 'even':
@@ -95,8 +96,12 @@ function worst({ edge, cloud }: Facts): Line {
   )
   const { name, needs } = rank ?? PERCENTILES[1]
   const [e, c] = [edge.percentiles[name], cloud.percentiles[name]]
-  const aspect = name === 'p99' ? 'A slow answer (p99, one in a hundred is slower)' : 'A slow answer (p95, one in twenty is slower)'
-  const line = { id: 'worst', aspect, edge: shown(e, edge, needs), cloud: shown(c, cloud, needs) } as const
+  const line = {
+    id: 'worst',
+    aspect: `A slow answer (${name})`,
+    edge: shown(e, edge, needs),
+    cloud: shown(c, cloud, needs),
+  } as const
   if (e === undefined || c === undefined) {
     return { ...line, better: 'open', why: `Needs ${needs} calls of each side; draw on.` }
   }
@@ -129,10 +134,16 @@ function start({ edge, cloud }: Facts): Line {
     id: 'start',
     aspect: 'Ready for the first answer',
     edge: edge.firstAnswer === undefined ? WAITING : `${formatMs(edge.firstAnswer)} after navigation`,
-    cloud: cloud.connect === undefined ? (cloud.failure === undefined ? WAITING : 'no connection') : `${formatMs(cloud.connect)} to connect`,
+    cloud:
+      cloud.connect === undefined
+        ? cloud.failure === undefined
+          ? WAITING
+          : 'no connection'
+        : `${formatMs(cloud.connect)} to connect`,
   } as const
   if (edge.firstAnswer === undefined) return { ...line, better: 'open', why: 'The model is loading.' }
-  if (cloud.connect === undefined) return { ...line, better: cloud.failure === undefined ? 'open' : 'edge', why: cloud.failure ?? 'The cloud is connecting.' }
+  if (cloud.connect === undefined)
+    return { ...line, better: cloud.failure === undefined ? 'open' : 'edge', why: cloud.failure ?? 'The cloud is connecting.' }
   const had = edge.downloaded === 0
   const why = had
     ? 'The cloud has nothing to load; this device had runtime and model from the last visit.'

@@ -1,0 +1,40 @@
+/** What the built page says to browsers in its head: which files to fetch at once, and that nothing else may be. */
+
+import { createHash } from 'node:crypto'
+import type { Plugin } from 'vite'
+
+/** Validates where relaxed SIMD exists: `() -> v128` that adds a relaxed dot product (WebAssembly core specification, section 5.4). */
+const PROBE = [
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0],
+  ...[65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11],
+]
+
+/** Preloads the model and the runtime that this browser will pick, so that they arrive while the script does. */
+export function pageHead(planUrl: string): Plugin {
+  return {
+    name: 'page-head',
+    apply: 'build',
+    transformIndexHtml: {
+      order: 'post',
+      handler: (_html, { bundle }) => {
+        const find = (pattern: RegExp): string => {
+          const found = Object.keys(bundle ?? {}).find((name) => pattern.test(name))
+          if (found === undefined)
+            throw new Error(`The build made no file like ${String(pattern)}: build the package before the page.`)
+          return found
+        }
+        const [simd, relaxed] = [find(/core\.simd-[\w-]+\.wasm$/), find(/core\.relaxed-[\w-]+\.wasm$/)]
+        const pick =
+          `const l=document.createElement('link');l.rel='preload';l.as='fetch';l.crossOrigin='anonymous';` +
+          `l.href=WebAssembly.validate(new Uint8Array(${JSON.stringify(PROBE)}))?'./${relaxed}':'./${simd}';document.head.append(l)`
+        const hash = createHash('sha256').update(pick).digest('base64')
+        const policy = `default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'sha256-${hash}'; base-uri 'none'; form-action 'self'`
+        return [
+          { tag: 'meta', attrs: { 'http-equiv': 'Content-Security-Policy', content: policy }, injectTo: 'head-prepend' },
+          { tag: 'link', attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `./${planUrl}` }, injectTo: 'head' },
+          { tag: 'script', children: pick, injectTo: 'head' },
+        ]
+      },
+    },
+  }
+}
