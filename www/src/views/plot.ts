@@ -25,7 +25,7 @@ export class PlotView {
     AXIS.ticks.forEach((ms, i, all) => {
       const x = String(AXIS.position(ms) * 100)
       picture.append(svg('line', { class: 'grid', x1: x, x2: x, y1: '8', y2: '92' }))
-      const label = element('span', 'tick', ms < 1 ? `${ms} ms` : ms < 1000 ? `${ms} ms` : `${ms / 1000} s`)
+      const label = element('span', 'tick', String(ms < 1000 ? ms : ms / 1000), element('span', 'unit', ms < 1000 ? ' ms' : ' s'))
       label.style.left = `${x}%`
       label.toggleAttribute('data-last', i === all.length - 1)
       this.#root.append(label)
