@@ -6,7 +6,7 @@ use clap::Args;
 use crate::shell::{self, say, seconds};
 use crate::stamp::Stamp;
 use crate::wasm::{self, Effort};
-use crate::{size, tools};
+use crate::{demo, size, tools};
 
 #[derive(Args, Clone, Default)]
 pub struct Options {
@@ -48,8 +48,12 @@ pub fn package() -> Result<()> {
     npm_build(inputs, "pkg", "pkg/dist/index.js")
 }
 
-/// The demo page.
+/// The demo page, and the plan that it loads.
 pub fn page() -> Result<()> {
+    demo::server()?;
+    let mut compile = shell::command(shell::target().join("release/nearside"));
+    compile.args(["compile", "models/digits.int8.onnx", "--output", "www/public/digits.int8.plan"]);
+    shell::quiet("plan", &mut compile)?;
     let inputs = Stamp::new("www").input("www")?.input("pkg/dist")?.input("package-lock.json")?;
     npm_build(inputs, "www", "www/dist/index.html")
 }
