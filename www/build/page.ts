@@ -16,7 +16,7 @@ export function pageHead(planUrl: string): Plugin {
     apply: 'build',
     transformIndexHtml: {
       order: 'post',
-      handler: (_html, { bundle }) => {
+      handler: (html, { bundle }) => {
         const find = (pattern: RegExp): string => {
           const found = Object.keys(bundle ?? {}).find((name) => pattern.test(name))
           if (found === undefined)
@@ -29,11 +29,15 @@ export function pageHead(planUrl: string): Plugin {
           `l.href=WebAssembly.validate(new Uint8Array(${JSON.stringify(PROBE)}))?'./${relaxed}':'./${simd}';document.head.append(l)`
         const hash = createHash('sha256').update(pick).digest('base64')
         const policy = `default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'sha256-${hash}'; base-uri 'none'; form-action 'self'`
-        return [
-          { tag: 'meta', attrs: { 'http-equiv': 'Content-Security-Policy', content: policy }, injectTo: 'head-prepend' },
-          { tag: 'link', attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `./${planUrl}` }, injectTo: 'head' },
-          { tag: 'script', children: pick, injectTo: 'head' },
+        const head = [
+          `<meta http-equiv="Content-Security-Policy" content="${policy}" />`,
+          `<script>${pick}</script>`,
+          `<link rel="preload" as="fetch" crossorigin href="./${planUrl}" />`,
         ]
+        // After what says how to read the page, and before the style sheet, which would hold the script back.
+        const [place] = /<meta name="viewport"[^>]*>/.exec(html) ?? []
+        if (place === undefined) throw new Error('index.html has no viewport, after which its head goes on.')
+        return html.replace(place, () => [place, ...head].join('\n    '))
       },
     },
   }

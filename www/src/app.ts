@@ -121,7 +121,8 @@ export class App {
     this.#showFrom = this.#question.drawing
     this.#show('edge', undefined)
     this.#show('cloud', undefined)
-    this.#answers.agreement('Both see the same drawing, as 28 × 28 numbers.')
+    const alone = this.#cloud.state.kind === 'failed'
+    this.#answers.agreement(alone ? 'Only this device answers now.' : 'Both see the same drawing, as 28 × 28 numbers.')
     this.#speakLater()
   }
 
