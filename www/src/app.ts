@@ -224,9 +224,9 @@ export class App {
 
   #updateStatistics(): void {
     const { series, failed } = this.#cloud.record
-    this.#plot.update(this.#edgeSeries, series)
-    this.#percentiles.update('edge', this.#edgeSeries, 0, 0)
-    this.#percentiles.update('cloud', series, this.#cloud.sent, failed)
+    this.#plot.update(this.#edgeSeries, series, failed)
+    this.#percentiles.update('edge', this.#edgeSeries, 0)
+    this.#percentiles.update('cloud', series, this.#cloud.sent)
     this.#anatomy.update(this.#edgeSeries.at(0.5), series.at(0.5))
     this.#verdict.show(verdict(this.#facts()))
   }
@@ -236,7 +236,9 @@ export class App {
     const { state, experiment } = this.#cloud
     const part = (call: Call | undefined, ...names: readonly string[]): number | undefined =>
       call?.parts.filter(({ name }) => names.includes(name)).reduce((sum, { ms }) => sum + ms, 0)
-    const [edgeCall, cloudCall] = [this.#edgeSeries.at(0.5), series.at(0.5)]
+    // As long as the median says nothing, neither do its parts.
+    const typical = (calls: Series<Call>): Call | undefined => (calls.percentiles().p50 === undefined ? undefined : calls.at(0.5))
+    const [edgeCall, cloudCall] = [typical(this.#edgeSeries), typical(series)]
     return {
       edge: {
         calls: this.#edgeSeries.count,
@@ -244,6 +246,7 @@ export class App {
         compute: part(edgeCall, 'compute'),
         sent: 0,
         firstAnswer: this.#coldStart?.firstAnswer,
+        load: this.#coldStart?.load,
         downloaded: this.#coldStart?.downloaded,
         offlineReady: this.#offlineReady,
       },

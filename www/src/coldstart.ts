@@ -11,7 +11,10 @@ export interface Step {
 }
 
 export interface ColdStart {
+  /** Milliseconds from navigation to the first answer. */
   readonly firstAnswer: number
+  /** The part of it since the model's load began. */
+  readonly load: number
   readonly steps: readonly Step[]
   /** Bytes of runtime, model and Worker that came over the network, compressed as they were. */
   readonly downloaded: number
@@ -65,6 +68,7 @@ export function describeColdStart(
   const place = engine.worker ? 'in a Worker' : 'in the page'
   return {
     firstAnswer,
+    load: firstAnswer - loadStart,
     steps: steps.sort((a, b) => a.from - b.from),
     downloaded: wanted.reduce((sum, { transferSize }) => sum + transferSize, 0),
     engine: `It runs ${place} on the ${engine.variant === 'relaxed' ? 'relaxed SIMD' : 'SIMD'} binary, integers by ${engine.integerPath}.`,

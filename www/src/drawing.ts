@@ -30,7 +30,9 @@ export function paint(context: CanvasRenderingContext2D, strokes: readonly Strok
       context.quadraticCurveTo(at.x * side, at.y * side, ((at.x + next.x) / 2) * side, ((at.y + next.y) / 2) * side)
     }
     const last = stroke.at(-1) ?? first
-    context.lineTo(last.x * side, last.y * side)
+    // A dot needs some length to be drawn.
+    const dot = stroke.length === 1 ? 0.01 : 0
+    context.lineTo(last.x * side + dot, last.y * side)
     context.stroke()
   }
 }

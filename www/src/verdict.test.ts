@@ -12,6 +12,7 @@ const START: Facts = {
     compute: undefined,
     sent: 0,
     firstAnswer: undefined,
+    load: undefined,
     downloaded: undefined,
     offlineReady: false,
   },
@@ -37,6 +38,7 @@ const MEASURED: Facts = {
     percentiles: { p50: 0.5, p95: 0.9, p99: 2 },
     compute: 0.2,
     firstAnswer: 140,
+    load: 90,
     downloaded: 250_000,
   },
   cloud: {
@@ -84,6 +86,13 @@ describe('verdict', () => {
       why: expect.stringContaining('2.0 times faster') as unknown,
     })
     expect(line(MEASURED, 'start')).toMatchObject({ better: 'cloud', why: expect.stringContaining('250 KB') as unknown })
+  })
+
+  test('lets whoever is ready sooner win the start', () => {
+    const far = { ...MEASURED, cloud: { ...MEASURED.cloud, connect: 310 } }
+    expect(line(far, 'start')).toMatchObject({ better: 'edge', why: expect.stringContaining('answered in 90.0 ms') as unknown })
+    const again = { ...MEASURED, edge: { ...MEASURED.edge, downloaded: 0 } }
+    expect(line(again, 'start').why).toContain('runtime and model from the last visit')
   })
 
   test('says what left the device', () => {

@@ -18,6 +18,8 @@ export interface Facts {
   readonly edge: SideFacts & {
     /** Milliseconds from navigation to the first answer. */
     readonly firstAnswer: number | undefined
+    /** Milliseconds from the start of the model's load to the first answer. */
+    readonly load: number | undefined
     /** Bytes of runtime and model that were downloaded; 0 when the browser had them. */
     readonly downloaded: number | undefined
     /** Whether the page will open without a network. */
@@ -141,14 +143,26 @@ function start({ edge, cloud }: Facts): Line {
           : 'no connection'
         : `${formatMs(cloud.connect)} to connect`,
   } as const
-  if (edge.firstAnswer === undefined) return { ...line, better: 'open', why: 'The model is loading.' }
-  if (cloud.connect === undefined)
+  if (edge.load === undefined) return { ...line, better: 'open', why: 'The model is loading.' }
+  if (cloud.connect === undefined) {
     return { ...line, better: cloud.failure === undefined ? 'open' : 'edge', why: cloud.failure ?? 'The cloud is connecting.' }
-  const had = edge.downloaded === 0
-  const why = had
-    ? 'The cloud has nothing to load; this device had runtime and model from the last visit.'
-    : `The cloud has nothing to load; this device first loads ${formatBytes(edge.downloaded ?? 0)} of runtime and model, once.`
-  return { ...line, better: 'cloud', why }
+  }
+  if (edge.load < cloud.connect) {
+    return {
+      ...line,
+      better: 'edge',
+      why: `This device had loaded and answered in ${formatMs(edge.load)}; the cloud took longer to connect.`,
+    }
+  }
+  const files =
+    edge.downloaded === 0
+      ? 'runtime and model from the last visit'
+      : `${formatBytes(edge.downloaded ?? 0)} of runtime and model, once`
+  return {
+    ...line,
+    better: 'cloud',
+    why: `The cloud has nothing to load; this device loads ${files}, in ${formatMs(edge.load)}.`,
+  }
 }
 
 function privacy({ edge, cloud }: Facts): Line {

@@ -7,7 +7,7 @@ import { PERCENTILES, type Series } from '../stats'
 import type { SideName } from './answers'
 
 export class PercentilesView {
-  update(side: SideName, series: Series<Call>, sent: number, failed: number): void {
+  update(side: SideName, series: Series<Call>, sent: number): void {
     const cell = (name: string): HTMLElement | null => document.querySelector(`.percentiles tr.${side} [data-cell=${name}]`)
     const values = series.percentiles()
     for (const { name, needs } of PERCENTILES) {
@@ -18,8 +18,7 @@ export class PercentilesView {
       node.toggleAttribute('data-wait', value === undefined)
     }
     const [calls, bytes] = [cell('calls'), cell('sent')]
-    if (calls !== null)
-      setText(calls, failed === 0 ? series.count.toLocaleString('en') : `${series.count.toLocaleString('en')}, ${failed} failed`)
+    if (calls !== null) setText(calls, series.count.toLocaleString('en'))
     if (bytes !== null) setText(bytes, formatBytes(sent))
   }
 }

@@ -1,7 +1,7 @@
 /** The distribution of both sides' latencies: columns up for this device and down for the cloud, on one logarithmic axis. */
 
 import { byId, element, setText, svg } from '../dom'
-import { formatMs } from '../format'
+import { formatCount, formatMs } from '../format'
 import { LogAxis, type Series } from '../stats'
 import type { Call } from '../edge'
 import type { SideName } from './answers'
@@ -14,9 +14,17 @@ const MIDDLE = 50
 const GAP = 6.5
 const REACH = 34
 
+/** What is drawn of one side. */
+interface Lane {
+  readonly lane: SVGPathElement
+  readonly mark: HTMLElement
+  readonly label: HTMLElement
+  readonly name: HTMLElement
+}
+
 export class PlotView {
   readonly #root = byId('plot', HTMLElement)
-  readonly #sides: { readonly [S in SideName]: { lane: SVGPathElement; mark: HTMLElement; label: HTMLElement } }
+  readonly #sides: { readonly [S in SideName]: Lane }
 
   constructor() {
     const picture = svg('svg', { viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' })
@@ -30,21 +38,23 @@ export class PlotView {
       label.toggleAttribute('data-last', i === all.length - 1)
       this.#root.append(label)
     })
-    const side = (name: SideName, title: string): { lane: SVGPathElement; mark: HTMLElement; label: HTMLElement } => {
+    const side = (name: SideName, title: string): Lane => {
       const lane = svg('path', { class: `lane ${name}` })
       picture.append(lane)
       const label = element('span')
       const mark = element('div', `mark ${name}`, label)
       mark.hidden = true
-      this.#root.append(element('span', `name ${name}`, title), mark)
-      return { lane, mark, label }
+      const heading = element('span', `name ${name}`, title)
+      this.#root.append(heading, mark)
+      return { lane, mark, label, name: heading }
     }
     this.#sides = { edge: side('edge', 'This device'), cloud: side('cloud', 'The cloud') }
   }
 
-  update(edge: Series<Call>, cloud: Series<Call>): void {
+  update(edge: Series<Call>, cloud: Series<Call>, failed: number): void {
     const bins = { edge: edge.histogram(AXIS), cloud: cloud.histogram(AXIS) }
     // Each side fills its own half: what counts is where on the axis its calls are, not how many they were.
+    setText(this.#sides.cloud.name, failed === 0 ? 'The cloud' : `The cloud, ${formatCount(failed, 'call')} failed`)
     this.#draw('edge', bins.edge, edge.percentiles().p50)
     this.#draw('cloud', bins.cloud, cloud.percentiles().p50)
     const say = (name: string, series: Series<Call>): string => {
