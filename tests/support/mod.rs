@@ -78,11 +78,6 @@ impl Model {
         self.meta["variants"].as_object().map(|v| v.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether the model was trained, so that its top-1 class means something.
-    pub fn trained(&self) -> bool {
-        self.meta["trained"].as_bool().unwrap_or(false)
-    }
-
     /// The variant's ONNX file.
     pub fn onnx(&self, variant: &str) -> Vec<u8> {
         let file = self.meta["variants"][variant]["file"].as_str().expect("the variant has a file");
