@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{build, shell, tools};
+use crate::{bench_kernels, build, shell, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -29,21 +29,35 @@ pub struct Options {
     /// Threads that an engine may use
     #[arg(long, default_value_t = 1)]
     threads: u32,
+    #[command(flatten)]
+    kernels: bench_kernels::Options,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Browser {
+pub enum Browser {
     Chromium,
     Firefox,
 }
 
+impl Browser {
+    pub fn name(self) -> &'static str {
+        match self {
+            Browser::Chromium => "chromium",
+            Browser::Firefox => "firefox",
+        }
+    }
+}
+
 pub fn run(options: &Options) -> Result<()> {
+    if options.kernels.chosen() {
+        return bench_kernels::run(&options.kernels, options.browser);
+    }
     tools::browsers()?;
     build::run(&build::Options::default())?;
     let mut node = shell::command("node");
     node.arg("benches/web/run.mjs").arg("--assets").arg(assets(options.assets.as_deref())?);
     node.args(["--rounds", &options.rounds.to_string(), "--threads", &options.threads.to_string()]);
-    node.args(["--browser", if matches!(options.browser, Browser::Chromium) { "chromium" } else { "firefox" }]);
+    node.args(["--browser", options.browser.name()]);
     for (flag, value) in [("--models", &options.models), ("--engines", &options.engines)] {
         if let Some(value) = value {
             node.args([flag, value]);
