@@ -31,6 +31,7 @@ mod quantized;
 mod range;
 mod reduce;
 mod requant;
+mod rescale;
 mod softmax;
 mod strided;
 mod sum8;
@@ -111,6 +112,23 @@ pub struct Prepare<'a> {
     pub outputs: Vec<Operand<'a>>,
     /// Weights that were packed before, for this or other shapes.
     pub packed: &'a mut PackedWeights,
+    /// What follows the product that this is, between the types of its accumulator and of its output; see [`follower`].
+    pub then: Option<Follower>,
+}
+
+/// An operator on bytes that a quantized product computes with its own results, before it stores them.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    line: rescale::Rescale,
+    /// What the product's own results stand for.
+    quant: Quant,
+}
+
+/// `op` from x to y as a part of the convolution or matrix product that gives x; `None` if it has to be a step of its own.
+pub fn follower(product: &Op, op: &Op, x: &Operand<'_>, y: &Operand<'_>) -> Option<Follower> {
+    let &Op::Unary(unary) = op else { return None };
+    matches!(product, Op::Conv(_) | Op::MatMul(_)).then_some(())?;
+    Some(Follower { line: rescale::Rescale::of_unary(unary, x, y)?, quant: x.quant?.clone() })
 }
 
 impl Prepare<'_> {

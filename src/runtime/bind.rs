@@ -6,7 +6,7 @@ use super::arena::{Lifetime, place};
 use crate::{
     error::{Result, bail, ensure},
     graph::{Blob, Dim, Graph, Init, Node, Op, Port, ValueId, dim, shape},
-    kernels::{self, Kernel, Operand, PackedWeights, Prepare, Region},
+    kernels::{self, Follower, Kernel, Operand, PackedWeights, Prepare, Region},
     tensor::{AlignedBytes, DType, describe_shape, element_count},
 };
 
@@ -57,12 +57,22 @@ impl Binding {
         let roots = alias_roots(graph);
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
+        let readers = only_readers(graph);
+        let mut done = vec![false; graph.nodes.len()];
         for (i, node) in graph.nodes.iter().enumerate() {
             let node = with_fixed_dims(node, &symbols)?;
-            let step = binding.prepare(graph, packed, &roots, i, &node);
-            if let Some(step) = step.map_err(|e| e.at_node(node.op.name(), &node.name))? {
-                binding.steps.push(step);
+            let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
+            let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
+            checked.map_err(|e| e.at_node(node.op.name(), &node.name))?;
+            if done[i] || is_alias(&node.op) {
+                continue;
             }
+            let then = readers[i].and_then(|reader| Some((reader, binding.follower(graph, &node, &graph.nodes[reader])?)));
+            if let Some((reader, _)) = then {
+                done[reader] = true;
+            }
+            let step = binding.prepare(graph, packed, &roots, i, &node, then);
+            binding.steps.push(step.map_err(|e| e.at_node(node.op.name(), &node.name))?);
         }
         binding.lay_out(graph, &roots)?;
         Ok(binding)
@@ -75,37 +85,35 @@ impl Binding {
         roots: &[usize],
         index: usize,
         node: &Node,
-    ) -> Result<Option<Step>> {
-        fn shapes_of<'s>(shapes: &'s [Vec<usize>], ids: &[ValueId]) -> Vec<&'s [usize]> {
-            ids.iter().map(|v| shapes[v.index()].as_slice()).collect()
-        }
-        shape::check(&node.op, &shapes_of(&self.shapes, &node.inputs), &shapes_of(&self.shapes, &node.outputs))?;
-        if is_alias(&node.op) {
-            return Ok(None);
-        }
-        let operand = |id: &ValueId| {
-            let value = graph.value(*id);
-            Operand {
-                id: *id,
-                dtype: value.ty.dtype,
-                shape: self.shapes[id.index()].clone(),
-                quant: value.ty.quant.as_ref(),
-                data: constant_bytes(graph, &self.dims, roots[id.index()]),
-            }
-        };
+        then: Option<(usize, Follower)>,
+    ) -> Result<Step> {
+        let operand = |id: &ValueId| self.operand(graph, *id, constant_bytes(graph, &self.dims, roots[id.index()]));
+        // A node that is computed along gives its own results.
+        let results = then.as_ref().map_or(&node.outputs, |(reader, _)| &graph.nodes[*reader].outputs);
         let inputs = node.inputs.iter().map(operand).collect();
-        let outputs = node.outputs.iter().map(operand).collect();
-        let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed })?;
-        Ok(Some(Step {
+        let outputs = results.iter().map(operand).collect();
+        let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: then.map(|(_, then)| then) })?;
+        Ok(Step {
             node: index,
             kernel,
             operands: node.inputs.clone(),
-            results: node.outputs.clone(),
+            results: results.clone(),
             scratch: Place::Arena { offset: 0, len: 0 },
             inputs: vec![Region::EMPTY; node.inputs.len()],
             outputs: vec![Region::EMPTY; node.outputs.len()],
             scratch_region: Region::EMPTY,
-        }))
+        })
+    }
+
+    fn operand<'a>(&self, graph: &'a Graph, id: ValueId, data: Option<&'a [u8]>) -> Operand<'a> {
+        let ty = &graph.value(id).ty;
+        Operand { id, dtype: ty.dtype, shape: self.shapes[id.index()].clone(), quant: ty.quant.as_ref(), data }
+    }
+
+    /// `reader` as a part of `node`, whose result nobody else reads.
+    fn follower(&self, graph: &Graph, node: &Node, reader: &Node) -> Option<Follower> {
+        let (&[x], &[y]) = (node.outputs.as_slice(), reader.outputs.as_slice()) else { return None };
+        kernels::follower(&node.op, &reader.op, &self.operand(graph, x, None), &self.operand(graph, y, None))
     }
 
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
@@ -192,6 +200,24 @@ impl Binding {
             Place::Constant(root) => constant_bytes(graph, &self.dims, root).unwrap_or_default(),
         }
     }
+}
+
+/// For every node, the one node that reads its result, if there is just one.
+fn only_readers(graph: &Graph) -> Vec<Option<usize>> {
+    let mut readers: Vec<(usize, usize)> = vec![(0, 0); graph.values.len()];
+    for (i, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|v| readers[v.index()] = (readers[v.index()].0 + 1, i));
+    }
+    graph.outputs.iter().for_each(|port| readers[port.value.index()].0 += 1);
+    let only = |node: &Node| match node.outputs.as_slice() {
+        [result] if readers[result.index()].0 == 1 => Some(readers[result.index()].1).filter(|_| !is_output(graph, *result)),
+        _ => None,
+    };
+    graph.nodes.iter().map(only).collect()
+}
+
+fn is_output(graph: &Graph, value: ValueId) -> bool {
+    graph.outputs.iter().any(|port| port.value == value)
 }
 
 /// Whether the operator gives its input's memory another type.
@@ -312,3 +338,7 @@ pub(super) fn unknown_input(graph: &Graph, name: &str) -> Result<()> {
     let names: Vec<&str> = graph.inputs.iter().map(|p| p.name.as_str()).collect();
     bail!(InvalidInput, "the model has no input '{name}'; its inputs are: {}", names.join(", "))
 }
+
+#[cfg(test)]
+#[path = "bind_tests.rs"]
+mod tests;

@@ -26,10 +26,24 @@ pub struct Variant {
     optimize: bool,
 }
 
-pub const CORE_SIMD: Variant =
-    Variant { file: "core.simd", glue: "core", package: "nearside", features: &[], profile: "wasm", relaxed: false, optimize: true };
-pub const CORE_RELAXED: Variant =
-    Variant { file: "core.relaxed", glue: "core", package: "nearside", features: &[], profile: "wasm", relaxed: true, optimize: true };
+pub const CORE_SIMD: Variant = Variant {
+    file: "core.simd",
+    glue: "core",
+    package: "nearside",
+    features: &[],
+    profile: "wasm",
+    relaxed: false,
+    optimize: true,
+};
+pub const CORE_RELAXED: Variant = Variant {
+    file: "core.relaxed",
+    glue: "core",
+    package: "nearside",
+    features: &[],
+    profile: "wasm",
+    relaxed: true,
+    optimize: true,
+};
 pub const COMPILER: Variant = Variant {
     file: "compiler",
     glue: "compiler",
@@ -41,7 +55,8 @@ pub const COMPILER: Variant = Variant {
 };
 /// The modules of `cargo xtask bench --kernels`, which are no part of the package.
 pub const KERNELS_SIMD: Variant = Variant { file: "kernels.simd", glue: "kernels", package: "kernel-bench", ..CORE_SIMD };
-pub const KERNELS_RELAXED: Variant = Variant { file: "kernels.relaxed", glue: "kernels", package: "kernel-bench", ..CORE_RELAXED };
+pub const KERNELS_RELAXED: Variant =
+    Variant { file: "kernels.relaxed", glue: "kernels", package: "kernel-bench", ..CORE_RELAXED };
 
 /// How much time the build may take for a smaller and faster result.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -95,7 +95,8 @@ impl Builder {
     fn weight(&mut self, int8: bool, shape: &[usize], axis: usize) -> Result<ValueId> {
         let dtype = if int8 { DType::I8 } else { DType::F32 };
         let n = shape[axis];
-        let quant = Quant { scale: (0..n).map(|i| 0.008 + (i % 5) as f32 * 1e-3).collect(), zero_point: vec![0; n], axis: Some(axis) };
+        let quant =
+            Quant { scale: (0..n).map(|i| 0.008 + (i % 5) as f32 * 1e-3).collect(), zero_point: vec![0; n], axis: Some(axis) };
         Ok(self.graph.add_quantized_const("w", &filled(dtype, shape, 7)?, int8.then_some(quant)))
     }
 
