@@ -7,7 +7,6 @@ use super::{
     erf::{erf, erfc},
     math,
     quantized::{look_up, real, stored_values, table},
-    rescale::Rescale,
 };
 use crate::{
     error::Result,
@@ -26,10 +25,7 @@ pub(super) fn prepare(op: Unary, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
         (Some(qx), Some(qy)) if !logical => {
             let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
             let table = table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
-            return Ok(match Rescale::of_unary(op, x, y) {
-                Some(line) => Box::new(Line(line)),
-                None => Box::new(Table { table }),
-            });
+            return Ok(Box::new(Table { table }));
         }
         (Some(qx), None) if !logical && y.dtype == DType::F32 && y.quant.is_none() => {
             let mut table = Box::new([0f32; 256]);
@@ -158,16 +154,6 @@ struct Table {
 impl Kernel for Table {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0));
-        Ok(())
-    }
-}
-
-/// A table that is a line.
-struct Line(Rescale);
-
-impl Kernel for Line {
-    fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        self.0.run(io.input::<u8>(0), io.output::<u8>(0));
         Ok(())
     }
 }
