@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::byte_pairs;
 use super::{
     Io, Kernel, Operand, Prepare,
     broadcast::{Broadcast, Buffer},
@@ -221,6 +223,7 @@ fn quantized(op: BinaryOp, activation: Activation, p: &Prepare<'_>) -> Result<Bo
     let rounder = Rounder::new(qy, y.dtype, activation.bounds()).ok_or_else(|| p.unsupported())?;
     let signed = [a.dtype == DType::I8, b.dtype == DType::I8];
     let sum = (op == BinaryOp::QLinearAdd).then(|| Sum8::new(qa, qb, qy, rounder.stored_bounds())).flatten();
+    let sum = sum.map(|sum| sum.for_bytes(signed));
     Ok(Box::new(Quantized { shape, op, a: qa, b: qb, signed, rounder, sum }))
 }
 
@@ -273,6 +276,11 @@ impl Kernel for Quantized {
 
 impl Quantized {
     fn combine(&self, a: &[u8], b: &[u8], y: &mut [u8]) {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let done = self.vectors(a, b, y);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        let done = 0;
+        let (a, b, y) = (&a[done..], &b[done..], &mut y[done..]);
         if let Some(sum) = self.sum {
             return self.add(a, b, y, sum);
         }
@@ -289,23 +297,55 @@ impl Quantized {
         }
     }
 
+    /// The common functions on whole vectors; gives the number of elements done.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    fn vectors(&self, a: &[u8], b: &[u8], y: &mut [u8]) -> usize {
+        use core::arch::wasm32::{f32x4_add, f32x4_mul, i32x4_splat, i32x4_sub};
+
+        let flips = self.unsigned().map(|(flip, _)| flip);
+        if let Some(sum) = self.sum {
+            let Some(single) = sum.single() else { return 0 };
+            let [less_a, less_b] = flips.map(|flip| i32x4_splat(flip.into()));
+            return byte_pairs::run(a, b, y, flips, |a, b| sum.store_x4(single, i32x4_sub(a, less_a), i32x4_sub(b, less_b)));
+        }
+        let [qa, qb] = self.unsigned().map(|(_, quant)| quant);
+        let rounder = self.rounder;
+        let (real_a, real_b) = (|a| quantized::real_x4(a, qa), |b| quantized::real_x4(b, qb));
+        match self.op {
+            BinaryOp::Add | BinaryOp::QLinearAdd => {
+                byte_pairs::run(a, b, y, flips, |a, b| rounder.store_x4(f32x4_add(real_a(a), real_b(b))))
+            }
+            BinaryOp::Mul => byte_pairs::run(a, b, y, flips, |a, b| rounder.store_x4(f32x4_mul(real_a(a), real_b(b)))),
+            _ => 0,
+        }
+    }
+
     fn add(&self, a: &[u8], b: &[u8], y: &mut [u8], sum: Sum8) {
-        let [(flip_a, less_a), (flip_b, less_b)] = self.signed.map(|signed| if signed { (0x80u8, 128) } else { (0, 0) });
-        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-            *y = sum.store(i32::from(*a ^ flip_a) - less_a, i32::from(*b ^ flip_b) - less_b) as u8;
+        let [flip_a, flip_b] = self.unsigned().map(|(flip, _)| flip);
+        let integer = |byte: u8, flip: u8| i32::from(byte ^ flip) - i32::from(flip);
+        let pairs = y.iter_mut().zip(a.iter().zip(b)).map(|(y, (a, b))| (y, integer(*a, flip_a), integer(*b, flip_b)));
+        match sum.single() {
+            Some(single) => pairs.for_each(|(y, a, b)| *y = sum.store_single(single, a, b) as u8),
+            None => pairs.for_each(|(y, a, b)| *y = sum.store(a, b) as u8),
         }
     }
 
     #[inline(always)]
     fn each(&self, a: &[u8], b: &[u8], y: &mut [u8], f: impl Fn(f32, f32) -> f32) {
-        // A signed byte is its pattern with the top bit flipped, less 128.
-        let [(flip_a, qa), (flip_b, qb)] = [(self.a, self.signed[0]), (self.b, self.signed[1])]
-            .map(|((scale, zero), signed)| if signed { (0x80u8, (scale, zero + 128)) } else { (0, (scale, zero)) });
+        let [(flip_a, qa), (flip_b, qb)] = self.unsigned();
         let rounder = self.rounder;
         for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
             let (a, b) = (i32::from(*a ^ flip_a), i32::from(*b ^ flip_b));
             *y = rounder.store(f(quantized::real(a, qa), quantized::real(b, qb))) as u8;
         }
+    }
+
+    /// What to flip in the operands' bytes to make them unsigned, and what these stand for. A signed byte is its pattern with the top
+    /// bit flipped, less 128.
+    #[inline(always)]
+    fn unsigned(&self) -> [(u8, (f32, i32)); 2] {
+        [(self.a, self.signed[0]), (self.b, self.signed[1])]
+            .map(|((scale, zero), signed)| if signed { (0x80, (scale, zero + 128)) } else { (0, (scale, zero)) })
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod binary;
 mod broadcast;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod byte_pairs;
 mod cast;
 mod concat;
 mod conv_f32;

@@ -1,5 +1,8 @@
 //! From real numbers to stored integers and back, as every quantized kernel does it.
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use core::arch::wasm32::*;
+
 use super::Operand;
 use crate::tensor::DType;
 
@@ -23,6 +26,15 @@ pub(super) fn round_clamped(x: f32, lo: f32, hi: f32, add: i32) -> i32 {
     let x = if x > lo { x } else { lo };
     let x = if x < hi { x } else { hi };
     (x + MAGIC).to_bits() as i32 + (add - MAGIC.to_bits() as i32)
+}
+
+/// The same of four numbers, of which only the low bytes count.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline(always)]
+pub(super) fn round_clamped_x4(x: v128, lo: f32, hi: f32, add: i32) -> v128 {
+    let x = f32x4_pmin(f32x4_splat(hi), f32x4_pmax(f32x4_splat(lo), x));
+    // The magic number's own low byte is 0.
+    i32x4_add(f32x4_add(x, f32x4_splat(MAGIC)), i32x4_splat(add))
 }
 
 /// How a real number is stored: divided by the scale, rounded half to even, moved by the zero point, clamped.
@@ -55,6 +67,13 @@ impl Rounder {
         round_clamped(real / self.scale, self.lo, self.hi, self.zero_point)
     }
 
+    /// The low bytes of four reals' stored integers.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    #[inline(always)]
+    pub(super) fn store_x4(self, reals: v128) -> v128 {
+        round_clamped_x4(f32x4_div(reals, f32x4_splat(self.scale)), self.lo, self.hi, self.zero_point)
+    }
+
     /// The stored integer of an exact integer times `multiplier`, which already includes the output's scale.
     #[inline(always)]
     pub(super) fn rescale(self, sum: i32, multiplier: f32) -> i32 {
@@ -66,6 +85,13 @@ impl Rounder {
 #[inline(always)]
 pub(super) fn real(stored: i32, (scale, zero_point): (f32, i32)) -> f32 {
     (stored - zero_point) as f32 * scale
+}
+
+/// The same of four integers.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline(always)]
+pub(super) fn real_x4(stored: v128, (scale, zero_point): (f32, i32)) -> v128 {
+    f32x4_mul(f32x4_convert_i32x4(i32x4_sub(stored, i32x4_splat(zero_point))), f32x4_splat(scale))
 }
 
 impl Operand<'_> {
