@@ -46,6 +46,8 @@ pub struct Imported {
     pub missing_operators: Vec<String>,
     /// Where and why, a sentence each.
     pub missing_reasons: Vec<String>,
+    /// ONNX operators by node name.
+    pub operators: BTreeMap<String, String>,
 }
 
 /// The lowering of an ONNX operator.
@@ -90,7 +92,8 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     drop(model.proto);
     let mut lower = Lower { names: model.symbols, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
-    Ok(Imported { graph: lower.graph, missing_operators: lower.missing.into_keys().collect(), missing_reasons: lower.reasons })
+    let missing_operators = lower.missing.into_keys().collect();
+    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, operators })
 }
 
 /// A model in tract's own operators, the quantized ones apart.
