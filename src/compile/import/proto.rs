@@ -17,7 +17,7 @@ use tract_onnx::{
 use super::{
     dims::SymbolNames,
     half::{self, Half},
-    weights,
+    validate, weights,
 };
 use crate::{
     compile::Options,
@@ -49,6 +49,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     let half = half::widen(graph);
     check_graph(graph, &BTreeSet::new())?;
     check_order(graph)?;
+    validate::check_nodes(graph)?;
     normalise_domains(graph);
     drop_unused_outputs(graph);
     make_names_unique(graph);

@@ -100,7 +100,23 @@ impl Eq for Whole {}
 
 type Facts = TVec<InferenceFact>;
 
+/// Elements of a result up to which it is computed while the model is read: the arithmetic on shapes is far below.
+const MAX_FOLDED: usize = 1 << 16;
+
 impl Whole {
+    /// Whether the results are known to have few elements, so that no model can make tract compute large ones.
+    fn is_small(&self, inputs: &[TValue]) -> bool {
+        let inputs: Facts = inputs.iter().map(|t| InferenceFact::from((**t).clone())).collect();
+        let small = |f: &InferenceFact| {
+            let shape = f.shape.as_concrete_finite().ok().flatten();
+            shape.is_some_and(|s| s.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= MAX_FOLDED))
+        };
+        let blank = InferenceFact::default();
+        let outputs = (0..self.inner.nboutputs().unwrap_or(0)).map(|_| &blank).collect();
+        let found = self.clone().infer_facts(inputs.iter().collect(), outputs, tvec!());
+        found.is_ok_and(|(_, outputs, _)| outputs.iter().all(small))
+    }
+
     fn infer_like(&mut self, like: &Like, selected: &[usize], inputs: &[&InferenceFact], outputs: usize) -> TractResult<Facts> {
         let mut twin_inputs: Facts = TVec::new();
         for &i in selected {
@@ -146,7 +162,8 @@ impl EvalOp for Whole {
         // Quantized operators stay: folding them would turn integer weights into floats.
         match self.like {
             Some(_) => Ok(None),
-            None => self.inner.eval_out_of_plan(inputs),
+            None if self.is_small(&inputs) => self.inner.eval_out_of_plan(inputs),
+            None => Ok(None),
         }
     }
 }
