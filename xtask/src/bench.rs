@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{build, shell, tools};
+use crate::{build, demo, shell, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -18,7 +18,7 @@ pub struct Options {
     /// Which models, as NAME, NAME:VARIANT or NAME:VARIANT:CASE, separated by commas
     #[arg(long)]
     models: Option<String>,
-    /// Which engines, by the name of their file in benches/web/adapters
+    /// Which engines, by the name of their file in benches/web/adapters; all of them if none is named
     #[arg(long)]
     engines: Option<String>,
     /// How often each engine opens a fresh page per model; the engines take turns
@@ -40,8 +40,10 @@ enum Browser {
 pub fn run(options: &Options) -> Result<()> {
     tools::browsers()?;
     build::run(&build::Options::default())?;
+    demo::server()?;
     let mut node = shell::command("node");
     node.arg("benches/web/run.mjs").arg("--assets").arg(assets(options.assets.as_deref())?);
+    node.arg("--nearside").arg(shell::target().join("release/nearside"));
     node.args(["--rounds", &options.rounds.to_string(), "--threads", &options.threads.to_string()]);
     node.args(["--browser", if matches!(options.browser, Browser::Chromium) { "chromium" } else { "firefox" }]);
     for (flag, value) in [("--models", &options.models), ("--engines", &options.engines)] {
