@@ -20,7 +20,7 @@ const BUDGET_MS = 1500
 const { values: options } = parseArgs({
   options: {
     assets: { type: 'string' },
-    models: { type: 'string', default: DEFAULT_MODELS.join(',') },
+    models: { type: 'string' },
     engines: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     browser: { type: 'string', default: 'chromium' },
@@ -28,7 +28,6 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 })
-if (options.assets === undefined) throw new Error('--assets DIR is needed')
 
 /** @param {string} text */
 const say = (text) => process.stderr.write(`${text}\n`)
@@ -36,7 +35,9 @@ const say = (text) => process.stderr.write(`${text}\n`)
 const adapters = readdirSync(join(HERE, 'adapters')).map((file) => basename(file, '.ts'))
 const engines = options.engines?.split(',') ?? adapters
 const folders = { assets: options.assets, models: join(ROOT, 'models') }
-const entries = options.models.split(',').flatMap((text) => {
+const models =
+  options.models?.split(',') ?? DEFAULT_MODELS.filter((name) => folders.assets !== undefined || name.startsWith('digits:'))
+const entries = models.flatMap((text) => {
   const found = find(text, folders)
   if (found.length === 0) throw new Error(`No model, variant and case is called '${text}'.`)
   return found
@@ -51,26 +52,25 @@ await build({ configFile: join(HERE, 'vite.config.ts') })
  * @type {Map<string, { job: import('./page.js').Job, settle: (body: string) => void }>}
  */
 const jobs = new Map()
-const server = await serve(
-  { '/assets/': folders.assets, '/models/': folders.models, '/': join(HERE, 'dist') },
-  (request, response) => {
-    const entry = jobs.get(request.url?.match(/^\/jobs\/(\d+)$/)?.[1] ?? '')
-    if (entry === undefined) return false
-    if (request.method === 'POST') {
-      /** @type {Buffer[]} */
-      const chunks = []
-      request.on('data', (chunk) => chunks.push(chunk))
-      request.on('end', () => {
-        response.end()
-        entry.settle(Buffer.concat(chunks).toString())
-      })
-    } else {
-      response.setHeader('Content-Type', 'application/json')
-      response.end(JSON.stringify(entry.job))
-    }
-    return true
-  },
-)
+/** @type {Record<string, string>} */
+const assets = folders.assets === undefined ? {} : { '/assets/': folders.assets }
+const server = await serve({ ...assets, '/models/': folders.models, '/': join(HERE, 'dist') }, (request, response) => {
+  const entry = jobs.get(request.url?.match(/^\/jobs\/(\d+)$/)?.[1] ?? '')
+  if (entry === undefined) return false
+  if (request.method === 'POST') {
+    /** @type {Buffer[]} */
+    const chunks = []
+    request.on('data', (chunk) => chunks.push(chunk))
+    request.on('end', () => {
+      response.end()
+      entry.settle(Buffer.concat(chunks).toString())
+    })
+  } else {
+    response.setHeader('Content-Type', 'application/json')
+    response.end(JSON.stringify(entry.job))
+  }
+  return true
+})
 const browser = await launch(options.browser)
 
 /**
