@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
   options: {
     assets: { type: 'string' },
     nearside: { type: 'string' },
-    models: { type: 'string', default: DEFAULT_MODELS.join(',') },
+    models: { type: 'string' },
     engines: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     browser: { type: 'string', default: 'chromium' },
@@ -31,7 +31,6 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 })
-if (options.assets === undefined) throw new Error('--assets DIR is needed')
 if (options.nearside === undefined) throw new Error('--nearside PROGRAM, the command line tool, is needed')
 
 /** @param {string} text */
@@ -42,7 +41,9 @@ const adapters = readdirSync(join(HERE, 'adapters'))
   .sort()
 const engines = options.engines?.split(',') ?? adapters
 const folders = { assets: options.assets, models: join(ROOT, 'models') }
-const entries = options.models.split(',').flatMap((text) => {
+const models =
+  options.models?.split(',') ?? DEFAULT_MODELS.filter((name) => folders.assets !== undefined || name.startsWith('digits:'))
+const entries = models.flatMap((text) => {
   const found = find(text, folders)
   if (found.length === 0) throw new Error(`No model, variant and case is called '${text}'.`)
   return found
@@ -76,8 +77,10 @@ await build({ configFile: join(HERE, 'vite.config.ts') })
  * @type {Map<string, { job: import('./page.js').Job, settle: (body: string) => void }>}
  */
 const jobs = new Map()
+/** @type {Record<string, string>} */
+const assets = folders.assets === undefined ? {} : { '/assets/': folders.assets }
 const server = await serve(
-  { '/assets/': folders.assets, '/models/': folders.models, '/plans/': plans, '/': join(HERE, 'dist') },
+  { ...assets, '/models/': folders.models, '/plans/': plans, '/': join(HERE, 'dist') },
   (request, response) => {
     const entry = jobs.get(request.url?.match(/^\/jobs\/(\d+)$/)?.[1] ?? '')
     if (entry === undefined) return false
