@@ -24,6 +24,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 pub(super) use node::OnnxNode;
 use tract_onnx::{pb, tract_core::internal::TypedModel, tract_hir::infer::InferenceModelExt};
+pub use weights::read_tensor;
 pub(super) use weights::{datum_of, dtype_of};
 
 use self::{
