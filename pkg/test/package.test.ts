@@ -368,6 +368,32 @@ describe('a Worker', () => {
   })
 })
 
+describe('what the page started early', () => {
+  const module = (): Promise<WebAssembly.Module> => WebAssembly.compile(new Uint8Array(file('wasm/core.simd.wasm')))
+  const script = new URL('worker.js', dist)
+
+  // Only the first load of an engine opens it, and other spellings of an address have engines of their own.
+  it('is used: no second Worker, no second download', async () => {
+    const early = { variant: 'simd', worker: new Worker(script), module: module() } as const
+    const [worker] = alive
+    using model = await load({ early, wasmBase: `${server.url}/./wasm` }, SUM)
+    expect((await model.run([0, 0, 0])).y?.data).toEqual(Float32Array.of(1, 2, 3))
+    expect([...alive]).toEqual([worker])
+    expect(requests).not.toContain('/wasm/core.simd.wasm')
+  })
+
+  it('is made up for where it failed', async () => {
+    const early = {
+      variant: 'simd',
+      worker: undefined,
+      module: Promise.reject<WebAssembly.Module>(new Error('no network')),
+    } as const
+    early.module.catch(() => {})
+    using model = await load({ early, wasmBase: `${server.url}/././wasm` }, SUM)
+    expect((await model.run([0, 0, 0])).y?.data).toEqual(Float32Array.of(1, 2, 3))
+  })
+})
+
 it('holds the files that package.json promises, and each binary once', () => {
   const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { exports: object }
   for (const target of JSON.stringify(manifest.exports).match(/\.\/dist\/[\w./-]+/g) ?? []) {

@@ -106,6 +106,19 @@ export interface AssetUrls {
   worker?: string | URL | undefined
 }
 
+/**
+ * What a page's head started before this package's script was there, so that it happens while that script loads:
+ * see "The soonest first answer" in the package's README.
+ */
+export interface EarlyStart {
+  /** The binary that `module` is. */
+  readonly variant: Variant
+  /** A Worker of the package's `worker.js`, unless its script failed. It becomes the package's own. */
+  worker?: Worker | undefined
+  /** The compiled binary; if it failed, the package fetches it itself. */
+  readonly module: Promise<WebAssembly.Module>
+}
+
 /** Options of `Model.load`. */
 export interface LoadOptions {
   /** Run in a Worker, shared by all models that ask for one. Default true; where Workers do not exist, in the calling thread. */
@@ -130,6 +143,8 @@ export interface LoadOptions {
   urls?: AssetUrls | undefined
   /** Called with each warning, as a sentence; without it, warnings go to `console.warn`. */
   onWarning?: ((message: string) => void) | undefined
+  /** What the page's head has started already. */
+  early?: EarlyStart | undefined
 }
 
 /** One step of a load, in milliseconds since `Model.load` was called. Steps overlap: the runtime arrives while the model does. */

@@ -102,6 +102,8 @@ pub enum Op {
     Reinterpret,
     /// `start, start+step, …`, as many as the output has (i64, i32 or f32). Inputs: start, step (scalars).
     Range,
+    /// Any function of one 8-bit value, looked up. Inputs: x, then a constant u8 `[256]` that holds the output's byte for every byte of x.
+    Table,
 }
 
 /// See [`Op::Conv`].
@@ -347,6 +349,7 @@ impl Op {
             Op::DynamicQuantize => "DynamicQuantize",
             Op::Reinterpret => "Reinterpret",
             Op::Range => "Range",
+            Op::Table => "Table",
         }
     }
 
@@ -356,7 +359,7 @@ impl Op {
             Op::Conv(Conv { bias, dynamic, .. }) | Op::MatMul(MatMul { bias, dynamic, .. }) => {
                 2 + usize::from(*bias) + 2 * usize::from(*dynamic)
             }
-            Op::Binary(_) | Op::Gather { .. } | Op::Range => 2,
+            Op::Binary(_) | Op::Gather { .. } | Op::Range | Op::Table => 2,
             Op::Where => 3,
             Op::LayerNorm { bias, .. } => 2 + usize::from(*bias),
             Op::Concat { .. } => return None,

@@ -34,6 +34,7 @@ mod requant;
 mod softmax;
 mod strided;
 mod sum8;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
@@ -206,6 +207,7 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Dequantize => quantize::dequantize(p),
         Op::DynamicQuantize => quantize::dynamic(p),
         Op::Range => range::prepare(p),
+        Op::Table => table::prepare(p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),

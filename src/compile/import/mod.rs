@@ -33,6 +33,7 @@ use tract_onnx::{
     tract_core::internal::{SymbolValues, TypedModel},
     tract_hir::infer::InferenceModelExt,
 };
+pub use weights::read_tensor;
 pub(super) use weights::{datum_of, dtype_of};
 
 use self::{
