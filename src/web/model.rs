@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 
 use super::{copy_in, error::to_js};
 #[cfg(feature = "compiler")]
-use crate::compile::fallback::Fallback;
+use crate::compile::Resident;
 use crate::{
     error::{Error, Result, ensure},
     graph::plan,
@@ -19,7 +19,7 @@ use crate::{
 pub(super) enum Executor {
     Plan(Box<Session>),
     #[cfg(feature = "compiler")]
-    Fallback(Box<Fallback>),
+    Fallback(Box<Resident>),
 }
 
 /// An input as JavaScript gave it. Its memory is kept from run to run.

@@ -4,6 +4,7 @@
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
 mod conv;
+mod deciding;
 mod dims;
 mod elementwise;
 mod half;
@@ -44,6 +45,7 @@ use super::Options;
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Graph, ValueType},
+    runtime::PortInfo,
     tensor::Tensor,
 };
 
@@ -132,6 +134,23 @@ impl Reference {
             Err(_) => format!("{dim}"),
         }
     }
+}
+
+/// What a model says of its inputs and outputs.
+pub(super) struct Ports {
+    pub inputs: Vec<PortInfo>,
+    pub outputs: Vec<PortInfo>,
+}
+
+/// The inputs whose values decide shapes, and the model's inputs and outputs; `None` if there is no such input, or if the model does not
+/// say what types its outputs have.
+pub(super) fn deciding(onnx: &[u8], options: &Options) -> Result<Option<(Vec<String>, Ports)>> {
+    let Ok(ports) = proto::ports(onnx) else { return Ok(None) };
+    let model = proto::decode(onnx, options)?;
+    let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
+    check_known(graph)?;
+    let names = deciding::deciding_inputs(graph);
+    Ok(if names.is_empty() { None } else { Some((names, ports)) })
 }
 
 /// Lowers a single node whose operands are all given: `data` become graph inputs, the others constants.

@@ -66,10 +66,7 @@ fn run_sets(folder: &Path, onnx: &[u8], signature: &Signature, executor: Executo
                 .map_err(|e| Verdict::because(Status::Mismatch, format!("output '{name}' {e}")))?;
         }
     }
-    Ok(match (&engine, executor) {
-        (Engine::Fallback(_), Executor::Auto) => Verdict::because(Status::Fallback, report.notes.join(" ")),
-        _ => Verdict { status: Status::Pass, reason: None, operators: Vec::new() },
-    })
+    Ok(Verdict::passed(&engine, executor, &report))
 }
 
 /// ONNX's own bounds (10⁻³ of each number, or 10⁻⁷), widened to 10⁻⁴ of the largest, which is what models are held to: sums of large

@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     match (&mut model, args.profile) {
         (Engine::Plan(session), true) => profile(session, &inputs, args.repeat),
-        (Engine::Fallback(_), true) => bail!("only models that run on the light runtime can be profiled"),
+        (Engine::Resident(_), true) => bail!("only models that run on the light runtime can be profiled"),
         _ => Ok(()),
     }
 }
