@@ -16,6 +16,8 @@ export interface Value {
 }
 
 export interface Options {
+  /** Address of the model as Nearside's plan, compiled ahead. */
+  readonly plan: string
   /** Threads that the engine may use, the calling one included. */
   readonly threads: number
 }

@@ -18,6 +18,7 @@ export interface Job {
   engine: string
   threads: number
   model: string
+  plan: string
   inputs: Stored[]
   expect: Stored[]
   /** How long to repeat, in milliseconds. */
@@ -97,7 +98,7 @@ async function measure(job: Job): Promise<Measurement> {
 
   const start = performance.now()
   const { load } = await adapter()
-  const model = await load(job.model, { threads: job.threads })
+  const model = await load(job.model, { plan: job.plan, threads: job.threads })
   const loaded = performance.now()
   const outputs = await model.run(inputs)
   const first = performance.now()

@@ -39,7 +39,12 @@ impl Fallback {
                 Some(n) => DimInfo::Fixed(n),
                 None => DimInfo::Symbol(reference.dimension(d)),
             };
-            Ok(PortInfo { name: name.to_owned(), dtype: dtype_of(fact.datum_type)?, shape: fact.shape.iter().map(dim).collect() })
+            let half = reference.half.inputs.contains(name) || reference.half.outputs.contains(name);
+            let dtype = match dtype_of(fact.datum_type)? {
+                DType::F32 if half => DType::F16,
+                other => other,
+            };
+            Ok(PortInfo { name: name.to_owned(), dtype, shape: fact.shape.iter().map(dim).collect() })
         };
         let typed = &reference.typed;
         let fact = |outlet| typed.outlet_fact(outlet).map_err(internal);
@@ -68,15 +73,25 @@ impl Fallback {
             let Some((name, view)) = given.next() else { bail!(InvalidInput, "input '{}' is missing", port.name) };
             ensure!(given.next().is_none(), InvalidInput, "input '{name}' is given twice");
             check_input(port, view)?;
-            operands.push(to_tract(view)?.into_tvalue());
+            let mut operand = to_tract(view)?;
+            if port.dtype == DType::F16 {
+                operand = operand.cast_to_dt(DatumType::F32).map_err(internal)?.into_owned();
+            }
+            operands.push(operand.into_tvalue());
         }
         if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|p| p.name != *name)) {
             bail!(InvalidInput, "the model has no input '{name}'");
         }
         let results =
             guarded(|| self.plan.run(operands).map_err(|e| Error::InvalidInput(format!("the model cannot run: {e:#}"))))?;
-        let names = self.outputs.iter().map(|p| p.name.clone());
-        names.zip(&results).map(|(name, value)| Ok((name, from_tract(value)?))).collect()
+        let result = |(port, value): (&PortInfo, &TValue)| {
+            let tensor = match port.dtype {
+                DType::F16 => from_tract(&*value.cast_to_dt(DatumType::F16).map_err(internal)?)?,
+                _ => from_tract(value)?,
+            };
+            Ok((port.name.clone(), tensor))
+        };
+        self.outputs.iter().zip(&results).map(result).collect()
     }
 }
 

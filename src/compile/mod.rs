@@ -10,6 +10,8 @@ pub mod passes;
 pub use fallback::Fallback;
 #[cfg(feature = "compiler")]
 pub use front::{Compiled, Options, Report, compile};
+#[cfg(feature = "compiler")]
+pub use import::read_tensor;
 
 #[cfg(feature = "compiler")]
 mod front;

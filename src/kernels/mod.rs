@@ -134,9 +134,23 @@ impl Prepare<'_> {
 #[derive(Default)]
 pub struct PackedWeights {
     entries: BTreeMap<(ValueId, &'static str), Arc<dyn Any + Send + Sync>>,
+    /// Nothing is packed: preparation only asks whether there is a kernel.
+    trial: bool,
+    reached: bool,
 }
 
 impl PackedWeights {
+    /// Packs nothing: `prepare` fails where it would pack, which is after it found the operands fit (see
+    /// [`PackedWeights::was_reached`]).
+    pub fn trial() -> PackedWeights {
+        PackedWeights { trial: true, ..PackedWeights::default() }
+    }
+
+    /// Whether a trial came as far as packing.
+    pub fn was_reached(&self) -> bool {
+        self.reached
+    }
+
     /// The constant `id` in layout `layout`, packed by `pack` if it is not there yet.
     pub fn get<T: Send + Sync + 'static>(
         &mut self,
@@ -144,6 +158,10 @@ impl PackedWeights {
         layout: &'static str,
         pack: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
+        if self.trial {
+            self.reached = true;
+            return Err(Error::Internal("a trial packs no weights".into()));
+        }
         if let Some(entry) = self.entries.get(&(id, layout)) {
             return entry.clone().downcast::<T>().map_err(|_| Error::Internal("one layout name is used for two types".into()));
         }

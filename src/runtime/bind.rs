@@ -53,7 +53,7 @@ impl Binding {
     pub fn new(graph: &Graph, packed: &mut PackedWeights, input_shapes: &[&[usize]]) -> Result<Binding> {
         let symbols = solve_symbols(graph, input_shapes)?;
         let shapes = bind_shapes(graph, &symbols)?;
-        let dims = bind_dims(graph, &symbols)?;
+        let dims = bind_all_dims(graph, &symbols)?;
         let roots = alias_roots(graph);
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
@@ -76,26 +76,8 @@ impl Binding {
         index: usize,
         node: &Node,
     ) -> Result<Option<Step>> {
-        fn shapes_of<'s>(shapes: &'s [Vec<usize>], ids: &[ValueId]) -> Vec<&'s [usize]> {
-            ids.iter().map(|v| shapes[v.index()].as_slice()).collect()
-        }
-        shape::check(&node.op, &shapes_of(&self.shapes, &node.inputs), &shapes_of(&self.shapes, &node.outputs))?;
-        if is_alias(&node.op) {
-            return Ok(None);
-        }
-        let operand = |id: &ValueId| {
-            let value = graph.value(*id);
-            Operand {
-                id: *id,
-                dtype: value.ty.dtype,
-                shape: self.shapes[id.index()].clone(),
-                quant: value.ty.quant.as_ref(),
-                data: constant_bytes(graph, &self.dims, roots[id.index()]),
-            }
-        };
-        let inputs = node.inputs.iter().map(operand).collect();
-        let outputs = node.outputs.iter().map(operand).collect();
-        let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed })?;
+        let shape = |v: ValueId| self.shapes[v.index()].as_slice();
+        let Some(kernel) = prepare_node(graph, packed, roots, &self.dims, &shape, node)? else { return Ok(None) };
         Ok(Some(Step {
             node: index,
             kernel,
@@ -194,13 +176,42 @@ impl Binding {
     }
 }
 
+/// Checks a node's shapes and prepares its kernel; `None` for an alias.
+pub(super) fn prepare_node<'s>(
+    graph: &Graph,
+    packed: &mut PackedWeights,
+    roots: &[usize],
+    dims: &[Option<AlignedBytes>],
+    shape: &dyn Fn(ValueId) -> &'s [usize],
+    node: &Node,
+) -> Result<Option<Box<dyn Kernel>>> {
+    let shapes_of = |ids: &[ValueId]| ids.iter().map(|v| shape(*v)).collect::<Vec<_>>();
+    shape::check(&node.op, &shapes_of(&node.inputs), &shapes_of(&node.outputs))?;
+    if is_alias(&node.op) {
+        return Ok(None);
+    }
+    let operand = |id: &ValueId| {
+        let value = graph.value(*id);
+        Operand {
+            id: *id,
+            dtype: value.ty.dtype,
+            shape: shape(*id).to_vec(),
+            quant: value.ty.quant.as_ref(),
+            data: constant_bytes(graph, dims, roots[id.index()]),
+        }
+    };
+    let inputs = node.inputs.iter().map(operand).collect();
+    let outputs = node.outputs.iter().map(operand).collect();
+    kernels::prepare(&mut Prepare { node, inputs, outputs, packed }).map(Some)
+}
+
 /// Whether the operator gives its input's memory another type.
 fn is_alias(op: &Op) -> bool {
     matches!(op, Op::Reshape | Op::Reinterpret)
 }
 
 /// For every value, the value whose memory it shares; itself if none.
-fn alias_roots(graph: &Graph) -> Vec<usize> {
+pub(super) fn alias_roots(graph: &Graph) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..graph.values.len()).collect();
     for node in graph.nodes.iter().filter(|n| is_alias(&n.op)) {
         roots[node.outputs[0].index()] = roots[node.inputs[0].index()];
@@ -279,22 +290,24 @@ fn bind_shapes(graph: &Graph, symbols: &[i64]) -> Result<Vec<Vec<usize>>> {
     Ok(shapes)
 }
 
-fn bind_dims(graph: &Graph, symbols: &[i64]) -> Result<Vec<Option<AlignedBytes>>> {
-    let bind = |dims: &Vec<Dim>| -> Result<AlignedBytes> {
-        let numbers = dims.iter().map(|d| d.eval_signed(symbols)).collect::<Result<Vec<i64>>>()?;
-        Ok(AlignedBytes::copy_of(bytemuck::cast_slice(&numbers)))
-    };
+/// Contents of the constants that depend on shapes.
+fn bind_all_dims(graph: &Graph, symbols: &[i64]) -> Result<Vec<Option<AlignedBytes>>> {
     let values = graph.values.iter();
     values
         .map(|v| match &v.init {
-            Some(Init::Dims(dims)) => bind(dims).map(Some),
+            Some(Init::Dims(dims)) => bind_dims(dims, symbols).map(Some),
             _ => Ok(None),
         })
         .collect()
 }
 
+pub(super) fn bind_dims(dims: &[Dim], symbols: &[i64]) -> Result<AlignedBytes> {
+    let numbers = dims.iter().map(|d| d.eval_signed(symbols)).collect::<Result<Vec<i64>>>()?;
+    Ok(AlignedBytes::copy_of(bytemuck::cast_slice(&numbers)))
+}
+
 /// The node with the symbolic dimensions among its attributes replaced by numbers.
-fn with_fixed_dims<'a>(node: &'a Node, symbols: &[i64]) -> Result<Cow<'a, Node>> {
+pub(super) fn with_fixed_dims<'a>(node: &'a Node, symbols: &[i64]) -> Result<Cow<'a, Node>> {
     let fix = |d: &Dim| d.eval_signed(symbols).map(Dim::constant);
     let op = match &node.op {
         Op::Slice { axis, start, step } => Op::Slice { axis: *axis, start: fix(start)?, step: *step },

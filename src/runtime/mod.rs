@@ -3,5 +3,7 @@
 mod arena;
 mod bind;
 mod session;
+mod trial;
 
 pub use session::{DimInfo, Memory, Outputs, PortInfo, Session};
+pub use trial::refused_nodes;

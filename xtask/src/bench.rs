@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::shell::{self, say};
-use crate::{build, tools};
+use crate::{build, demo, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -20,7 +20,7 @@ pub struct Options {
     /// Which models, as NAME, NAME:VARIANT or NAME:VARIANT:CASE, separated by commas
     #[arg(long)]
     models: Option<String>,
-    /// Which engines, by the name of their file in benches/web/adapters
+    /// Which engines, by the name of their file in benches/web/adapters; all of them if none is named
     #[arg(long)]
     engines: Option<String>,
     /// How often each engine opens a fresh page per model; the engines take turns. The demo page is opened 15 times
@@ -45,6 +45,7 @@ enum Browser {
 pub fn run(options: &Options) -> Result<()> {
     tools::browsers()?;
     build::run(&build::Options::default())?;
+    demo::server()?;
     let mut node = shell::command("node");
     if options.cold_start {
         node.arg("benches/web/cold-start.mjs").arg("--server").arg(shell::target().join("release/nearside"));
@@ -62,6 +63,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn compare(options: &Options, node: &mut Command) -> Result<()> {
     node.arg("benches/web/run.mjs").args(["--threads", &options.threads.to_string()]);
+    node.arg("--nearside").arg(shell::target().join("release/nearside"));
     node.args(["--browser", if matches!(options.browser, Browser::Chromium) { "chromium" } else { "firefox" }]);
     match assets(options.assets.as_deref()) {
         Ok(folder) => {

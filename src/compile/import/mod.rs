@@ -6,6 +6,7 @@
 mod conv;
 mod dims;
 mod elementwise;
+mod half;
 mod lower;
 mod matmul;
 mod movement;
@@ -22,8 +23,10 @@ mod whole;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
+pub(super) use half::Half;
 pub(super) use node::OnnxNode;
 use tract_onnx::{pb, tract_core::internal::TypedModel, tract_hir::infer::InferenceModelExt};
+pub use weights::read_tensor;
 pub(super) use weights::{datum_of, dtype_of};
 
 use self::{
@@ -46,6 +49,8 @@ pub struct Imported {
     pub missing_operators: Vec<String>,
     /// Where and why, a sentence each.
     pub missing_reasons: Vec<String>,
+    /// ONNX operators by node name.
+    pub operators: BTreeMap<String, String>,
 }
 
 /// The lowering of an ONNX operator.
@@ -88,15 +93,17 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
     let typed = type_model(&whole::keeping_all(), &model.proto)?;
     drop(model.proto);
-    let mut lower = Lower { names: model.symbols, ..Lower::default() };
+    let mut lower = Lower { names: model.symbols, half: model.half, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
-    Ok(Imported { graph: lower.graph, missing_operators: lower.missing.into_keys().collect(), missing_reasons: lower.reasons })
+    let missing_operators = lower.missing.into_keys().collect();
+    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, operators })
 }
 
 /// A model in tract's own operators, the quantized ones apart.
 pub(super) struct Reference {
     pub typed: TypedModel,
     pub output_names: Vec<String>,
+    pub half: Half,
     symbols: SymbolNames,
 }
 
@@ -107,7 +114,7 @@ impl Reference {
         check_known(graph)?;
         let output_names = graph.output.iter().map(|o| o.name.clone()).collect();
         let typed = type_model(&whole::quantized_only(), &model.proto)?;
-        Ok(Reference { typed, output_names, symbols: model.symbols })
+        Ok(Reference { typed, output_names, half: model.half, symbols: model.symbols })
     }
 
     /// The model's name for a dimension that is not a number.

@@ -14,7 +14,11 @@ use tract_onnx::{
     prelude::SymbolScope,
 };
 
-use super::{dims::SymbolNames, weights};
+use super::{
+    dims::SymbolNames,
+    half::{self, Half},
+    weights,
+};
 use crate::{
     compile::Options,
     error::{Error, Result, bail, ensure},
@@ -30,6 +34,7 @@ const MAX_NODES: usize = 20_000;
 pub(super) struct Model {
     pub proto: pb::ModelProto,
     pub symbols: SymbolNames,
+    pub half: Half,
 }
 
 /// Decodes and checks a model.
@@ -41,6 +46,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
     inline_external_data(graph, &options.external_data)?;
+    let half = half::widen(graph);
     check_graph(graph, &BTreeSet::new())?;
     check_order(graph)?;
     normalise_domains(graph);
@@ -52,7 +58,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
         output.r#type = None;
     }
     let symbols = name_dimensions(graph, &options.dimensions)?;
-    Ok(Model { proto, symbols })
+    Ok(Model { proto, symbols, half })
 }
 
 fn recognise(bytes: &[u8]) -> Result<()> {

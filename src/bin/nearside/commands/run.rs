@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use nearside::{
     Tensor,
-    compile::Compiled,
     runtime::{DimInfo, PortInfo, Session},
 };
+
+use crate::engine::Engine;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,16 +29,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut model = match super::load(&args.model)? {
-        Compiled::Plan { plan, .. } => Model::Plan(Box::new(Session::new(plan)?)),
-        Compiled::Fallback { model, .. } => Model::Fallback(Box::new(model)),
-    };
+    let mut model = Engine::of(super::load(&args.model)?)?;
     let inputs = read_inputs(args, model.inputs())?;
+    let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let mut times = Vec::new();
     let mut outputs = Vec::new();
     for _ in 0..args.repeat.max(1) {
         let start = std::time::Instant::now();
-        outputs = model.run(&inputs)?;
+        outputs = model.run(&views)?;
         times.push(start.elapsed());
     }
     times.sort();
@@ -47,8 +46,8 @@ pub fn run(args: &Args) -> Result<()> {
         println!("    {}", elements(&tensor, args.elements));
     }
     match (&mut model, args.profile) {
-        (Model::Plan(session), true) => profile(session, &inputs, args.repeat),
-        (Model::Fallback(_), true) => bail!("only models that run on the light runtime can be profiled"),
+        (Engine::Plan(session), true) => profile(session, &inputs, args.repeat),
+        (Engine::Fallback(_), true) => bail!("only models that run on the light runtime can be profiled"),
         _ => Ok(()),
     }
 }
@@ -88,28 +87,6 @@ fn profile(session: &mut Session, inputs: &[(String, Tensor)], repeat: usize) ->
         println!("{micros:>10.1} µs {:>5.1} %  {op} '{name}'", micros / total * 100.0);
     }
     Ok(())
-}
-
-enum Model {
-    Plan(Box<Session>),
-    Fallback(Box<nearside::compile::Fallback>),
-}
-
-impl Model {
-    fn inputs(&self) -> &[PortInfo] {
-        match self {
-            Model::Plan(session) => session.inputs(),
-            Model::Fallback(model) => model.inputs(),
-        }
-    }
-
-    fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
-        Ok(match self {
-            Model::Plan(session) => session.run(&views)?.iter().map(|(n, v)| (n.to_string(), v.to_tensor())).collect(),
-            Model::Fallback(model) => model.run(&views)?,
-        })
-    }
 }
 
 fn read_inputs(args: &Args, ports: &[PortInfo]) -> Result<Vec<(String, Tensor)>> {
