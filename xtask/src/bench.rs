@@ -31,8 +31,11 @@ pub struct Options {
     /// Threads that an engine may use
     #[arg(long, default_value_t = 1)]
     threads: u32,
+    /// Print what each operator and the slowest nodes take as well
+    #[arg(long)]
+    profile: bool,
     /// Open the demo page with nothing cached and print when its first answer came, step by step
-    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads"])]
+    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile"])]
     cold_start: bool,
     #[command(flatten)]
     kernels: bench_kernels::Options,
@@ -79,6 +82,9 @@ fn compare(options: &Options, node: &mut Command) -> Result<()> {
     node.arg("benches/web/run.mjs").args(["--threads", &options.threads.to_string()]);
     node.arg("--nearside").arg(shell::target().join("release/nearside"));
     node.args(["--browser", options.browser.name()]);
+    if options.profile {
+        node.arg("--profile");
+    }
     match assets(options.assets.as_deref()) {
         Ok(folder) => {
             node.arg("--assets").arg(folder);
