@@ -4,20 +4,26 @@
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
 mod conv;
+mod conv_transpose;
 mod deciding;
 mod dims;
 mod elementwise;
 mod half;
+mod index;
+mod loss;
 mod lower;
 mod matmul;
+mod ml;
 mod movement;
 mod node;
 mod norm;
+mod own;
 mod proto;
 mod qlinear;
 mod quant;
 mod quant_ops;
 mod reduce;
+mod resize;
 mod sizes;
 mod tract_ops;
 mod validate;
@@ -72,6 +78,11 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| norm::lowering(op_type))
         .or_else(|| quant::lowering(op_type))
         .or_else(|| qlinear::lowering(op_type))
+        .or_else(|| conv_transpose::lowering(op_type))
+        .or_else(|| resize::lowering(op_type))
+        .or_else(|| index::lowering(op_type))
+        .or_else(|| loss::lowering(op_type))
+        .or_else(|| ml::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.

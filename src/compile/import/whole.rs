@@ -2,7 +2,7 @@
 //!
 //! tract's own builders expand an operator into several of tract's; undoing that is harder than lowering the ONNX operator.
 //! [`Whole`] borrows the builder's inference rules (and its evaluation, for the arithmetic on shapes that exporters write), and otherwise
-//! stays one opaque node. Operators that tract does not know are inferred like one that it knows ([`Like`]).
+//! stays one opaque node. Operators that tract does not know are inferred like one that it knows ([`Like`]), or by rules of ours (`own.rs`).
 
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use std::sync::OnceLock;
@@ -20,6 +20,7 @@ use tract_onnx::{
 
 use super::{
     node::OnnxNode,
+    own,
     quant_ops::{self, Like, OutType},
     weights::{self, WEIGHT_OP},
 };
@@ -35,7 +36,7 @@ pub(super) fn pristine() -> &'static Onnx {
 pub(super) fn keeping_all() -> Onnx {
     let mut onnx = quantized_only();
     for name in pristine().op_register.0.keys() {
-        if super::lowering(name).is_some() && Like::of(name).is_none() {
+        if super::lowering(name).is_some() && Like::of(name).is_none() && own::rule(name).is_none() {
             onnx.op_register.0.insert(name.clone(), build_native);
         }
     }
@@ -49,6 +50,9 @@ pub(super) fn quantized_only() -> Onnx {
     for name in quant_ops::NAMES {
         onnx.op_register.insert(name, build_like);
     }
+    for name in own::NAMES.iter().filter(|n| super::lowering(n).is_some()) {
+        onnx.op_register.insert(name, build_own);
+    }
     onnx.ignore_value_info = true;
     onnx
 }
@@ -58,7 +62,7 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 fn build_native(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
     let (inner, closures) = original(ctx, node)?;
     let node = Arc::new(OnnxNode::new(node, ctx.onnx_operator_set_version));
-    Ok((Box::new(Whole { node, inner, like: None }), closures))
+    Ok((Box::new(Whole { node, rules: Rules::Native(inner) }), closures))
 }
 
 fn build_like(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
@@ -74,7 +78,13 @@ fn build_like(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
         ..Default::default()
     };
     let (inner, _) = original(ctx, &twin)?;
-    Ok((Box::new(Whole { node: Arc::new(onnx_node), inner, like: Some((like, inputs)) }), Vec::new()))
+    Ok((Box::new(Whole { node: Arc::new(onnx_node), rules: Rules::Like(inner, like, inputs) }), Vec::new()))
+}
+
+fn build_own(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
+    let rule = own::rule(&node.op_type).with_context(|| format!("there is no rule for {}", node.op_type))?;
+    let node = Arc::new(OnnxNode::new(node, ctx.onnx_operator_set_version));
+    Ok((Box::new(Whole { node, rules: Rules::Own(rule) }), Vec::new()))
 }
 
 fn original(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
@@ -86,9 +96,18 @@ fn original(ctx: &ParsingContext, node: &pb::NodeProto) -> Built {
 #[derive(Debug, Clone)]
 pub(super) struct Whole {
     pub node: Arc<OnnxNode>,
-    inner: Box<dyn InferenceOp>,
-    /// For a quantized operator: the one whose rules it borrows, and which of its inputs that one sees.
-    like: Option<(Like, Vec<usize>)>,
+    rules: Rules,
+}
+
+/// Where the types and shapes of a node's results come from.
+#[derive(Debug, Clone)]
+enum Rules {
+    /// tract's operator of the same name.
+    Native(Box<dyn InferenceOp>),
+    /// For a quantized operator: another one of tract's, and which of the inputs that one sees.
+    Like(Box<dyn InferenceOp>, Like, Vec<usize>),
+    /// A rule of ours.
+    Own(own::Rule),
 }
 
 impl PartialEq for Whole {
@@ -112,21 +131,22 @@ impl Whole {
             shape.is_some_and(|s| s.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= MAX_FOLDED))
         };
         let blank = InferenceFact::default();
-        let outputs = (0..self.inner.nboutputs().unwrap_or(0)).map(|_| &blank).collect();
+        let outputs = (0..self.nboutputs().unwrap_or(0)).map(|_| &blank).collect();
         let found = self.clone().infer_facts(inputs.iter().collect(), outputs, tvec!());
         found.is_ok_and(|(_, outputs, _)| outputs.iter().all(small))
     }
 
-    fn infer_like(&mut self, like: &Like, selected: &[usize], inputs: &[&InferenceFact], outputs: usize) -> TractResult<Facts> {
+    fn infer_like(&mut self, inputs: &[&InferenceFact], outputs: usize) -> TractResult<Facts> {
+        let Rules::Like(inner, like, selected) = &mut self.rules else { bail!("{} has rules of its own", self.node.op_type) };
         let mut twin_inputs: Facts = TVec::new();
-        for &i in selected {
+        for &i in selected.iter() {
             let fact = inputs.get(i).with_context(|| format!("{} lacks input {i}", self.node.op_type))?;
             let datum_type = if fact.datum_type == DatumType::Bool.into() { DatumType::Bool } else { DatumType::F32 };
             twin_inputs.push(InferenceFact::dt(datum_type).with_shape(like.operand_shape(&self.node, i, &fact.shape)));
         }
         let blank = InferenceFact::default();
         let twin_outputs: TVec<&InferenceFact> = (0..outputs).map(|_| &blank).collect();
-        let (_, mut found, _) = self.inner.infer_facts(twin_inputs.iter().collect(), twin_outputs, tvec!())?;
+        let (_, mut found, _) = inner.infer_facts(twin_inputs.iter().collect(), twin_outputs, tvec!())?;
         for fact in found.iter_mut() {
             fact.value = GenericFactoid::Any;
             fact.datum_type = match like.out(&self.node) {
@@ -154,16 +174,19 @@ impl EvalOp for Whole {
     fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
         let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
-        let data = self.like.as_ref().map_or(&[][..], |(_, inputs)| inputs);
+        let data = match &self.rules {
+            Rules::Native(_) => &[][..],
+            Rules::Like(_, _, inputs) => inputs,
+            Rules::Own(_) => &[0],
+        };
         fallback::eval_node(&self.node, data, &inputs, &outputs)
     }
 
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
         // Quantized operators stay: folding them would turn integer weights into floats.
-        match self.like {
-            Some(_) => Ok(None),
-            None if self.is_small(&inputs) => self.inner.eval_out_of_plan(inputs),
-            None => Ok(None),
+        match &self.rules {
+            Rules::Native(inner) if self.is_small(&inputs) => inner.eval_out_of_plan(inputs),
+            _ => Ok(None),
         }
     }
 }
@@ -175,17 +198,19 @@ impl InferenceOp for Whole {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(Facts, Facts, Facts)> {
-        match self.like.clone() {
-            None => self.inner.infer_facts(inputs, outputs, observed),
-            Some((like, selected)) => {
-                let found = self.infer_like(&like, &selected, &inputs, outputs.len())?;
-                Ok((inputs.into_iter().cloned().collect(), found, observed.into_iter().cloned().collect()))
-            }
-        }
+        let found = match &mut self.rules {
+            Rules::Native(inner) => return inner.infer_facts(inputs, outputs, observed),
+            Rules::Like(..) => self.infer_like(&inputs, outputs.len())?,
+            Rules::Own(rule) => rule(&self.node, &inputs)?,
+        };
+        Ok((inputs.into_iter().cloned().collect(), found, observed.into_iter().cloned().collect()))
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
-        self.inner.nboutputs()
+        match &self.rules {
+            Rules::Native(inner) | Rules::Like(inner, ..) => inner.nboutputs(),
+            Rules::Own(_) => Ok(self.node.outputs.iter().flatten().count()),
+        }
     }
 
     fn to_typed(
@@ -207,7 +232,7 @@ impl TypedOp for Whole {
         let inputs: Facts = inputs.iter().map(|f| InferenceFact::from(*f)).collect();
         let blank = InferenceFact::default();
         let mut op = self.clone();
-        let outputs = (0..self.inner.nboutputs()?).map(|_| &blank).collect();
+        let outputs = (0..self.nboutputs()?).map(|_| &blank).collect();
         let (_, outputs, _) = op.infer_facts(inputs.iter().collect(), outputs, tvec!())?;
         outputs
             .iter()
