@@ -106,7 +106,7 @@ fn check(scheme: Scheme, m: usize, n: usize, k: usize) -> Result<()> {
     let mut scratch = crate::tensor::AlignedBytes::zeroed(gemm.scratch());
     let mut raw = alloc::vec![0i32; m * n];
     gemm.run(&source, columns, &Raw, &mut raw, n, &mut scratch)?;
-    let finish = Requant { multiplier: &multiplier, zero_point: 3, lo: 3, hi: 250, bounded: true };
+    let finish = Requant { multiplier: &multiplier, zero_point: 3, lo: 3, hi: 250, then: None, bounded: true };
     let mut bytes = alloc::vec![0u8; m * n];
     gemm.run(&source, columns, &finish, &mut bytes, n, &mut scratch)?;
     for i in 0..m * n {
