@@ -82,7 +82,11 @@ pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
         }
         Err(Refused::Graph { operators, reasons }) => fall_back(onnx, options, operators, reasons),
         // A node that contradicts ONNX is not better for tract, which may panic at it.
-        Err(Refused::Model(error @ Error::AtNode { .. })) if error.kind() == ErrorKind::InvalidModel => Err(error),
+        Err(Refused::Model(error @ Error::AtNode { .. }))
+            if matches!(error.kind(), ErrorKind::InvalidModel | ErrorKind::Limit) =>
+        {
+            Err(error)
+        }
         // What we cannot settle tract may; if not, ours is the better message.
         Err(Refused::Model(error)) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
     }

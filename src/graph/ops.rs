@@ -102,6 +102,8 @@ pub enum Op {
     Reinterpret,
     /// `start, start+step, …`, as many as the output has (i64, i32 or f32). Inputs: start, step (scalars).
     Range,
+    /// Any function of one 8-bit value, looked up. Inputs: x, then a constant u8 `[256]` that holds the output's byte for every byte of x.
+    Table,
     /// A recurrent cell over a sequence, in one direction. Inputs: the input's share of the gates `[T,B,G·H]` (input biases included),
     /// recurrent weight `[G·H,H]`, initial state `[B,H]`, initial cell `[B,H]` for an LSTM, then recurrent bias `[G·H]` if `bias`, peepholes
     /// `[3·H]` if `peepholes`, lengths `[B]` (i32) if `lengths`. Outputs: all states `[T,B,H]` (0 beyond a row's length), the last state
@@ -470,6 +472,7 @@ impl Op {
             Op::DynamicQuantize => "DynamicQuantize",
             Op::Reinterpret => "Reinterpret",
             Op::Range => "Range",
+            Op::Table => "Table",
             Op::TreeEnsemble { .. } => "TreeEnsemble",
             Op::Recurrent(r) => match r.cell {
                 Cell::Rnn => "Rnn",
@@ -485,7 +488,7 @@ impl Op {
             Op::Conv(Conv { bias, dynamic, .. }) | Op::MatMul(MatMul { bias, dynamic, .. }) => {
                 2 + usize::from(*bias) + 2 * usize::from(*dynamic)
             }
-            Op::Binary(_) | Op::Gather { .. } | Op::Range => 2,
+            Op::Binary(_) | Op::Gather { .. } | Op::Range | Op::Table => 2,
             Op::Where => 3,
             Op::LayerNorm { bias, .. } => 2 + usize::from(*bias),
             Op::Recurrent(r) => {

@@ -35,6 +35,7 @@ mod requant;
 mod softmax;
 mod strided;
 mod sum8;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trees;
@@ -208,6 +209,7 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Dequantize => quantize::dequantize(p),
         Op::DynamicQuantize => quantize::dynamic(p),
         Op::Range => range::prepare(p),
+        Op::Table => table::prepare(p),
         Op::TreeEnsemble { aggregate } => trees::prepare(*aggregate, p),
         Op::Recurrent(op) => recurrent::prepare(op, p),
         // Aliases: the planner gives input and output the same memory.

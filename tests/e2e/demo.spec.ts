@@ -150,7 +150,7 @@ test('the first answer comes soon after navigation, with nothing cached', async 
     await expect(page.getByTestId('waterfall')).toContainText(
       /Download model.*Download runtime|Download runtime.*Download model/s,
     )
-    for (const step of ['Fetch and compile', 'Start in a Worker', 'Bind the model', 'First run']) {
+    for (const step of ['Compile runtime', 'Start in a Worker', 'Bind the model', 'First run']) {
       await expect(page.getByTestId('waterfall')).toContainText(step)
     }
     await context.close()

@@ -152,11 +152,12 @@ impl Lower {
         values: &mut BTreeMap<OutletId, ValueId>,
         operators: &BTreeMap<String, String>,
     ) -> Result<()> {
-        // Constants are made when something reads them.
-        if node.op_is::<Const>() || node.outputs.iter().all(|o| o.fact.konst.is_some()) {
+        let whole = node.op_as::<Whole>();
+        // Constants are made when something reads them. What is constant because it is empty is computed, so that its shapes are checked.
+        let known = |o: &Outlet<TypedFact>| o.fact.konst.as_ref().is_some_and(|k| whole.is_none() || k.len() > 0);
+        if node.op_is::<Const>() || node.outputs.iter().all(known) {
             return Ok(());
         }
-        let whole = node.op_as::<Whole>();
         let operator = whole.map_or_else(|| onnx_operator(&node.name, operators), |w| w.node.op_type.clone());
         let at_node = |e: Error| e.at_node(&operator, &node.name);
         let inputs: Vec<ValueId> =

@@ -26,7 +26,9 @@ mod quant_ops;
 mod recurrent;
 mod reduce;
 mod resize;
+mod sizes;
 mod tract_ops;
+mod validate;
 mod weights;
 mod whole;
 
@@ -34,7 +36,12 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 pub(super) use half::Half;
 pub(super) use node::OnnxNode;
-use tract_onnx::{pb, tract_core::internal::TypedModel, tract_hir::infer::InferenceModelExt};
+pub(super) use sizes::check_sizes;
+use tract_onnx::{
+    pb,
+    tract_core::internal::{SymbolValues, TypedModel},
+    tract_hir::infer::InferenceModelExt,
+};
 pub use weights::read_tensor;
 pub(super) use weights::{datum_of, dtype_of};
 
@@ -210,7 +217,10 @@ fn check_known(graph: &pb::GraphProto) -> Result<()> {
 fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto) -> Result<TypedModel> {
     guarded(|| {
         let parsed = onnx.parse(proto, None).map_err(|e| refused("cannot be read", &e))?;
-        parsed.model.into_typed().map_err(|e| refused("has types or shapes that do not fit together", &e))
+        let typed = parsed.model.into_typed();
+        let typed = typed.map_err(|e| refused("has types or shapes that do not fit together", &e))?;
+        check_sizes(&typed, &SymbolValues::default())?;
+        Ok(typed)
     })
 }
 

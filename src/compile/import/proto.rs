@@ -18,7 +18,7 @@ use super::{
     Ports,
     dims::SymbolNames,
     half::{self, Half},
-    weights,
+    validate, weights,
 };
 use crate::{
     compile::Options,
@@ -53,6 +53,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     let half = half::widen(graph);
     check_graph(graph, &BTreeSet::new())?;
     check_order(graph)?;
+    validate::check_nodes(graph)?;
     normalise_domains(graph);
     drop_unused_outputs(graph);
     make_names_unique(graph);

@@ -131,6 +131,10 @@ pub(super) fn quantize(l: &mut Lower, c: &Call, x: ValueId, dtype: DType, params
 pub(super) fn dequantize(l: &mut Lower, c: &Call, x: ValueId, params: Params, axis: i64) -> Result<ValueId> {
     let shape = l.shape(x);
     let dtype = l.dtype(x);
+    if let Some(zero) = params.zero {
+        let zero = l.dtype(zero);
+        ensure!(zero == dtype, InvalidModel, "has a zero point of type {zero} for values of type {dtype}; they must be the same");
+    }
     if let Some(quant) = params.constant(l, &shape, axis)? {
         check_zero_point(&quant, dtype)?;
         let x = l.reinterpret(x, Some(quant));

@@ -119,7 +119,23 @@ impl Eq for Whole {}
 
 type Facts = TVec<InferenceFact>;
 
+/// Elements of a result up to which it is computed while the model is read: the arithmetic on shapes is far below.
+const MAX_FOLDED: usize = 1 << 16;
+
 impl Whole {
+    /// Whether the results are known to have few elements, so that no model can make tract compute large ones.
+    fn is_small(&self, inputs: &[TValue]) -> bool {
+        let inputs: Facts = inputs.iter().map(|t| InferenceFact::from((**t).clone())).collect();
+        let small = |f: &InferenceFact| {
+            let shape = f.shape.as_concrete_finite().ok().flatten();
+            shape.is_some_and(|s| s.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= MAX_FOLDED))
+        };
+        let blank = InferenceFact::default();
+        let outputs = (0..self.nboutputs().unwrap_or(0)).map(|_| &blank).collect();
+        let found = self.clone().infer_facts(inputs.iter().collect(), outputs, tvec!());
+        found.is_ok_and(|(_, outputs, _)| outputs.iter().all(small))
+    }
+
     fn infer_like(&mut self, inputs: &[&InferenceFact], outputs: usize) -> TractResult<Facts> {
         let Rules::Like(inner, like, selected) = &mut self.rules else { bail!("{} has rules of its own", self.node.op_type) };
         let mut twin_inputs: Facts = TVec::new();
@@ -169,8 +185,8 @@ impl EvalOp for Whole {
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
         // Quantized operators stay: folding them would turn integer weights into floats.
         match &self.rules {
-            Rules::Native(inner) => inner.eval_out_of_plan(inputs),
-            Rules::Like(..) | Rules::Own(_) => Ok(None),
+            Rules::Native(inner) if self.is_small(&inputs) => inner.eval_out_of_plan(inputs),
+            _ => Ok(None),
         }
     }
 }
