@@ -103,12 +103,25 @@ impl PerValue {
     /// Runs the model. Inputs may come in any order; each must be there once.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
         let known = self.known(inputs)?;
-        let deciding = core::mem::take(&mut self.deciding);
-        let rest: Vec<(&str, TensorView<'_>)> = inputs.iter().filter(|(n, _)| deciding.iter().all(|d| d != n)).copied().collect();
-        self.deciding = deciding;
-        match self.runner(known)? {
-            Runner::Plan(session) => Ok(session.run(&rest)?.iter().map(|(n, v)| (n.to_owned(), v.to_tensor())).collect()),
-            Runner::Resident(model) => model.run(&rest),
+        if let Err(error) = self.prepare(known) {
+            if self.shapes {
+                return Err(error);
+            }
+            // Values alone may leave too much open.
+            self.shapes = true;
+            if let Err(error) = self.known(inputs).and_then(|known| self.prepare(known)) {
+                self.shapes = false;
+                return Err(error);
+            }
+        }
+        let rest: Vec<(&str, TensorView<'_>)> =
+            inputs.iter().filter(|(n, _)| self.deciding.iter().all(|d| d != n)).copied().collect();
+        match self.kept.last_mut() {
+            Some((_, Runner::Plan(session))) => {
+                Ok(session.run(&rest)?.iter().map(|(n, v)| (n.to_owned(), v.to_tensor())).collect())
+            }
+            Some((_, Runner::Resident(model))) => model.run(&rest),
+            None => bail!(Internal, "what was kept is gone"),
         }
     }
 
@@ -118,7 +131,6 @@ impl PerValue {
         for port in self.ports.inputs.iter().filter(|p| self.shapes || self.deciding.contains(&p.name)) {
             let name = &port.name;
             let mut given = inputs.iter().filter(|(n, _)| n == name);
-            // Inputs with a default, and those that the compiled model will miss itself.
             let Some((_, view)) = given.next() else { bail!(InvalidInput, "input '{name}' is missing") };
             ensure!(given.next().is_none(), InvalidInput, "input '{name}' is given twice");
             check(port, view)?;
@@ -140,8 +152,8 @@ impl PerValue {
         Ok(known)
     }
 
-    /// What runs the model for these values; moved to the end of what is kept.
-    fn runner(&mut self, known: Known) -> Result<&mut Runner> {
+    /// Puts what runs the model for these values at the end of what is kept.
+    fn prepare(&mut self, known: Known) -> Result<()> {
         let entry = match self.kept.iter().position(|(kept, _)| kept.same(&known)) {
             Some(i) => self.kept.remove(i),
             None => {
@@ -159,10 +171,7 @@ impl PerValue {
             self.kept.remove(0);
         }
         self.kept.push(entry);
-        match self.kept.last_mut() {
-            Some((_, runner)) => Ok(runner),
-            None => bail!(Internal, "what was kept is gone"),
-        }
+        Ok(())
     }
 }
 
