@@ -208,9 +208,9 @@ fn conformance_of_the_test_models() {
 }
 
 const LEAST_PASSED: &[(&str, usize)] = &[
-    ("onnx_node_opset17", 624),
-    ("onnx_simple", 3),
-    ("onnx_pytorch-converted", 79),
-    ("onnx_pytorch-operator", 30),
-    ("fuzz_ops", 436),
+    ("onnx_node_opset17", 847),
+    ("onnx_simple", 7),
+    ("onnx_pytorch-converted", 82),
+    ("onnx_pytorch-operator", 35),
+    ("fuzz_ops", 457),
 ];

@@ -6,9 +6,9 @@ mod onnx;
 
 use nearside::{
     TensorView,
-    compile::{Compiled, Options, Resident, compile},
+    compile::{Compiled, Fallback, Options, Resident, compile},
 };
-use onnx::{FLOAT, INT64, model};
+use onnx::{BOOL, FLOAT, INT64, model};
 
 /// `y = reshape(−x, shape)`.
 fn reshaped() -> (Resident, Vec<String>) {
@@ -63,4 +63,29 @@ fn bad_values_are_sentences_and_the_next_run_works() {
     let inputs = [("x", TensorView::from_slice(&[2, 3], &x).unwrap())];
     assert_eq!(model.run(&inputs).unwrap_err().to_string(), "input 'shape' is missing");
     assert_eq!(run(&mut model, &[3, 2]).unwrap(), [3, 2]);
+}
+
+/// `same = Equal(Shape(x), Shape(z))`, z being 1×3 and x having any batch.
+#[test]
+fn dimensions_that_may_be_equal_are_compared_when_they_are_known() {
+    let onnx = model(
+        &[("x", FLOAT, &[-1, 3]), ("z", FLOAT, &[1, 3])],
+        &[("Shape", &["x"], &["a"]), ("Shape", &["z"], &["b"]), ("Equal", &["a", "b"], &["same"])],
+        &[("same", BOOL, &[2])],
+    );
+    for batch in [1, 2] {
+        let (x, z) = (vec![0f32; 3 * batch], [0f32; 3]);
+        let shape = [batch, 3];
+        let inputs = [("x", TensorView::from_slice(&shape, &x).unwrap()), ("z", TensorView::from_slice(&[1, 3], &z).unwrap())];
+        let same = match compile(&onnx, &Options::default()).unwrap() {
+            Compiled::Plan { plan, .. } => {
+                let mut session = nearside::runtime::Session::new(plan).unwrap();
+                session.run(&inputs).unwrap().get("same").unwrap().to_tensor()
+            }
+            Compiled::Fallback { mut model, .. } => model.run(&inputs).unwrap().remove(0).1,
+        };
+        assert_eq!(same.bytes(), [u8::from(batch == 1), 1]);
+        let reference = Fallback::new(&onnx, &Options::default()).unwrap().run(&inputs).unwrap();
+        assert_eq!(reference[0].1.bytes(), [u8::from(batch == 1), 1]);
+    }
 }

@@ -29,6 +29,7 @@ mod pool;
 mod quantize;
 mod quantized;
 mod range;
+mod recurrent;
 mod reduce;
 mod requant;
 mod rescale;
@@ -38,6 +39,7 @@ mod sum8;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trees;
 mod unary;
 pub(crate) mod vector;
 mod where_op;
@@ -232,6 +234,8 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::DynamicQuantize => quantize::dynamic(p),
         Op::Range => range::prepare(p),
         Op::Table => table::prepare(p),
+        Op::TreeEnsemble { aggregate } => trees::prepare(*aggregate, p),
+        Op::Recurrent(op) => recurrent::prepare(op, p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),

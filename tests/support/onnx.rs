@@ -14,6 +14,7 @@ use tract_onnx::pb::{
 
 pub const FLOAT: DataType = DataType::Float;
 pub const INT64: DataType = DataType::Int64;
+pub const BOOL: DataType = DataType::Bool;
 
 /// A model of inputs and outputs with their type and dimensions, and of nodes given as operator, inputs and outputs.
 pub fn model(

@@ -3,6 +3,7 @@
 //! tract parses the model, infers types and symbolic shapes and folds the arithmetic on shapes that exporters write. The operators
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
+mod branches;
 mod conv;
 mod conv_transpose;
 mod deciding;
@@ -22,6 +23,7 @@ mod proto;
 mod qlinear;
 mod quant;
 mod quant_ops;
+mod recurrent;
 mod reduce;
 mod resize;
 mod sizes;
@@ -79,6 +81,7 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| quant::lowering(op_type))
         .or_else(|| qlinear::lowering(op_type))
         .or_else(|| conv_transpose::lowering(op_type))
+        .or_else(|| recurrent::lowering(op_type))
         .or_else(|| resize::lowering(op_type))
         .or_else(|| index::lowering(op_type))
         .or_else(|| loss::lowering(op_type))
@@ -99,6 +102,7 @@ fn is_known_contrib(op_type: &str) -> bool {
                 | "SkipSimplifiedLayerNormalization"
                 | "MatMulNBits"
                 | "GatherBlockQuantized"
+                | "DynamicQuantizeLSTM"
                 | "Trilu"
         )
 }
@@ -106,6 +110,7 @@ fn is_known_contrib(op_type: &str) -> bool {
 /// Decodes an ONNX model and lowers it. What cannot be lowered is listed, not an error.
 pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let mut model = proto::decode(onnx, options)?;
+    branches::resolve(&mut model.proto);
     let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
     let weights = weights::detach(graph)?;
@@ -129,7 +134,8 @@ pub(super) struct Reference {
 
 impl Reference {
     pub(super) fn new(onnx: &[u8], options: &Options) -> Result<Reference> {
-        let model = proto::decode(onnx, options)?;
+        let mut model = proto::decode(onnx, options)?;
+        branches::resolve(&mut model.proto);
         let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
         check_known(graph)?;
         let output_names = graph.output.iter().map(|o| o.name.clone()).collect();
@@ -153,15 +159,19 @@ pub(super) struct Ports {
     pub outputs: Vec<PortInfo>,
 }
 
-/// The inputs whose values decide shapes, and the model's inputs and outputs; `None` if there is no such input, or if the model does not
-/// say what types its outputs have.
-pub(super) fn deciding(onnx: &[u8], options: &Options) -> Result<Option<(Vec<String>, Ports)>> {
-    let Ok(ports) = proto::ports(onnx) else { return Ok(None) };
+impl Ports {
+    /// The inputs and outputs as the model describes them; an error if it does not say what types they have.
+    pub(super) fn read(onnx: &[u8]) -> Result<Ports> {
+        proto::ports(onnx)
+    }
+}
+
+/// The inputs whose values decide shapes.
+pub(super) fn deciding(onnx: &[u8], options: &Options) -> Result<Vec<String>> {
     let model = proto::decode(onnx, options)?;
     let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
-    let names = deciding::deciding_inputs(graph);
-    Ok(if names.is_empty() { None } else { Some((names, ports)) })
+    Ok(deciding::deciding_inputs(graph))
 }
 
 /// Lowers a single node whose operands are all given: `data` become graph inputs, the others constants.

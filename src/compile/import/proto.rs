@@ -208,7 +208,7 @@ fn port(info: &pb::ValueInfoProto) -> Result<PortInfo> {
     let dims = t.shape.iter().flat_map(|s| &s.dim).enumerate();
     let dims = dims.map(|(axis, dim)| match &dim.value {
         Some(dimension::Value::DimValue(v)) if *v >= 0 => DimInfo::Fixed(*v as usize),
-        Some(dimension::Value::DimParam(name)) if !name.is_empty() => DimInfo::Symbol(name.clone()),
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() && name != "?" => DimInfo::Symbol(name.clone()),
         _ => DimInfo::Symbol(format!("{}_d{axis}", info.name)),
     });
     let dtype = weights::supported(t.elem_type).map_err(|e| Error::Unsupported(format!("'{}': {e}", info.name)))?;
@@ -322,7 +322,7 @@ fn normalise_domains(graph: &mut pb::GraphProto) {
 }
 
 /// tract refuses two nodes of one name, which ONNX allows.
-fn make_names_unique(graph: &mut pb::GraphProto) {
+pub(super) fn make_names_unique(graph: &mut pb::GraphProto) {
     let mut used: BTreeSet<String> = graph.input.iter().map(|i| i.name.clone()).collect();
     used.extend(graph.initializer.iter().map(|t| t.name.clone()));
     for (i, node) in graph.node.iter_mut().enumerate() {

@@ -211,6 +211,7 @@ fn position(mode: &Mode, a: &Axis, index: usize) -> f64 {
     let (i, from, to) = (index as f64, a.from as f64, a.to as f64);
     match mode.coordinates.as_str() {
         "asymmetric" => i / a.scale,
+        // As ONNX Runtime has it; ONNX's reference takes the size before it was rounded down.
         "align_corners" if a.to == 1 => 0.0,
         "align_corners" => i * (from - 1.0) / (to - 1.0),
         "pytorch_half_pixel" if a.to == 1 => 0.0,

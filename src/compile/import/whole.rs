@@ -53,8 +53,49 @@ pub(super) fn quantized_only() -> Onnx {
     for name in own::NAMES.iter().filter(|n| super::lowering(n).is_some()) {
         onnx.op_register.insert(name, build_own);
     }
+    onnx.op_register.insert(EQUAL, build_native);
     onnx.ignore_value_info = true;
     onnx
+}
+
+/// The one operator of tract's own that must not be folded as tract does: it takes dimensions for different that merely look different.
+const EQUAL: &str = "Equal";
+
+/// Whether two tensors are known to be equal or not, element by element, whatever the sizes of their dimensions.
+fn equality_is_known(inputs: &[TValue]) -> TractResult<bool> {
+    let [a, b] = inputs else { return Ok(true) };
+    if a.datum_type() != DatumType::TDim && b.datum_type() != DatumType::TDim {
+        return Ok(true);
+    }
+    let dims = |t: &TValue| -> TractResult<Vec<TDim>> {
+        let t = t.cast_to_dt(DatumType::TDim)?;
+        Ok(t.try_as_plain_ram()?.as_slice::<TDim>()?.to_vec())
+    };
+    let (a, b) = (dims(a)?, dims(b)?);
+    let known = |(a, b): (&TDim, &TDim)| {
+        let negative = |d: &TDim| d.to_i64().is_ok_and(|v| v < 0);
+        a == b || (a.clone() - b).to_i64().is_ok() || (negative(a) && is_size(b)) || (negative(b) && is_size(a))
+    };
+    Ok(match (a.as_slice(), b.as_slice()) {
+        ([a], b) => b.iter().all(|b| known((a, b))),
+        (a, [b]) => a.iter().all(|a| known((a, b))),
+        (a, b) if a.len() == b.len() => a.iter().zip(b).all(known),
+        _ => false,
+    })
+}
+
+/// Whether the dimension cannot be negative: sizes, and what sums, products and quotients make of them.
+fn is_size(dim: &TDim) -> bool {
+    match dim {
+        TDim::Sym(_) => true,
+        TDim::Val(v) => *v >= 0,
+        TDim::Add(terms) | TDim::Mul(terms) | TDim::Min(terms) | TDim::Max(terms) | TDim::Broadcast(terms) => {
+            terms.iter().all(is_size)
+        }
+        TDim::MulInt(factor, term) => *factor >= 0 && is_size(term),
+        TDim::Div(term, _) => is_size(term),
+        TDim::Ge(..) | TDim::Eq(..) => true,
+    }
 }
 
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
@@ -175,7 +216,7 @@ impl EvalOp for Whole {
         let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
         let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
         let data = match &self.rules {
-            Rules::Native(_) => &[][..],
+            Rules::Native(_) => &[0, 1][..],
             Rules::Like(_, _, inputs) => inputs,
             Rules::Own(_) => &[0],
         };
@@ -185,6 +226,7 @@ impl EvalOp for Whole {
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
         // Quantized operators stay: folding them would turn integer weights into floats.
         match &self.rules {
+            Rules::Native(_) if self.node.op_type == EQUAL && !equality_is_known(&inputs)? => Ok(None),
             Rules::Native(inner) if self.is_small(&inputs) => inner.eval_out_of_plan(inputs),
             _ => Ok(None),
         }
