@@ -4,6 +4,7 @@
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
 mod conv;
+mod conv_transpose;
 mod dims;
 mod elementwise;
 mod half;
@@ -17,6 +18,8 @@ mod qlinear;
 mod quant;
 mod quant_ops;
 mod reduce;
+mod rules;
+mod shape_math;
 mod sizes;
 mod tract_ops;
 mod validate;
@@ -63,6 +66,7 @@ pub struct Imported {
 /// The lowering of an ONNX operator.
 fn lowering(op_type: &str) -> Option<Lowering> {
     conv::lowering(op_type)
+        .or_else(|| conv_transpose::lowering(op_type))
         .or_else(|| matmul::lowering(op_type))
         .or_else(|| elementwise::lowering(op_type))
         .or_else(|| movement::lowering(op_type))
@@ -185,7 +189,11 @@ fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto) -> Result<TypedMo
 }
 
 fn refused(what: &str, error: &tract_onnx::prelude::TractError) -> Error {
-    Error::InvalidModel(format!("the model {what}: {error:#}"))
+    // What our own rules found is better than the places that it passed through.
+    match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+        Some(ours) => ours.clone(),
+        None => Error::InvalidModel(format!("the model {what}: {error:#}")),
+    }
 }
 
 /// Runs code of tract's; a panic inside becomes an error (in WebAssembly a panic ends the instance instead).

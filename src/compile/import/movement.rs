@@ -220,8 +220,7 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     for (i, &axis) in axes.iter().enumerate() {
         all[axis] = (pads[i].clone(), pads[axes.len() + i].clone());
     }
-    let negative = |d: &Dim| d.eval_signed(&[]).is_ok_and(|v| v < 0);
-    ensure!(!all.iter().any(|(a, b)| negative(a) || negative(b)), Unsupported, "negative pads are not supported");
+    let x = crop(l, c, x, &mut all);
     if all.iter().all(|(a, b)| a.as_fixed() == Some(0) && b.as_fixed() == Some(0)) {
         return Ok(vec![x]);
     }
@@ -241,6 +240,26 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         mode @ ("reflect" | "edge") => mirror(l, c, x, &all, mode == "reflect").map(|v| vec![v]),
         other => bail!(Unsupported, "mode {other} is not supported"),
     }
+}
+
+/// Takes off what negative pads say and makes them zero.
+fn crop(l: &mut Lower, c: &Call, x: ValueId, pads: &mut [(Dim, Dim)]) -> ValueId {
+    let mut x = x;
+    for (axis, (before, after)) in pads.iter_mut().enumerate() {
+        let mut negative = |d: &mut Dim| match d.eval_signed(&[]) {
+            Ok(v) if v < 0 => core::mem::replace(d, Dim::fixed(0)),
+            _ => Dim::fixed(0),
+        };
+        let (head, tail) = (negative(before), negative(after));
+        if head.as_fixed() == Some(0) && tail.as_fixed() == Some(0) {
+            continue;
+        }
+        let mut shape = l.shape(x);
+        shape[axis] = shape[axis].clone() + head.clone() + tail;
+        let ty = moved(l, x, shape);
+        x = l.emit(c, Op::Slice { axis, start: Dim::fixed(0) - head, step: 1 }, &[x], ty);
+    }
+    x
 }
 
 /// Padding with what is already there, axis by axis: slices joined to both ends.
@@ -353,11 +372,16 @@ fn resize(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     ensure!(mode == "nearest", Unsupported, "mode {mode} is not supported");
     let out = c.out()?.shape;
     let shape = l.shape(x);
+    let scales = c.optional(if c.node.op_type == "Upsample" || c.node.opset < 11 { 1 } else { 2 });
+    let scales = scales.and_then(|v| l.const_floats(v)).or(c.node.floats("scales").map(<[f32]>::to_vec)).unwrap_or_default();
     let mut times = Vec::new();
-    for (from, to) in shape.iter().zip(&out) {
-        let factor = match (from.as_fixed(), to.as_fixed()) {
+    for (axis, (from, to)) in shape.iter().zip(&out).enumerate() {
+        // Where sizes are symbolic, the scale tells.
+        let scale = scales.get(axis).copied().filter(|s| *s >= 1.0 && *s < 1024.0 && s.fract() == 0.0);
+        let factor = match (from.as_fixed(), to.as_fixed(), scale) {
             _ if from == to => 1,
-            (Some(from), Some(to)) if from > 0 && to % from == 0 => to / from,
+            (Some(from), Some(to), _) if from > 0 && to % from == 0 => to / from,
+            (None, _, Some(scale)) => scale as usize,
             _ => bail!(Unsupported, "only enlargement by whole factors is supported"),
         };
         times.push(Dim::fixed(factor));

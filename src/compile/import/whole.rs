@@ -21,6 +21,7 @@ use tract_onnx::{
 use super::{
     node::OnnxNode,
     quant_ops::{self, Like, OutType},
+    rules,
     weights::{self, WEIGHT_OP},
 };
 use crate::compile::fallback;
@@ -35,7 +36,8 @@ pub(super) fn pristine() -> &'static Onnx {
 pub(super) fn keeping_all() -> Onnx {
     let mut onnx = quantized_only();
     for name in pristine().op_register.0.keys() {
-        if super::lowering(name).is_some() && Like::of(name).is_none() {
+        let whole = super::lowering(name).is_some() || rules::CHECKED.contains(&name.as_str());
+        if whole && Like::of(name).is_none() {
             onnx.op_register.0.insert(name.clone(), build_native);
         }
     }
@@ -43,11 +45,15 @@ pub(super) fn keeping_all() -> Onnx {
     onnx
 }
 
-/// tract with the quantized operators kept whole: everything else is its own.
+/// tract with the quantized operators and softmax kept whole: everything else is its own.
 pub(super) fn quantized_only() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     for name in quant_ops::NAMES {
         onnx.op_register.insert(name, build_like);
+    }
+    // tract takes a softmax for a function of single elements and moves slices and tables in front of it.
+    for name in ["Softmax", "LogSoftmax"] {
+        onnx.op_register.insert(name, build_native);
     }
     onnx.ignore_value_info = true;
     onnx
@@ -106,6 +112,10 @@ const MAX_FOLDED: usize = 1 << 16;
 impl Whole {
     /// Whether the results are known to have few elements, so that no model can make tract compute large ones.
     fn is_small(&self, inputs: &[TValue]) -> bool {
+        // tract's kernels divide by sizes.
+        if inputs.iter().any(|t| t.len() == 0) {
+            return false;
+        }
         let inputs: Facts = inputs.iter().map(|t| InferenceFact::from((**t).clone())).collect();
         let small = |f: &InferenceFact| {
             let shape = f.shape.as_concrete_finite().ok().flatten();
@@ -154,8 +164,10 @@ impl EvalOp for Whole {
     fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
         let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
-        let data = self.like.as_ref().map_or(&[][..], |(_, inputs)| inputs);
-        fallback::eval_node(&self.node, data, &inputs, &outputs)
+        match &self.like {
+            Some((_, data)) => fallback::eval_node(&self.node, data, &inputs, &outputs),
+            None => self.inner.eval_out_of_plan(inputs)?.with_context(|| format!("{} cannot be evaluated", self.node.op_type)),
+        }
     }
 
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
@@ -176,7 +188,29 @@ impl InferenceOp for Whole {
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(Facts, Facts, Facts)> {
         match self.like.clone() {
-            None => self.inner.infer_facts(inputs, outputs, observed),
+            None => {
+                rules::check(&self.node, &inputs)?;
+                let ours = |fact: InferenceFact| {
+                    Ok((
+                        inputs.iter().map(|f| (*f).clone()).collect(),
+                        tvec!(fact),
+                        observed.iter().map(|f| (*f).clone()).collect(),
+                    ))
+                };
+                if self.node.op_type == "ConvTranspose"
+                    && let Some(fact) = rules::conv_transpose(&self.node, &inputs)
+                {
+                    return ours(fact);
+                }
+                let found = self.inner.infer_facts(inputs.clone(), outputs, observed.clone());
+                if found.is_err()
+                    && self.node.op_type == "Concat"
+                    && let Some(fact) = rules::concat(&self.node, &inputs)
+                {
+                    return ours(fact);
+                }
+                found
+            }
             Some((like, selected)) => {
                 let found = self.infer_like(&like, &selected, &inputs, outputs.len())?;
                 Ok((inputs.into_iter().cloned().collect(), found, observed.into_iter().cloned().collect()))
