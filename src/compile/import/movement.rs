@@ -246,7 +246,7 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 fn crop(l: &mut Lower, c: &Call, x: ValueId, pads: &mut [(Dim, Dim)]) -> ValueId {
     let mut x = x;
     for (axis, (before, after)) in pads.iter_mut().enumerate() {
-        let mut negative = |d: &mut Dim| match d.eval_signed(&[]) {
+        let negative = |d: &mut Dim| match d.eval_signed(&[]) {
             Ok(v) if v < 0 => core::mem::replace(d, Dim::fixed(0)),
             _ => Dim::fixed(0),
         };
