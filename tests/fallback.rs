@@ -2,17 +2,16 @@
 #![cfg(all(feature = "compiler", not(target_arch = "wasm32")))]
 
 #[path = "support/onnx.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
 mod onnx;
 
 use nearside::{
     DType, Error, TensorView,
-    compile::{Compiled, Fallback, Options, Report, compile},
+    compile::{Compiled, Options, Report, Resident, compile},
     runtime::DimInfo,
 };
 use onnx::{Attribute, Onnx, Size};
 
-fn fallback(onnx: Onnx) -> (Fallback, Report) {
+fn fallback(onnx: Onnx) -> (Resident, Report) {
     match compile(&onnx.bytes(), &Options::default()).unwrap() {
         Compiled::Fallback { model, report } => (model, report),
         Compiled::Plan { .. } => panic!("the runtime runs this model"),

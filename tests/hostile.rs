@@ -18,7 +18,7 @@ use std::{
 
 use nearside::{
     DType, Error, Result, Tensor, TensorView,
-    compile::{Compiled, Fallback, Options, compile},
+    compile::{Compiled, Options, Resident, compile},
     graph::plan,
     runtime::{DimInfo, PortInfo, Session},
     tensor::AlignedBytes,
@@ -33,7 +33,7 @@ static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 enum Model {
     Plan(Box<Session>),
-    Fallback(Box<Fallback>),
+    Fallback(Box<Resident>),
 }
 
 impl Model {

@@ -2,7 +2,7 @@
 
 import { type DataType as NearsideType, Model, Tensor } from 'nearside'
 
-import type { DataType, LoadedModel } from './engine.js'
+import type { DataType, LoadedModel, Value } from './engine.js'
 
 const TYPES: Record<DataType, NearsideType> = {
   f32: 'float32',
@@ -14,17 +14,20 @@ const TYPES: Record<DataType, NearsideType> = {
   bool: 'bool',
 }
 
+const PROFILED_RUNS = 40
+
 /** Loads a plan or raw ONNX. */
 export async function loadNearside(url: string, threads: number): Promise<LoadedModel> {
   if (threads !== 1) throw new Error(`Nearside runs on one thread; --threads ${String(threads)} measures nothing.`)
   const model = await Model.load(url, { worker: false, cache: false })
+  const feedsOf = (inputs: Readonly<Record<string, Value>>): Record<string, Tensor> =>
+    Object.fromEntries(
+      Object.entries(inputs).map(([name, { dtype, data, dims }]) => [name, new Tensor(TYPES[dtype], data, dims)]),
+    )
   return {
+    profile: (inputs) => model.profile(feedsOf(inputs), { runs: PROFILED_RUNS }),
     async run(inputs) {
-      const feeds: Record<string, Tensor> = {}
-      for (const [name, { dtype, data, dims }] of Object.entries(inputs)) {
-        feeds[name] = new Tensor(TYPES[dtype], data, dims)
-      }
-      const results = await model.run(feeds)
+      const results = await model.run(feedsOf(inputs))
       const outputs: Record<string, ArrayLike<number | bigint>> = {}
       for (const [name, tensor] of Object.entries(results)) {
         outputs[name] = tensor.data as Float32Array

@@ -2,7 +2,7 @@
 
 import { peakWasmBytes } from './memory.js'
 
-import type { Adapter, DataType, Elements, LoadedModel, Value } from './engine.js'
+import type { Adapter, DataType, Elements, LoadedModel, Profile, Value } from './engine.js'
 
 /** A tensor in a file of raw little-endian elements. */
 interface Stored {
@@ -23,6 +23,8 @@ export interface Job {
   expect: Stored[]
   /** How long to repeat, in milliseconds. */
   budget: number
+  /** Whether to tell what each node takes as well. */
+  profile: boolean
 }
 
 export interface Measurement {
@@ -31,6 +33,7 @@ export interface Measurement {
   samples: number[]
   peak_wasm_bytes: number
   max_error: number | null
+  profile?: Profile | undefined
 }
 
 const MIN_RUNS = 8
@@ -105,7 +108,8 @@ async function measure(job: Job): Promise<Measurement> {
 
   const max_error = await compare(outputs, job.expect)
   const samples = await repeat(model, inputs, job.budget)
-  return { load_ms: loaded - start, first_ms: first - loaded, samples, peak_wasm_bytes: peakWasmBytes(), max_error }
+  const profile = job.profile ? await model.profile?.(inputs) : undefined
+  return { load_ms: loaded - start, first_ms: first - loaded, samples, peak_wasm_bytes: peakWasmBytes(), max_error, profile }
 }
 
 const id = new URLSearchParams(location.search).get('job') ?? ''

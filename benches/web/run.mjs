@@ -10,7 +10,7 @@ import { build } from 'vite'
 
 import { launch } from './browsers.mjs'
 import { DEFAULT_MODELS, find } from './catalog.mjs'
-import { rows, table } from './report.mjs'
+import { profileTable, rows, table } from './report.mjs'
 import { serve } from './server.mjs'
 
 const HERE = import.meta.dirname
@@ -29,6 +29,7 @@ const { values: options } = parseArgs({
     browser: { type: 'string', default: 'chromium' },
     threads: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
   },
 })
 if (options.nearside === undefined) throw new Error('--nearside PROGRAM, the command line tool, is needed')
@@ -145,7 +146,17 @@ for (const entry of entries) {
     for (const engine of round % 2 === 0 ? engines : engines.toReversed()) {
       try {
         const { url: model, inputs, expect } = entry
-        const measurement = await measure({ engine, threads, model, plan, inputs, expect, budget: BUDGET_MS })
+        const measurement = await measure({
+          engine,
+          threads,
+          model,
+          plan,
+          inputs,
+          expect,
+          budget: BUDGET_MS,
+          profile: options.profile,
+        })
+        if (measurement.profile !== undefined && round === 0) say(`${name}, ${engine}\n${profileTable(measurement.profile)}`)
         results.push({ engine, model: entry.model, variant: entry.variant, case: entry.case, threads, measurement })
       } catch (error) {
         failures++

@@ -124,6 +124,21 @@ describe.each([
     expect(await model.memory()).toMatchObject({ wasm: expect.any(Number) as number, activations: expect.any(Number) as number })
   })
 
+  it('tells what each node takes', async () => {
+    using model = await load({ worker })
+    const nodes = await model.profile({ x: new Float32Array(6) }, { runs: 3 })
+    expect(nodes.length).toBeGreaterThan(0)
+    for (const node of nodes) {
+      expect(node).toMatchObject({ name: expect.any(String) as string, op: expect.any(String) as string, dims: [2, 3] })
+      expect(node.mean).toBeGreaterThanOrEqual(node.min)
+      expect(node.bytes).toBeGreaterThanOrEqual(48)
+    }
+    await expect(model.profile({ x: new Float32Array(3) }, { runs: 0 })).rejects.toThrow(
+      'The option runs is 0; give a whole number from 1 on.',
+    )
+    await expectWorks(model)
+  })
+
   it('takes its plan from the cache, without the compiler', async () => {
     ;(await load({ worker })).dispose()
     await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))

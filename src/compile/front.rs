@@ -5,9 +5,9 @@ use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec,
 use sha2::{Digest, Sha256};
 
 use super::{
-    fallback::Fallback,
     import::{self, Imported},
     passes::{self, PassReport},
+    per_value::Resident,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -17,6 +17,7 @@ use crate::{
         verify,
     },
     runtime,
+    tensor::Tensor,
 };
 
 /// What to compile, and how.
@@ -26,6 +27,8 @@ pub struct Options {
     pub dimensions: Vec<(String, usize)>,
     /// Files in which the model keeps its weights, by the path that the model gives.
     pub external_data: Vec<(String, Vec<u8>)>,
+    /// Values of inputs that are known now, by name: they become constants of the model.
+    pub constants: Vec<(String, Tensor)>,
 }
 
 /// What became of a model.
@@ -37,10 +40,10 @@ pub enum Compiled {
         /// What was done.
         report: Report,
     },
-    /// The model has operators that the graph lacks, so that tract runs it.
+    /// The model has no plan, so that it stays with the compiler: tract runs it, or it is compiled for each set of some inputs' values.
     Fallback {
-        /// The model on tract.
-        model: Fallback,
+        /// The model.
+        model: Resident,
         /// What was done.
         report: Report,
     },
@@ -137,14 +140,9 @@ fn optimise(mut graph: Graph, report: &mut Report) -> Result<Graph> {
 
 fn fall_back(onnx: &[u8], options: &Options, operators: Vec<String>, reasons: Vec<String>) -> Result<Compiled> {
     let first = reasons.first().cloned().unwrap_or_default();
-    let model = Fallback::new(onnx, options)
+    let model = Resident::new(onnx, options)
         .map_err(|e| Error::Unsupported(format!("{first}; tract cannot run the model either: {e}")))?;
-    let cause = if operators.is_empty() {
-        format!("it cannot be compiled ({first})")
-    } else {
-        format!("it has operators without a fast implementation: {}", operators.join(", "))
-    };
-    let notes = vec![format!("This model runs on the slower reference engine, because {cause}.")];
+    let notes = vec![model.note(&operators, &first)];
     let passes = vec![PassReport { name: "import", changes: reasons }];
     Ok(Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes } })
 }

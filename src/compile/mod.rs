@@ -5,6 +5,8 @@ pub mod fallback;
 #[cfg(feature = "compiler")]
 pub mod import;
 pub mod passes;
+#[cfg(feature = "compiler")]
+mod per_value;
 
 #[cfg(feature = "compiler")]
 pub use fallback::Fallback;
@@ -12,6 +14,8 @@ pub use fallback::Fallback;
 pub use front::{Compiled, Options, Report, compile};
 #[cfg(feature = "compiler")]
 pub use import::read_tensor;
+#[cfg(feature = "compiler")]
+pub use per_value::{PerValue, Resident};
 
 #[cfg(feature = "compiler")]
 mod front;

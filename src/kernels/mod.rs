@@ -29,14 +29,17 @@ mod pool;
 mod quantize;
 mod quantized;
 mod range;
+mod recurrent;
 mod reduce;
 mod requant;
+mod rescale;
 mod softmax;
 mod strided;
 mod sum8;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trees;
 mod unary;
 pub(crate) mod vector;
 mod where_op;
@@ -112,6 +115,29 @@ pub struct Prepare<'a> {
     pub outputs: Vec<Operand<'a>>,
     /// Weights that were packed before, for this or other shapes.
     pub packed: &'a mut PackedWeights,
+    /// What follows the product that this is, between the types of its accumulator and of its output; see [`follower`].
+    pub then: Option<Follower>,
+}
+
+/// An operator on bytes that a quantized product computes with its own results, before it stores them.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    line: rescale::Rescale,
+    /// What the product's own results stand for.
+    quant: Quant,
+}
+
+/// `op` of `inputs` as a part of the convolution or matrix product that gives the first of them; `None` if it has to be a step of
+/// its own.
+pub fn follower(product: &Op, op: &Op, inputs: &[Operand<'_>], y: &Operand<'_>) -> Option<Follower> {
+    matches!(product, Op::Conv(_) | Op::MatMul(_)).then_some(())?;
+    let x = inputs.first()?;
+    let line = match op {
+        Op::Unary(unary) => rescale::Rescale::of_unary(*unary, x, y)?,
+        Op::Table => table::line(inputs, y)?,
+        _ => return None,
+    };
+    Some(Follower { line, quant: x.quant?.clone() })
 }
 
 impl Prepare<'_> {
@@ -208,6 +234,8 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::DynamicQuantize => quantize::dynamic(p),
         Op::Range => range::prepare(p),
         Op::Table => table::prepare(p),
+        Op::TreeEnsemble { aggregate } => trees::prepare(*aggregate, p),
+        Op::Recurrent(op) => recurrent::prepare(op, p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),

@@ -44,7 +44,7 @@ pub fn build(recipe: &Recipe) -> Built {
         // A symbolic axis is left alone.
         first: usize::from(recipe.symbolic),
     };
-    let mut dims: Vec<Size<'_>> = recipe.shape.iter().map(|&d| Size::Fixed(d)).collect();
+    let mut dims: Vec<Size<'_>> = recipe.shape.iter().map(|&d| Size::Fixed(d as i64)).collect();
     if recipe.symbolic {
         dims[0] = Size::Named("batch");
     }

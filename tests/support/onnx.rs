@@ -1,5 +1,7 @@
 //! ONNX models written by hand: a few lines per graph instead of files.
 
+#![allow(dead_code, reason = "every test has its own copy of this module and needs a part of it")]
+
 use prost::Message;
 use tract_onnx::pb::{
     self, AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
@@ -9,6 +11,36 @@ use tract_onnx::pb::{
     tensor_shape_proto::{Dimension, dimension},
     type_proto,
 };
+
+pub const FLOAT: DataType = DataType::Float;
+pub const INT64: DataType = DataType::Int64;
+pub const BOOL: DataType = DataType::Bool;
+
+/// A model of inputs and outputs with their type and dimensions, and of nodes given as operator, inputs and outputs.
+pub fn model(
+    inputs: &[(&str, DataType, &[i64])],
+    nodes: &[(&str, &[&str], &[&str])],
+    outputs: &[(&str, DataType, &[i64])],
+) -> Vec<u8> {
+    let list = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<String>>();
+    let ports = |ports: &[(&str, DataType, &[i64])]| {
+        let sizes = |dims: &[i64]| dims.iter().map(|&d| Size::Fixed(d)).collect::<Vec<_>>();
+        ports.iter().map(|(name, kind, dims)| port(name, *kind, Some(&sizes(dims)))).collect()
+    };
+    let mut onnx = Onnx::new(13);
+    onnx.graph.input = ports(inputs);
+    onnx.graph.output = ports(outputs);
+    onnx.graph.node = nodes
+        .iter()
+        .map(|(op, inputs, outputs)| NodeProto {
+            op_type: op.to_string(),
+            input: list(inputs),
+            output: list(outputs),
+            ..Default::default()
+        })
+        .collect();
+    onnx.bytes()
+}
 
 /// An attribute's value.
 pub enum Attribute<'a> {
@@ -20,7 +52,7 @@ pub enum Attribute<'a> {
 
 /// A dimension: a number or a name.
 pub enum Size<'a> {
-    Fixed(usize),
+    Fixed(i64),
     Named(&'a str),
 }
 
@@ -99,7 +131,7 @@ fn attribute(name: &str, value: &Attribute<'_>) -> AttributeProto {
 fn port(name: &str, kind: DataType, shape: Option<&[Size<'_>]>) -> ValueInfoProto {
     let dim = |size: &Size<'_>| Dimension {
         value: Some(match size {
-            Size::Fixed(n) => dimension::Value::DimValue(*n as i64),
+            Size::Fixed(n) => dimension::Value::DimValue(*n),
             Size::Named(name) => dimension::Value::DimParam((*name).into()),
         }),
         ..Default::default()

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::shell::{self, say};
-use crate::{build, demo, tools};
+use crate::{bench_kernels, build, demo, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -31,18 +31,35 @@ pub struct Options {
     /// Threads that an engine may use
     #[arg(long, default_value_t = 1)]
     threads: u32,
+    /// Print what each operator and the slowest nodes take as well
+    #[arg(long)]
+    profile: bool,
     /// Open the demo page with nothing cached and print when its first answer came, step by step
-    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads"])]
+    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile"])]
     cold_start: bool,
+    #[command(flatten)]
+    kernels: bench_kernels::Options,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Browser {
+pub enum Browser {
     Chromium,
     Firefox,
 }
 
+impl Browser {
+    pub fn name(self) -> &'static str {
+        match self {
+            Browser::Chromium => "chromium",
+            Browser::Firefox => "firefox",
+        }
+    }
+}
+
 pub fn run(options: &Options) -> Result<()> {
+    if options.kernels.chosen() {
+        return bench_kernels::run(&options.kernels, options.browser);
+    }
     tools::browsers()?;
     build::run(&build::Options::default())?;
     demo::server()?;
@@ -64,7 +81,10 @@ pub fn run(options: &Options) -> Result<()> {
 fn compare(options: &Options, node: &mut Command) -> Result<()> {
     node.arg("benches/web/run.mjs").args(["--threads", &options.threads.to_string()]);
     node.arg("--nearside").arg(shell::target().join("release/nearside"));
-    node.args(["--browser", if matches!(options.browser, Browser::Chromium) { "chromium" } else { "firefox" }]);
+    node.args(["--browser", options.browser.name()]);
+    if options.profile {
+        node.arg("--profile");
+    }
     match assets(options.assets.as_deref()) {
         Ok(folder) => {
             node.arg("--assets").arg(folder);

@@ -1,6 +1,7 @@
 //! `cargo xtask`: every step that a person would otherwise have to remember. CI calls nothing else.
 
 mod bench;
+mod bench_kernels;
 mod build;
 mod demo;
 mod shell;

@@ -18,6 +18,7 @@ pub struct Variant {
     pub file: &'static str,
     /// The module of JavaScript glue; variants that share it must generate the same text.
     glue: &'static str,
+    package: &'static str,
     features: &'static [&'static str],
     profile: &'static str,
     relaxed: bool,
@@ -25,18 +26,37 @@ pub struct Variant {
     optimize: bool,
 }
 
-pub const CORE_SIMD: Variant =
-    Variant { file: "core.simd", glue: "core", features: &[], profile: "wasm", relaxed: false, optimize: true };
-pub const CORE_RELAXED: Variant =
-    Variant { file: "core.relaxed", glue: "core", features: &[], profile: "wasm", relaxed: true, optimize: true };
+pub const CORE_SIMD: Variant = Variant {
+    file: "core.simd",
+    glue: "core",
+    package: "nearside",
+    features: &[],
+    profile: "wasm",
+    relaxed: false,
+    optimize: true,
+};
+pub const CORE_RELAXED: Variant = Variant {
+    file: "core.relaxed",
+    glue: "core",
+    package: "nearside",
+    features: &[],
+    profile: "wasm",
+    relaxed: true,
+    optimize: true,
+};
 pub const COMPILER: Variant = Variant {
     file: "compiler",
     glue: "compiler",
+    package: "nearside",
     features: &["compiler"],
     profile: "wasm-compiler",
     relaxed: false,
     optimize: false,
 };
+/// The modules of `cargo xtask bench --kernels`, which are no part of the package.
+pub const KERNELS_SIMD: Variant = Variant { file: "kernels.simd", glue: "kernels", package: "kernel-bench", ..CORE_SIMD };
+pub const KERNELS_RELAXED: Variant =
+    Variant { file: "kernels.relaxed", glue: "kernels", package: "kernel-bench", ..CORE_RELAXED };
 
 /// How much time the build may take for a smaller and faster result.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +65,8 @@ pub enum Effort {
     Release,
     /// Without link-time optimisation and wasm-opt: several times larger, built in seconds.
     Dev,
+    /// As fast as what is published, built sooner.
+    Bench,
 }
 
 /// Where the artefacts go.
@@ -54,6 +76,17 @@ pub fn out_dir() -> PathBuf {
 
 /// Builds the variants, at once: the link-time optimisation of the large one keeps only one core busy.
 pub fn build(variants: &[Variant], effort: Effort) -> Result<()> {
+    stages(variants, effort)?;
+    let mut glue: Vec<&Variant> = Vec::new();
+    for variant in variants {
+        publish(variant, glue.iter().find(|other| other.glue == variant.glue).copied())?;
+        glue.push(variant);
+    }
+    Ok(())
+}
+
+/// Builds the variants, and gives the folder of each: `GLUE.js` and `GLUE_bg.wasm`.
+pub fn stages(variants: &[Variant], effort: Effort) -> Result<Vec<PathBuf>> {
     let results = thread::scope(|scope| {
         let builds: Vec<_> = variants.iter().map(|variant| scope.spawn(|| build_one(variant, effort))).collect();
         builds.into_iter().map(|build| build.join()).collect::<Vec<_>>()
@@ -61,12 +94,7 @@ pub fn build(variants: &[Variant], effort: Effort) -> Result<()> {
     for result in results {
         result.map_err(|_| anyhow::anyhow!("a build thread panicked"))??;
     }
-    let mut glue: Vec<&Variant> = Vec::new();
-    for variant in variants {
-        publish(variant, glue.iter().find(|other| other.glue == variant.glue).copied())?;
-        glue.push(variant);
-    }
-    Ok(())
+    Ok(variants.iter().map(stage).collect())
 }
 
 fn build_one(variant: &Variant, effort: Effort) -> Result<()> {
@@ -76,7 +104,7 @@ fn build_one(variant: &Variant, effort: Effort) -> Result<()> {
     let outputs = [stage.join(format!("{}_bg.wasm", variant.glue)), stage.join(format!("{}.js", variant.glue))];
     let ran = Stamp::new(variant.file)
         .text(include_str!("wasm.rs"))
-        .text(if effort == Effort::Dev { "dev" } else { "release" })
+        .text(profile(variant, effort))
         .input(&linked)?
         .input("package-lock.json")?
         .guard(&outputs, || {
@@ -92,23 +120,31 @@ fn build_one(variant: &Variant, effort: Effort) -> Result<()> {
     Ok(())
 }
 
+fn profile(variant: &Variant, effort: Effort) -> &'static str {
+    match effort {
+        Effort::Release => variant.profile,
+        Effort::Dev => "wasm-dev",
+        Effort::Bench => "wasm-bench",
+    }
+}
+
 fn stage(variant: &Variant) -> PathBuf {
     shell::target().join("wasm").join(variant.file).join("bindgen")
 }
 
 /// Compiles and links; each variant has its own target folder, so that their flags do not evict each other's results.
 fn link(variant: &Variant, effort: Effort) -> Result<PathBuf> {
-    let profile = if effort == Effort::Dev { "wasm-dev" } else { variant.profile };
+    let profile = profile(variant, effort);
     let dir = shell::target().join("wasm").join(variant.file);
     let mut cargo = shell::cargo();
-    cargo.args(["rustc", "--package", "nearside", "--lib", "--crate-type", "cdylib", "--locked"]);
+    cargo.args(["rustc", "--package", variant.package, "--lib", "--crate-type", "cdylib", "--locked"]);
     cargo.args(["--target", "wasm32-unknown-unknown", "--profile", profile, "--features", &variant.features.join(",")]);
     cargo.arg("--target-dir").arg(&dir);
     if variant.relaxed {
         cargo.args(["--config", "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+relaxed-simd']"]);
     }
     shell::quiet(variant.file, &mut cargo)?;
-    Ok(dir.join("wasm32-unknown-unknown").join(profile).join("nearside.wasm"))
+    Ok(dir.join("wasm32-unknown-unknown").join(profile).join(format!("{}.wasm", variant.package.replace('-', "_"))))
 }
 
 /// Runs wasm-bindgen. The glue has no default path of the wasm: the package passes the URL of the variant that it picked.

@@ -2,7 +2,7 @@
 
 use nearside::{
     Error, Result, Tensor, TensorView,
-    compile::{Compiled, Fallback, Options, Report, compile},
+    compile::{Compiled, Fallback, Options, Report, Resident, compile},
     runtime::{PortInfo, Session},
 };
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 /// Who runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Executor {
-    /// The light runtime; a model that has no plan is an error
+    /// The light runtime; a model that needs tract is an error
     Runtime,
     /// tract
     Tract,
-    /// The light runtime, or tract where the model has no plan
+    /// The light runtime, or tract where the model needs it
     Auto,
 }
 
@@ -22,8 +22,8 @@ pub enum Executor {
 pub enum Engine {
     /// On the light runtime.
     Plan(Box<Session>),
-    /// On tract.
-    Fallback(Box<Fallback>),
+    /// With the compiler, because it has no plan.
+    Resident(Box<Resident>),
 }
 
 impl Engine {
@@ -31,7 +31,7 @@ impl Engine {
     pub fn of(compiled: Compiled) -> Result<Engine> {
         Ok(match compiled {
             Compiled::Plan { plan, .. } => Engine::Plan(Box::new(Session::new(plan)?)),
-            Compiled::Fallback { model, .. } => Engine::Fallback(Box::new(model)),
+            Compiled::Fallback { model, .. } => Engine::Resident(Box::new(model)),
         })
     }
 
@@ -39,11 +39,11 @@ impl Engine {
     pub fn load(onnx: &[u8], executor: Executor) -> Result<(Engine, Report)> {
         let options = Options::default();
         if executor == Executor::Tract {
-            return Ok((Engine::Fallback(Box::new(Fallback::new(onnx, &options)?)), Report::default()));
+            return Ok((Engine::Resident(Box::new(Resident::Tract(Fallback::new(onnx, &options)?))), Report::default()));
         }
         let compiled = compile(onnx, &options)?;
         let report = compiled.report().clone();
-        if executor == Executor::Runtime && matches!(compiled, Compiled::Fallback { .. }) {
+        if executor == Executor::Runtime && matches!(compiled, Compiled::Fallback { model: Resident::Tract(_), .. }) {
             return Err(Error::Unsupported(report.notes.get(1).or(report.notes.first()).cloned().unwrap_or_default()));
         }
         Ok((Engine::of(compiled)?, report))
@@ -53,7 +53,7 @@ impl Engine {
     pub fn inputs(&self) -> &[PortInfo] {
         match self {
             Engine::Plan(session) => session.inputs(),
-            Engine::Fallback(model) => model.inputs(),
+            Engine::Resident(model) => model.inputs(),
         }
     }
 
@@ -61,15 +61,20 @@ impl Engine {
     pub fn outputs(&self) -> &[PortInfo] {
         match self {
             Engine::Plan(session) => session.outputs(),
-            Engine::Fallback(model) => model.outputs(),
+            Engine::Resident(model) => model.outputs(),
         }
+    }
+
+    /// Whether tract ran the model, or will.
+    pub fn on_tract(&self) -> bool {
+        matches!(self, Engine::Resident(model) if model.on_tract())
     }
 
     /// Runs the model once.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
         Ok(match self {
             Engine::Plan(session) => session.run(inputs)?.iter().map(|(n, v)| (n.to_string(), v.to_tensor())).collect(),
-            Engine::Fallback(model) => model.run(inputs)?,
+            Engine::Resident(model) => model.run(inputs)?,
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     error::{Result, bail, ensure},
     graph::{
         Dim, Op, Quant, ValueId, ValueType,
-        ops::{Activation, BinaryOp, Conv, Pool, PoolKind, ReduceOp, Window},
+        ops::{Activation, BinaryOp, Conv, Pool, PoolKind, ReduceOp, Unary, Window},
     },
     tensor::DType,
 };
@@ -25,6 +25,16 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             let x = c.input(0)?;
             let ty = c.out()?;
             average_pool(l, c, x, ty).map(|v| vec![v])
+        },
+        "LpPool" => lp_pool,
+        "GlobalLpPool" => |l, c| {
+            let op = match c.node.int("p").unwrap_or(2) {
+                1 => ReduceOp::L1,
+                2 => ReduceOp::L2,
+                p => bail!(Unsupported, "a norm of order {p} is not supported"),
+            };
+            let x = c.input(0)?;
+            global_pool(l, c, op, x).map(|v| vec![v])
         },
         "GlobalAveragePool" => |l, c| {
             let x = c.input(0)?;
@@ -107,6 +117,21 @@ fn max_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 /// Average pooling of `x` by the call's attributes.
 pub(super) fn average_pool(l: &mut Lower, c: &Call, x: ValueId, ty: ValueType) -> Result<ValueId> {
     pool(l, c, PoolKind::Average { count_include_pad: c.node.flag("count_include_pad", false) }, x, ty)
+}
+
+/// The norm of order p of each window: the root of the mean of powers, times the size.
+fn lp_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, ty) = (c.input(0)?, c.out()?);
+    let p = c.node.int("p").unwrap_or(2);
+    ensure!(p >= 1 && ty.dtype == DType::F32, Unsupported, "a norm of order {p} of {} is not supported", ty.dtype);
+    let area: i64 = c.node.ints("kernel_shape").unwrap_or(&[]).iter().product();
+    let (power, root) = (l.f32_scalar(c.name(), p as f32), l.f32_scalar(c.name(), 1.0 / p as f32));
+    let area = l.f32_scalar(c.name(), area as f32);
+    let x = l.unary(c, Unary::Abs, x);
+    let x = l.binary(c, BinaryOp::Pow, x, power);
+    let mean = pool(l, c, PoolKind::Average { count_include_pad: true }, x, ty)?;
+    let sum = l.binary(c, BinaryOp::Mul, mean, area);
+    Ok(vec![l.binary(c, BinaryOp::Pow, sum, root)])
 }
 
 fn pool(l: &mut Lower, c: &Call, kind: PoolKind, x: ValueId, ty: ValueType) -> Result<ValueId> {

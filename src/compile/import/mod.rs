@@ -3,21 +3,29 @@
 //! tract parses the model, infers types and symbolic shapes and folds the arithmetic on shapes that exporters write. The operators
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
+mod branches;
 mod conv;
 mod conv_transpose;
+mod deciding;
 mod dims;
 mod elementwise;
 mod half;
+mod index;
+mod loss;
 mod lower;
 mod matmul;
+mod ml;
 mod movement;
 mod node;
 mod norm;
+mod own;
 mod proto;
 mod qlinear;
 mod quant;
 mod quant_ops;
+mod recurrent;
 mod reduce;
+mod resize;
 mod rules;
 mod shape_math;
 mod sizes;
@@ -47,6 +55,7 @@ use super::Options;
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Graph, ValueType},
+    runtime::PortInfo,
     tensor::Tensor,
 };
 
@@ -66,7 +75,6 @@ pub struct Imported {
 /// The lowering of an ONNX operator.
 fn lowering(op_type: &str) -> Option<Lowering> {
     conv::lowering(op_type)
-        .or_else(|| conv_transpose::lowering(op_type))
         .or_else(|| matmul::lowering(op_type))
         .or_else(|| elementwise::lowering(op_type))
         .or_else(|| movement::lowering(op_type))
@@ -74,6 +82,12 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| norm::lowering(op_type))
         .or_else(|| quant::lowering(op_type))
         .or_else(|| qlinear::lowering(op_type))
+        .or_else(|| conv_transpose::lowering(op_type))
+        .or_else(|| recurrent::lowering(op_type))
+        .or_else(|| resize::lowering(op_type))
+        .or_else(|| index::lowering(op_type))
+        .or_else(|| loss::lowering(op_type))
+        .or_else(|| ml::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.
@@ -90,6 +104,7 @@ fn is_known_contrib(op_type: &str) -> bool {
                 | "SkipSimplifiedLayerNormalization"
                 | "MatMulNBits"
                 | "GatherBlockQuantized"
+                | "DynamicQuantizeLSTM"
                 | "Trilu"
         )
 }
@@ -97,6 +112,7 @@ fn is_known_contrib(op_type: &str) -> bool {
 /// Decodes an ONNX model and lowers it. What cannot be lowered is listed, not an error.
 pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let mut model = proto::decode(onnx, options)?;
+    branches::resolve(&mut model.proto);
     let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
     let weights = weights::detach(graph)?;
@@ -120,7 +136,8 @@ pub(super) struct Reference {
 
 impl Reference {
     pub(super) fn new(onnx: &[u8], options: &Options) -> Result<Reference> {
-        let model = proto::decode(onnx, options)?;
+        let mut model = proto::decode(onnx, options)?;
+        branches::resolve(&mut model.proto);
         let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
         check_known(graph)?;
         let output_names = graph.output.iter().map(|o| o.name.clone()).collect();
@@ -136,6 +153,27 @@ impl Reference {
             Err(_) => format!("{dim}"),
         }
     }
+}
+
+/// What a model says of its inputs and outputs.
+pub(super) struct Ports {
+    pub inputs: Vec<PortInfo>,
+    pub outputs: Vec<PortInfo>,
+}
+
+impl Ports {
+    /// The inputs and outputs as the model describes them; an error if it does not say what types they have.
+    pub(super) fn read(onnx: &[u8]) -> Result<Ports> {
+        proto::ports(onnx)
+    }
+}
+
+/// The inputs whose values decide shapes.
+pub(super) fn deciding(onnx: &[u8], options: &Options) -> Result<Vec<String>> {
+    let model = proto::decode(onnx, options)?;
+    let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
+    check_known(graph)?;
+    Ok(deciding::deciding_inputs(graph))
 }
 
 /// Lowers a single node whose operands are all given: `data` become graph inputs, the others constants.

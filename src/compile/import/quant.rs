@@ -162,7 +162,7 @@ fn along(l: &mut Lower, c: &Call, v: ValueId, axis: i64, rank: usize) -> Result<
 }
 
 /// The u8 values, scale and zero point.
-fn dynamic_quantize(l: &mut Lower, c: &Call, x: ValueId) -> [ValueId; 3] {
+pub(super) fn dynamic_quantize(l: &mut Lower, c: &Call, x: ValueId) -> [ValueId; 3] {
     let x = l.raw(x);
     let types =
         [ValueType::new(DType::U8, l.shape(x)), ValueType::new(DType::F32, Vec::new()), ValueType::new(DType::U8, Vec::new())];

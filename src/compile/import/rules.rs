@@ -183,8 +183,13 @@ pub(super) fn concat(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<Infer
     Some(InferenceFact::dt_shape(datum_type, out))
 }
 
+/// The result's type where tract's rule cannot give it.
+pub(super) fn of(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<InferenceFact> {
+    (node.op_type == "ConvTranspose").then(|| conv_transpose(node, inputs))?
+}
+
 /// The type of a ConvTranspose, also where sizes are symbolic.
-pub(super) fn conv_transpose(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<InferenceFact> {
+fn conv_transpose(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<InferenceFact> {
     let (x, weight) = (inputs.first()?, inputs.get(1)?);
     let (shape, weight) = (x.shape.concretize()?, weight.shape.concretize()?);
     let kernel: Vec<usize> =

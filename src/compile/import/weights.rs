@@ -182,6 +182,27 @@ pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
     take(&mut tensor)
 }
 
+/// The tensor as a message of this name.
+pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
+    let code = match tensor.dtype() {
+        DType::F32 => DataType::Float,
+        DType::F64 => DataType::Double,
+        DType::F16 => DataType::Float16,
+        DType::I8 => DataType::Int8,
+        DType::U8 => DataType::Uint8,
+        DType::I16 => DataType::Int16,
+        DType::U16 => DataType::Uint16,
+        DType::I32 => DataType::Int32,
+        DType::U32 => DataType::Uint32,
+        DType::I64 => DataType::Int64,
+        DType::U64 => DataType::Uint64,
+        DType::Bool => DataType::Bool,
+        DType::String => DataType::String,
+    };
+    let dims = tensor.shape().iter().map(|&d| d as i64).collect();
+    pb::TensorProto { name: name.into(), dims, data_type: code as i32, raw_data: tensor.bytes().to_vec(), ..Default::default() }
+}
+
 fn is_detachable(tensor: &pb::TensorProto) -> bool {
     let size = |dtype: DType| tensor.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).product::<usize>() * dtype.size();
     match supported(tensor.data_type) {

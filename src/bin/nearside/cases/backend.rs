@@ -7,7 +7,7 @@ use std::{
 
 use nearside::{DType, Tensor, TensorView, compile::read_tensor};
 use prost::Message;
-use tract_onnx::pb;
+use tract_onnx::pb::{self, tensor_proto::DataType};
 
 use super::{
     Status, Verdict,
@@ -49,40 +49,41 @@ fn run_sets(folder: &Path, onnx: &[u8], signature: &Signature, executor: Executo
     let (mut engine, report) = Engine::load(onnx, executor).map_err(|e| Verdict::of(&e))?;
     let sets = data_sets(folder).map_err(|e| Verdict::because(Status::Error, format!("the data cannot be read: {e}")))?;
     for set in sets {
-        let inputs = tensors(&set, "input", signature.inputs.len())?;
-        let outputs = tensors(&set, "output", signature.outputs.len())?;
+        let inputs = tensors(&set, "input", &signature.inputs)?;
+        let outputs = tensors(&set, "output", &signature.outputs)?;
         let mut views: Vec<(&str, TensorView<'_>)> =
-            signature.inputs.iter().map(String::as_str).zip(inputs.iter().map(Tensor::view)).collect();
+            signature.inputs.iter().map(|p| p.name.as_str()).zip(inputs.iter().map(Tensor::view)).collect();
         // What the compiler found to be unused is not an input of the plan.
         let names: BTreeSet<String> = engine.inputs().iter().map(|p| p.name.clone()).collect();
         views.retain(|(name, _)| names.contains(*name));
         let results = engine.run(&views).map_err(|e| Verdict::of(&e))?;
-        for (name, want) in signature.outputs.iter().zip(&outputs) {
+        for (Port { name, brain }, want) in signature.outputs.iter().zip(&outputs) {
             let Some((_, got)) = results.iter().find(|(n, _)| n == name) else {
                 return Err(Verdict::because(Status::Mismatch, format!("output '{name}' is missing")));
             };
             let expected = Expected { shape: want.shape(), tensor: want.view(), stride: 1 };
-            compare(&got.view(), &expected, &tolerance(want.dtype()))
+            compare(&got.view(), &expected, &tolerance(want.dtype(), *brain))
                 .map_err(|e| Verdict::because(Status::Mismatch, format!("output '{name}' {e}")))?;
         }
     }
-    Ok(match (&engine, executor) {
-        (Engine::Fallback(_), Executor::Auto) => Verdict::because(Status::Fallback, report.notes.join(" ")),
-        _ => Verdict { status: Status::Pass, reason: None, operators: Vec::new() },
-    })
+    Ok(Verdict::passed(&engine, executor, &report))
 }
 
 /// ONNX's own bounds (10⁻³ of each number, or 10⁻⁷), widened to 10⁻⁴ of the largest, which is what models are held to: sums of large
-/// numbers that cancel keep the rounding error of the large ones. A half-precision number may be off by two of its steps.
-fn tolerance(dtype: DType) -> Tolerance {
-    let of_each = if dtype == DType::F16 { 2f64.powi(-9) } else { 1e-3 };
+/// numbers that cancel keep the rounding error of the large ones. A 16-bit number may be off by two of its steps.
+fn tolerance(dtype: DType, brain: bool) -> Tolerance {
+    let of_each = match dtype {
+        _ if brain => 2f64.powi(-6),
+        DType::F16 => 2f64.powi(-9),
+        _ => 1e-3,
+    };
     Tolerance { absolute: 1e-7, of_each, of_largest: 1e-4 }
 }
 
-/// The first `count` tensors `<kind>_<i>.pb` of a data set.
-fn tensors(set: &Path, kind: &str, count: usize) -> Result<Vec<Tensor>, Verdict> {
+/// The tensors `<kind>_<i>.pb` of a data set, for these ports.
+fn tensors(set: &Path, kind: &str, ports: &[Port]) -> Result<Vec<Tensor>, Verdict> {
     let mut all = Vec::new();
-    for i in 0..count {
+    for (i, port) in ports.iter().enumerate() {
         let path = set.join(format!("{kind}_{i}.pb"));
         // Fewer inputs than the model has: those that are left out have defaults.
         if kind == "input" && !path.exists() {
@@ -91,16 +92,40 @@ fn tensors(set: &Path, kind: &str, count: usize) -> Result<Vec<Tensor>, Verdict>
         let bytes = std::fs::read(&path)
             .map_err(|e| Verdict::because(Status::Error, format!("{} cannot be read: {e}", path.display())))?;
         let tensor = read_tensor(&bytes).map_err(|e| Verdict::because(Verdict::of(&e).status, format!("{kind} {i}: {e}")))?;
-        all.push(tensor);
+        all.push(if port.brain { widened(tensor) } else { tensor });
     }
     Ok(all)
+}
+
+/// A bfloat16 tensor, which is stored as the upper halves of float32 numbers, as float32.
+fn widened(tensor: Tensor) -> Tensor {
+    if tensor.dtype() != DType::U16 {
+        return tensor;
+    }
+    let wide: Vec<u8> = tensor.bytes().chunks_exact(2).flat_map(|b| [0, 0, b[0], b[1]]).collect();
+    Tensor::from_bytes(DType::F32, tensor.shape(), &wide).unwrap_or(tensor)
+}
+
+/// An input or output.
+struct Port {
+    name: String,
+    /// It is bfloat16, which callers give and get as float32.
+    brain: bool,
+}
+
+impl Port {
+    fn of(info: &pb::ValueInfoProto) -> Port {
+        let value = info.r#type.as_ref().and_then(|t| t.value.as_ref());
+        let brain = matches!(value, Some(pb::type_proto::Value::TensorType(t)) if t.elem_type == DataType::Bfloat16 as i32);
+        Port { name: info.name.clone(), brain }
+    }
 }
 
 /// What the ONNX file says of itself.
 #[derive(Default)]
 struct Signature {
-    inputs: Vec<String>,
-    outputs: Vec<String>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
     operators: BTreeSet<String>,
 }
 
@@ -110,8 +135,8 @@ impl Signature {
         let Ok(model) = pb::ModelProto::decode(onnx) else { return out };
         let Some(graph) = &model.graph else { return out };
         let constants: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-        out.inputs = graph.input.iter().filter(|i| !constants.contains(i.name.as_str())).map(|i| i.name.clone()).collect();
-        out.outputs = graph.output.iter().map(|o| o.name.clone()).collect();
+        out.inputs = graph.input.iter().filter(|i| !constants.contains(i.name.as_str())).map(Port::of).collect();
+        out.outputs = graph.output.iter().map(Port::of).collect();
         collect_operators(graph, &mut out.operators);
         out
     }

@@ -94,6 +94,21 @@ fn half(bits: u16) -> f64 {
     }
 }
 
+/// The nearest half-precision number, ties to even.
+pub fn to_half(value: f32) -> u16 {
+    let sign = if value.is_sign_negative() { 0x8000 } else { 0 };
+    let magnitude = f64::from(value.abs());
+    if magnitude.is_nan() {
+        return sign | 0x7E00;
+    }
+    // Below 2⁻¹⁴ numbers are multiples of 2⁻²⁴, above of 2⁻¹⁰ times their power of two. A mantissa that rounds up to the next power of two
+    // carries into the exponent by itself.
+    let exponent = magnitude.log2().floor().max(-14.0);
+    let steps = (magnitude / 2f64.powf(exponent - 10.0)).round_ties_even();
+    let bits = (exponent + 14.0) * 1024.0 + steps;
+    sign | if bits >= 31744.0 { 0x7C00 } else { bits as u16 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +148,10 @@ mod tests {
     fn half_precision() {
         assert_eq!([0x3C00, 0xC500, 1, 0x7C00].map(half), [1.0, -5.0, 2f64.powi(-24), f64::INFINITY]);
         assert!(half(0x7E00).is_nan());
+        for bits in (0..0x7C00).step_by(7) {
+            assert_eq!(to_half(half(bits) as f32), bits);
+        }
+        let rounded = [65519.0, 65520.0, 1.0 + 2f32.powi(-11), 1.0 + 3.0 * 2f32.powi(-11), -5.0, 2f32.powi(-25)].map(to_half);
+        assert_eq!(rounded, [0x7BFF, 0x7C00, 0x3C00, 0x3C02, 0xC500, 0]);
     }
 }

@@ -13,11 +13,12 @@ pub mod worker;
 
 use std::path::PathBuf;
 
+use nearside::compile::Report;
 pub use pool::Limits;
 pub use report::{Format, print};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Executor;
+use crate::engine::{Engine, Executor};
 
 /// What is run, and where it is found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,6 +119,17 @@ impl Verdict {
     /// A verdict with its reason.
     pub fn because(status: Status, reason: impl Into<String>) -> Verdict {
         Verdict { status, reason: Some(reason.into()), operators: Vec::new() }
+    }
+
+    /// The outputs match.
+    fn passed(engine: &Engine, executor: Executor, report: &Report) -> Verdict {
+        if !engine.on_tract() || executor == Executor::Tract {
+            return Verdict { status: Status::Pass, reason: None, operators: Vec::new() };
+        }
+        let reasons = report.passes.iter().flat_map(|p| &p.changes).map(String::as_str);
+        let reasons: Vec<&str> = report.notes.iter().map(String::as_str).chain(reasons).collect();
+        let status = if executor == Executor::Auto { Status::Fallback } else { Status::Unsupported };
+        Verdict::because(status, reasons.join(" "))
     }
 
     /// The verdict of an error of ours.

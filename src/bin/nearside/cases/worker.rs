@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nearside::compile::Report;
 
 use super::{Case, Job, Status, Verdict, backend, folder::Folder};
 use crate::engine::{Engine, Executor};
@@ -33,7 +34,7 @@ pub fn run() -> Result<()> {
 /// A model that was loaded for the case before.
 struct Loaded {
     key: (PathBuf, String),
-    engine: Result<(Engine, Vec<String>), Verdict>,
+    engine: Result<(Engine, Report), Verdict>,
 }
 
 fn verdict(job: &Job, loaded: &mut Option<Loaded>) -> Verdict {
@@ -51,21 +52,15 @@ fn model(path: &Path, variant: &str, id: &str, executor: Executor, loaded: &mut 
     let mut entry = match loaded.take() {
         Some(entry) if entry.key == key => entry,
         _ => {
-            let engine = Engine::load(&folder.onnx(variant)?, executor);
-            let engine = engine.map(|(engine, report)| (engine, report.notes)).map_err(|e| Verdict::of(&e));
+            let engine = Engine::load(&folder.onnx(variant)?, executor).map_err(|e| Verdict::of(&e));
             Loaded { key, engine }
         }
     };
     let mut verdict = match &mut entry.engine {
-        Ok((engine, notes)) => {
-            let verdict = folder.run(engine, variant, id)?;
-            match (engine, executor) {
-                (Engine::Fallback(_), Executor::Auto) if verdict.status == Status::Pass => {
-                    Verdict::because(Status::Fallback, notes.join(" "))
-                }
-                _ => verdict,
-            }
-        }
+        Ok((engine, report)) => match folder.run(engine, variant, id)? {
+            None => Verdict::passed(engine, executor, report),
+            Some(verdict) => verdict,
+        },
         Err(verdict) => verdict.clone(),
     };
     verdict.operators = folder.operators(variant);

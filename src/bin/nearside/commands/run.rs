@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use nearside::{
     Tensor,
-    runtime::{DimInfo, PortInfo, Session},
+    runtime::{self, DimInfo, PortInfo, Session},
 };
 
 use crate::engine::Engine;
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     match (&mut model, args.profile) {
         (Engine::Plan(session), true) => profile(session, &inputs, args.repeat),
-        (Engine::Fallback(_), true) => bail!("only models that run on the light runtime can be profiled"),
+        (Engine::Resident(_), true) => bail!("only models that run on the light runtime can be profiled"),
         _ => Ok(()),
     }
 }
@@ -55,36 +55,27 @@ pub fn run(args: &Args) -> Result<()> {
 /// Prints the fastest time of every operator kind and of the slowest nodes.
 fn profile(session: &mut Session, inputs: &[(String, Tensor)], repeat: usize) -> Result<()> {
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
-    let mut fastest: Vec<(String, &'static str, f64)> = Vec::new();
-    for round in 0..repeat.max(1) {
-        let mut index = 0;
-        let mut last = std::time::Instant::now();
-        session.run_observed(&views, |node| {
-            let now = std::time::Instant::now();
-            let micros = (now - last).as_secs_f64() * 1e6;
-            last = now;
-            if round == 0 {
-                fastest.push((node.name.clone(), node.op.name(), micros));
-            } else {
-                fastest[index].2 = fastest[index].2.min(micros);
-            }
-            index += 1;
-        })?;
+    let start = std::time::Instant::now();
+    let mut nodes = runtime::profile(session, &views, repeat, || start.elapsed().as_secs_f64() * 1e3)?;
+    let mut operators = std::collections::BTreeMap::<&str, (usize, f64, u64)>::new();
+    for node in &nodes {
+        let entry = operators.entry(node.op).or_default();
+        *entry = (entry.0 + 1, entry.1 + node.min_ms, entry.2 + node.macs);
     }
-    let mut operators = std::collections::BTreeMap::<&str, (usize, f64)>::new();
-    for (_, op, micros) in &fastest {
-        let entry = operators.entry(op).or_default();
-        *entry = (entry.0 + 1, entry.1 + micros);
-    }
-    let total: f64 = fastest.iter().map(|f| f.2).sum();
+    let total: f64 = nodes.iter().map(|n| n.min_ms).sum();
+    let line = |ms: f64, macs: u64, what: String| {
+        let speed = if macs > 0 { format!("{:.1}", macs as f64 / ms / 1e6) } else { String::new() };
+        println!("{:>10.1} µs {:>5.1} % {speed:>7}  {what}", ms * 1e3, ms / total * 100.0);
+    };
+    println!("      time          of all  GMAC/s");
     let mut operators: Vec<_> = operators.into_iter().collect();
     operators.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
-    for (op, (count, micros)) in operators {
-        println!("{micros:>10.1} µs {:>5.1} %  {op}×{count}", micros / total * 100.0);
+    for (op, (count, ms, macs)) in operators {
+        line(ms, macs, format!("{op}×{count}"));
     }
-    fastest.sort_by(|a, b| b.2.total_cmp(&a.2));
-    for (name, op, micros) in fastest.iter().take(20) {
-        println!("{micros:>10.1} µs {:>5.1} %  {op} '{name}'", micros / total * 100.0);
+    nodes.sort_by(|a, b| b.min_ms.total_cmp(&a.min_ms));
+    for node in nodes.iter().take(20) {
+        line(node.min_ms, node.macs, format!("{} '{}' {:?}", node.op, node.name, node.shape));
     }
     Ok(())
 }

@@ -1,0 +1,82 @@
+//! A whole model, operator by operator.
+
+use std::collections::BTreeMap;
+
+use nearside::{
+    DType, Result, Tensor, TensorView,
+    graph::plan,
+    runtime::{DimInfo, Session},
+    tensor::AlignedBytes,
+};
+
+use crate::measure::Clock;
+
+/// Dimensions that a model leaves open, unless their name says that they are a batch.
+const OPEN: usize = 128;
+const BUDGET_MS: f64 = 1500.0;
+
+/// Runs a plan on invented inputs and tells the fastest time of every operator kind, and of the slowest nodes.
+pub fn profile(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Result<()> {
+    let mut session = Session::new(plan::read(AlignedBytes::copy_of(file))?)?;
+    let mut inputs = Vec::new();
+    for port in session.inputs() {
+        let size = |d: &DimInfo| match d {
+            DimInfo::Fixed(n) => *n,
+            DimInfo::Symbol(name) if name.to_lowercase().starts_with('b') || name == "N" => 1,
+            DimInfo::Symbol(_) => OPEN,
+        };
+        let shape: Vec<usize> = port.shape.iter().map(size).collect();
+        inputs.push((port.name.clone(), invented(port.dtype, &shape)?));
+    }
+    let views: Vec<(&str, TensorView<'_>)> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
+    let mut nodes: Vec<(String, f64)> = Vec::new();
+    let mut whole = f64::INFINITY;
+    let start = clock();
+    while clock() - start < BUDGET_MS {
+        let begin = clock();
+        session.run(&views)?;
+        whole = whole.min(clock() - begin);
+        let (mut index, mut last) = (0, clock());
+        session.run_observed(&views, |node| {
+            let now = clock();
+            match nodes.get_mut(index) {
+                Some(entry) => entry.1 = entry.1.min(now - last),
+                None => nodes.push((format!("{} '{}'", node.op.name(), node.name), now - last)),
+            }
+            index += 1;
+            last = now;
+        })?;
+    }
+    let sum: f64 = nodes.iter().map(|n| n.1).sum();
+    say(&format!("{:.3} ms; the operators by themselves {sum:.3} ms", whole));
+    let mut kinds = BTreeMap::<&str, (usize, f64)>::new();
+    for (name, ms) in &nodes {
+        let entry = kinds.entry(name.split(' ').next().unwrap_or_default()).or_default();
+        *entry = (entry.0 + 1, entry.1 + ms);
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    for (kind, (count, ms)) in kinds {
+        say(&format!("{:>9.1} µs {:>5.1} %  {kind}×{count}", ms * 1e3, ms / sum * 100.0));
+    }
+    nodes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for (name, ms) in nodes.iter().take(16) {
+        say(&format!("{:>9.1} µs {:>5.1} %  {name}", ms * 1e3, ms / sum * 100.0));
+    }
+    Ok(())
+}
+
+/// Numbers that no kernel treats specially: reals around zero, small indices.
+fn invented(dtype: DType, shape: &[usize]) -> Result<Tensor> {
+    let mut tensor = Tensor::zeros(dtype, shape)?;
+    match dtype {
+        DType::F32 => {
+            let values = tensor.as_mut_slice::<f32>()?;
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = (i * 37 % 101) as f32 / 50.0 - 1.0);
+        }
+        DType::I64 => tensor.as_mut_slice::<i64>()?.fill(1),
+        DType::I32 => tensor.as_mut_slice::<i32>()?.fill(1),
+        _ => tensor.bytes_mut().fill(1),
+    }
+    Ok(tensor)
+}
