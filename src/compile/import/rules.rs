@@ -117,7 +117,7 @@ impl Operands<'_> {
         let attribute = self.node.ints("pads").or(self.node.ints("paddings")).map(<[i64]>::to_vec);
         let Some(pads) = attribute.or(self.constant(1)) else { return Ok(()) };
         let rank = self.rank as usize;
-        ensure!(pads.iter().all(|p| p.abs() < 1 << 31), InvalidModel, "has pads {pads:?}");
+        ensure!(pads.iter().all(|p| p.unsigned_abs() < 1 << 31), InvalidModel, "has pads {pads:?}");
         if self.node.inputs.get(3).copied().flatten().is_some() {
             return self.axes(3, self.rank);
         }
@@ -128,8 +128,8 @@ impl Operands<'_> {
             let (before, after) = (pads[axis], pads[rank + axis]);
             ensure!(
                 !mirrors || (before >= 0 && after >= 0),
-                Unsupported,
-                "negative pads {pads:?} are not supported in this mode"
+                InvalidModel,
+                "has pads {pads:?}; only mode constant takes negative ones"
             );
             let Some(size) = dim.as_i64() else { continue };
             let fits = before >= -size && after >= -size && size + before + after >= 0 && (!mirrors || before.max(after) < size);
