@@ -21,9 +21,11 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("arch/yolo_n_640", &[]),
     ("real/all_minilm_l6_v2", &[]),
     ("real/dtln_2", &[]),
+    ("real/magika_v3_3", &[]),
     ("real/mnist_cntk", &[]),
     ("real/mobilenet_v2_imagenet", &[]),
     ("real/squeezenet_imagenet", &[]),
+    ("real/style_candy_224", &[]),
     ("real/ultraface_rfb_320", &[]),
 ];
 

@@ -22,7 +22,7 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     };
     let geometry = Geometry::new(conv, &x.shape, &weight.shape, &output.shape)?;
     let (n, k) = (geometry.out_channels, geometry.depth());
-    let linear = Linear::new(&p.inputs, output, (conv.bias, conv.dynamic), conv.activation, 0, (n, k))?;
+    let linear = Linear::new(&p.inputs, output, (conv.bias, conv.dynamic), conv.activation, 0, (n, k), p.then.as_ref())?;
     let Some(bytes) = weight.data else {
         bail!(Unsupported, "the weight of a quantized convolution must be a constant");
     };

@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{
-    Io, Operand,
+    Follower, Io, Operand,
     gemm_i8::{Columns, Store, cast},
     requant::{Dequant, Raw, Requant},
+    rescale::Rescale,
 };
 use crate::{
     error::{Error, Result, bail, ensure},
@@ -55,7 +56,7 @@ enum Bias {
 
 #[derive(Debug)]
 enum Output {
-    Quantized { scale: f32, zero_point: u8, lo: u8, hi: u8 },
+    Quantized { scale: f32, zero_point: u8, lo: u8, hi: u8, then: Option<Rescale> },
     Real { lo: f32, hi: f32 },
     Accumulators,
 }
@@ -89,7 +90,7 @@ pub(crate) trait Product {
 
 impl Linear {
     /// Reads the operands of a node: x, weight, bias if `bias`, scale and zero point of x if `dynamic`.
-    /// The product is of depth `k`; the weight's scales may differ along `axis`, which has `n` entries.
+    /// The product is of depth `k`; the weight's scales may differ along `axis`, which has `n` entries. `output` is what `then` gives.
     pub fn new(
         inputs: &[Operand<'_>],
         output: &Operand<'_>,
@@ -97,6 +98,7 @@ impl Linear {
         activation: Activation,
         axis: usize,
         (n, k): (usize, usize),
+        then: Option<&Follower>,
     ) -> Result<Linear> {
         let (Some(x), Some(weight)) = (inputs.first(), inputs.get(1)) else {
             bail!(InvalidModel, "a quantized product needs two inputs, it has {}", inputs.len());
@@ -111,7 +113,14 @@ impl Linear {
         let rows = row_quant(x, inputs, bias, dynamic)?;
         let (scale, zero_point) = weight_quant(weight, axis, n)?;
         let bias = if bias { read_bias(&inputs[2], n)? } else { Bias::None };
-        let output = output_kind(output, activation, &bias, dynamic)?;
+        let own = Operand { quant: then.map_or(output.quant, |t| Some(&t.quant)), ..output.clone() };
+        let mut output = output_kind(&own, activation, &bias, dynamic)?;
+        if let Some(follower) = then {
+            let Output::Quantized { lo, hi, then, .. } = &mut output else {
+                bail!(Internal, "what follows a product with {} output cannot be a part of it", own.dtype);
+            };
+            *then = Some(follower.line.within(*lo, *hi));
+        }
         let mut linear = Linear { rows, scale, zero_point, bias, output, bounded: true };
         if let Rows::Static(rows) = linear.rows {
             let mut multiplier = alloc::vec![0.0; n];
@@ -119,7 +128,9 @@ impl Linear {
             if let Some(m) = multiplier.iter().find(|m| !m.is_finite()) {
                 bail!(InvalidModel, "the scales of input, weight and output give a multiplier of {m}");
             }
-            linear.bounded = !linear.is_quantized() || linear.largest(k) * multiplier.iter().fold(0.0, |a, m| m.max(a)) < 8e6;
+            let then = then.map_or(1.0, |t| t.line.multiplier.max(1.0));
+            let largest = linear.largest(k) * multiplier.iter().fold(0.0, |a, m| m.max(a)) * then;
+            linear.bounded = !linear.is_quantized() || largest < 8e6;
         }
         Ok(linear)
     }
@@ -219,9 +230,9 @@ impl Linear {
         let columns = Columns { packed, init, row_sum: parameters.row_sum.as_deref() };
         let beyond = || Error::Internal("the output of a product is too short".into());
         match self.output {
-            Output::Quantized { zero_point, lo, hi, .. } => {
+            Output::Quantized { zero_point, lo, hi, then, .. } => {
                 let out = out.get_mut(offset..).ok_or_else(beyond)?;
-                let finish = Requant { multiplier, zero_point: zero_point.into(), lo, hi, bounded: self.bounded };
+                let finish = Requant { multiplier, zero_point: zero_point.into(), lo, hi, then, bounded: self.bounded };
                 product.run(columns, &finish, out, scratch)
             }
             Output::Real { lo, hi } => {
@@ -315,7 +326,7 @@ fn output_kind(output: &Operand<'_>, activation: Activation, bias: &Bias, dynami
                 "a product with uint8 output needs an int32 bias, it has float32"
             );
             let bound = |real: f32| ((real / scale).round_ties_even() + f32::from(zero_point)).clamp(0.0, 255.0) as u8;
-            Ok(Output::Quantized { scale, zero_point, lo: bound(lo), hi: bound(hi) })
+            Ok(Output::Quantized { scale, zero_point, lo: bound(lo), hi: bound(hi), then: None })
         }
         (DType::F32, None) => {
             ensure!(

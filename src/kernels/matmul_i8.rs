@@ -44,7 +44,7 @@ pub(crate) fn prepare(op: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
         element_count(shape)?;
     }
     let axis = b_batch.len() + usize::from(!op.transpose_b);
-    let linear = Linear::new(&p.inputs, output, (op.bias, op.dynamic), op.activation, axis, (n, k))?;
+    let linear = Linear::new(&p.inputs, output, (op.bias, op.dynamic), op.activation, axis, (n, k), p.then.as_ref())?;
     let mut batches = broadcast(a_batch, b_batch, batch).ok_or_else(misfit)?;
     if b_batch.iter().all(|&d| d == 1) {
         m *= batches.len();

@@ -32,6 +32,7 @@ mod range;
 mod recurrent;
 mod reduce;
 mod requant;
+mod rescale;
 mod softmax;
 mod strided;
 mod sum8;
@@ -114,6 +115,29 @@ pub struct Prepare<'a> {
     pub outputs: Vec<Operand<'a>>,
     /// Weights that were packed before, for this or other shapes.
     pub packed: &'a mut PackedWeights,
+    /// What follows the product that this is, between the types of its accumulator and of its output; see [`follower`].
+    pub then: Option<Follower>,
+}
+
+/// An operator on bytes that a quantized product computes with its own results, before it stores them.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    line: rescale::Rescale,
+    /// What the product's own results stand for.
+    quant: Quant,
+}
+
+/// `op` of `inputs` as a part of the convolution or matrix product that gives the first of them; `None` if it has to be a step of
+/// its own.
+pub fn follower(product: &Op, op: &Op, inputs: &[Operand<'_>], y: &Operand<'_>) -> Option<Follower> {
+    matches!(product, Op::Conv(_) | Op::MatMul(_)).then_some(())?;
+    let x = inputs.first()?;
+    let line = match op {
+        Op::Unary(unary) => rescale::Rescale::of_unary(*unary, x, y)?,
+        Op::Table => table::line(inputs, y)?,
+        _ => return None,
+    };
+    Some(Follower { line, quant: x.quant?.clone() })
 }
 
 impl Prepare<'_> {

@@ -1,5 +1,6 @@
 //! What becomes of an i32 accumulator: requantized to u8, dequantized to f32, or kept. One definition for every instruction set.
 
+use super::rescale::Rescale;
 use crate::tensor::Element;
 
 /// Adding this to an f32 below 2²² in magnitude rounds it half to even and leaves the integer in the low bits.
@@ -37,7 +38,9 @@ pub(crate) struct Requant<'a> {
     pub zero_point: i32,
     pub lo: u8,
     pub hi: u8,
-    /// No product of an accumulator and its multiplier is below −2²³.
+    /// Applied to the u8 that the above gives. Its bounds are what it gives for `lo` and `hi`, or tighter.
+    pub then: Option<Rescale>,
+    /// No product of an accumulator and its multiplier, and of `then` if there is one, is below −2²³.
     pub bounded: bool,
 }
 
@@ -59,6 +62,9 @@ impl Finish for Requant<'_> {
         for ((out, &acc), &m) in out.iter_mut().zip(acc).zip(&self.multiplier[first..]) {
             let rounded = clamp(acc as f32 * m, lo, hi) + ROUNDING_MAGIC;
             *out = (rounded.to_bits() as i32 - ROUNDING_MAGIC_BITS + self.zero_point) as u8;
+        }
+        if let Some(then) = &self.then {
+            out.iter_mut().for_each(|out| *out = then.apply(*out));
         }
     }
 }
@@ -134,7 +140,7 @@ mod tests {
         ];
         for &(acc, m, zp, expected) in cases {
             let mut out = [0];
-            Requant { multiplier: &[m], zero_point: zp, lo: 0, hi: 255, bounded: false }.row(&[acc], 0, &mut out);
+            Requant { multiplier: &[m], zero_point: zp, lo: 0, hi: 255, then: None, bounded: false }.row(&[acc], 0, &mut out);
             assert_eq!((out[0], requantize(acc, m, zp, 0, 255)), (expected, expected), "{acc} · {m} + {zp}");
         }
     }
@@ -145,7 +151,7 @@ mod tests {
         fn rows_follow_the_definition(acc: i32, shift in 0..31u32, m in 1e-9f32..2.0, zp in 0..256i32, a: u8, b: u8) {
             let (acc, lo, hi) = (acc >> shift, a.min(b), a.max(b));
             let mut out = [0];
-            Requant { multiplier: &[m], zero_point: zp, lo, hi, bounded: false }.row(&[acc], 0, &mut out);
+            Requant { multiplier: &[m], zero_point: zp, lo, hi, then: None, bounded: false }.row(&[acc], 0, &mut out);
             proptest::prop_assert_eq!(out[0], requantize(acc, m, zp, lo, hi));
         }
     }

@@ -2,25 +2,34 @@
 
 use alloc::boxed::Box;
 
-use super::{
-    Io, Kernel, Prepare,
-    quantized::{look_up, round_clamped},
-};
+use super::{Io, Kernel, Operand, Prepare, quantized::look_up, rescale::Rescale};
 use crate::{error::Result, tensor::DType};
 
 /// Prepares [`Op::Table`](crate::graph::Op::Table).
 pub(super) fn prepare(p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
-    let (x, y) = (&p.inputs[0], &p.outputs[0]);
-    let bytes = |dtype| matches!(dtype, DType::U8 | DType::I8);
-    let table: Option<[u8; 256]> = p.inputs[1].constant::<u8>().and_then(|t| t.try_into().ok());
-    let Some(table) = table.filter(|_| bytes(x.dtype) && bytes(y.dtype)) else { return Err(p.unsupported()) };
-    let quants = (x.quant8(), y.quant8());
-    if let ((DType::U8, DType::U8), (Some(from), Some(to))) = ((x.dtype, y.dtype), quants)
-        && let Some(line) = Line::of(&table, from, to)
-    {
-        return Ok(Box::new(line));
+    let bytes = |o: &Operand<'_>| matches!(o.dtype, DType::U8 | DType::I8);
+    match contents(&p.inputs) {
+        Some(table) if bytes(&p.inputs[0]) && bytes(&p.outputs[0]) => Ok(kernel(table, line(&p.inputs, &p.outputs[0]))),
+        _ => Err(p.unsupported()),
     }
-    Ok(Box::new(Table { table }))
+}
+
+/// Looks bytes up in `table`, or computes the same by `line`.
+pub(super) fn kernel(table: [u8; 256], line: Option<Rescale>) -> Box<dyn Kernel> {
+    match line {
+        Some(line) => Box::new(Line(line)),
+        None => Box::new(Table { table }),
+    }
+}
+
+/// The table as arithmetic, if it is a change of scale with bounds: on vectors that is faster than looking up.
+pub(super) fn line(inputs: &[Operand<'_>], y: &Operand<'_>) -> Option<Rescale> {
+    let x = inputs.first().filter(|x| x.dtype == DType::U8 && y.dtype == DType::U8)?;
+    Rescale::of_table(&contents(inputs)?, x.quant8()?, y.quant8()?)
+}
+
+fn contents(inputs: &[Operand<'_>]) -> Option<[u8; 256]> {
+    inputs.get(1)?.constant::<u8>()?.try_into().ok()
 }
 
 struct Table {
@@ -34,38 +43,11 @@ impl Kernel for Table {
     }
 }
 
-/// A table that is a change of scale with bounds, such as a Clip between two quantizations: arithmetic on vectors is faster
-/// than looking up.
-struct Line {
-    zero: i32,
-    multiplier: f32,
-    lo: f32,
-    hi: f32,
-    add: i32,
-}
-
-impl Line {
-    /// `None` unless the arithmetic gives every entry of the table.
-    fn of(table: &[u8; 256], from: (f32, i32), to: (f32, i32)) -> Option<Line> {
-        let bound = |v: Option<&u8>| v.map(|v| (i32::from(*v) - to.1) as f32);
-        let (lo, hi) = (bound(table.iter().min())?, bound(table.iter().max())?);
-        let line = Line { zero: from.1, multiplier: from.0 / to.0, lo, hi, add: to.1 };
-        let exact = line.multiplier.is_finite() && (0..=255).zip(table).all(|(x, y)| line.at(x) == *y);
-        exact.then_some(line)
-    }
-
-    #[inline(always)]
-    fn at(&self, x: u8) -> u8 {
-        round_clamped((i32::from(x) - self.zero) as f32 * self.multiplier, self.lo, self.hi, self.add) as u8
-    }
-}
+struct Line(Rescale);
 
 impl Kernel for Line {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (x, y) = (io.input::<u8>(0), io.output::<u8>(0));
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = self.at(*x);
-        }
+        self.0.run(io.input::<u8>(0), io.output::<u8>(0));
         Ok(())
     }
 }

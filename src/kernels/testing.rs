@@ -69,7 +69,7 @@ pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> 
         .map(|(o, id)| Operand { id: *id, dtype: o.dtype, shape: o.shape.clone(), quant: o.quant.as_ref(), data: None })
         .collect();
     let mut packed = PackedWeights::default();
-    let kernel = prepare(&mut Prepare { node: &node, inputs, outputs, packed: &mut packed })?;
+    let kernel = prepare(&mut Prepare { node: &node, inputs, outputs, packed: &mut packed, then: None })?;
     let mut results: Vec<Tensor> = outs.iter().map(|o| Tensor::zeros(o.dtype, &o.shape)).collect::<Result<_>>()?;
     for fill in [0xA5u8, 0x5A] {
         let mut scratch = AlignedBytes::zeroed(kernel.scratch());

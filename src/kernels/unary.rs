@@ -6,7 +6,9 @@ use super::{
     Io, Kernel, Prepare,
     erf::{erf, erfc},
     math,
-    quantized::{look_up, real, stored_values, table},
+    quantized::{self, look_up, real, stored_values},
+    rescale::Rescale,
+    table,
 };
 use crate::{
     error::Result,
@@ -24,8 +26,9 @@ pub(super) fn prepare(op: Unary, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     match (x.quant8(), y.quant8()) {
         (Some(qx), Some(qy)) if !logical => {
             let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
-            let table = table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
-            return Ok(Box::new(Table { table }));
+            let table =
+                quantized::table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
+            return Ok(table::kernel(table, Rescale::of_unary(op, x, y)));
         }
         (Some(qx), None) if !logical && y.dtype == DType::F32 && y.quant.is_none() => {
             let mut table = Box::new([0f32; 256]);
@@ -143,17 +146,6 @@ impl Kernel for Copy {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let x = io.input::<u8>(0);
         io.output::<u8>(0).copy_from_slice(x);
-        Ok(())
-    }
-}
-
-struct Table {
-    table: [u8; 256],
-}
-
-impl Kernel for Table {
-    fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0));
         Ok(())
     }
 }

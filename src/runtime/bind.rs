@@ -6,7 +6,7 @@ use super::arena::{Lifetime, place};
 use crate::{
     error::{Result, bail, ensure},
     graph::{Blob, Dim, Graph, Init, Node, Op, Port, ValueId, dim, shape},
-    kernels::{self, Kernel, Operand, PackedWeights, Prepare, Region},
+    kernels::{self, Follower, Kernel, Operand, PackedWeights, Prepare, Region},
     tensor::{AlignedBytes, DType, describe_shape, element_count},
 };
 
@@ -57,12 +57,23 @@ impl Binding {
         let roots = alias_roots(graph);
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
+        let readers = only_readers(graph);
+        let mut done = vec![false; graph.nodes.len()];
         for (i, node) in graph.nodes.iter().enumerate() {
             let node = with_fixed_dims(node, &symbols)?;
-            let step = binding.prepare(graph, packed, &roots, i, &node);
-            if let Some(step) = step.map_err(|e| e.at_node(node.op.name(), &node.name))? {
-                binding.steps.push(step);
+            let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
+            let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
+            checked.map_err(|e| e.at_node(node.op.name(), &node.name))?;
+            if done[i] || is_alias(&node.op) {
+                continue;
             }
+            let then =
+                readers[i].and_then(|reader| Some((reader, binding.follower(graph, &roots, &node, &graph.nodes[reader])?)));
+            if let Some((reader, _)) = then {
+                done[reader] = true;
+            }
+            let step = binding.prepare(graph, packed, &roots, i, &node, then);
+            binding.steps.push(step.map_err(|e| e.at_node(node.op.name(), &node.name))?);
         }
         binding.lay_out(graph, &roots)?;
         Ok(binding)
@@ -75,19 +86,36 @@ impl Binding {
         roots: &[usize],
         index: usize,
         node: &Node,
-    ) -> Result<Option<Step>> {
-        let shape = |v: ValueId| self.shapes[v.index()].as_slice();
-        let Some(kernel) = prepare_node(graph, packed, roots, &self.dims, &shape, node)? else { return Ok(None) };
-        Ok(Some(Step {
+        then: Option<(usize, Follower)>,
+    ) -> Result<Step> {
+        let operand = |id: &ValueId| self.operand(graph, roots, *id);
+        // A node that is computed along gives its own results.
+        let results = then.as_ref().map_or(&node.outputs, |(reader, _)| &graph.nodes[*reader].outputs);
+        let inputs = node.inputs.iter().map(operand).collect();
+        let outputs = results.iter().map(operand).collect();
+        let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: then.map(|(_, then)| then) })?;
+        Ok(Step {
             node: index,
             kernel,
             operands: node.inputs.clone(),
-            results: node.outputs.clone(),
+            results: results.clone(),
             scratch: Place::Arena { offset: 0, len: 0 },
             inputs: vec![Region::EMPTY; node.inputs.len()],
             outputs: vec![Region::EMPTY; node.outputs.len()],
             scratch_region: Region::EMPTY,
-        }))
+        })
+    }
+
+    fn operand<'a>(&'a self, graph: &'a Graph, roots: &[usize], id: ValueId) -> Operand<'a> {
+        operand(graph, &self.dims, roots, &self.shapes[id.index()], id)
+    }
+
+    /// `reader` as a part of `node`, whose result nobody else reads.
+    fn follower(&self, graph: &Graph, roots: &[usize], node: &Node, reader: &Node) -> Option<Follower> {
+        let operand = |id: &ValueId| self.operand(graph, roots, *id);
+        let inputs: Vec<Operand<'_>> = reader.inputs.iter().map(operand).collect();
+        let reads_it = reader.inputs.first() == node.outputs.first();
+        reads_it.then(|| kernels::follower(&node.op, &reader.op, &inputs, &operand(reader.outputs.first()?)))?
     }
 
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
@@ -190,19 +218,34 @@ pub(super) fn prepare_node<'s>(
     if is_alias(&node.op) {
         return Ok(None);
     }
-    let operand = |id: &ValueId| {
-        let value = graph.value(*id);
-        Operand {
-            id: *id,
-            dtype: value.ty.dtype,
-            shape: shape(*id).to_vec(),
-            quant: value.ty.quant.as_ref(),
-            data: constant_bytes(graph, dims, roots[id.index()]),
-        }
-    };
+    let operand = |id: &ValueId| operand(graph, dims, roots, shape(*id), *id);
     let inputs = node.inputs.iter().map(operand).collect();
     let outputs = node.outputs.iter().map(operand).collect();
-    kernels::prepare(&mut Prepare { node, inputs, outputs, packed }).map(Some)
+    kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: None }).map(Some)
+}
+
+fn operand<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], roots: &[usize], shape: &[usize], id: ValueId) -> Operand<'a> {
+    let ty = &graph.value(id).ty;
+    let data = constant_bytes(graph, dims, roots[id.index()]);
+    Operand { id, dtype: ty.dtype, shape: shape.to_vec(), quant: ty.quant.as_ref(), data }
+}
+
+/// For every node, the one node that reads its result, if there is just one.
+fn only_readers(graph: &Graph) -> Vec<Option<usize>> {
+    let mut readers: Vec<(usize, usize)> = vec![(0, 0); graph.values.len()];
+    for (i, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|v| readers[v.index()] = (readers[v.index()].0 + 1, i));
+    }
+    graph.outputs.iter().for_each(|port| readers[port.value.index()].0 += 1);
+    let only = |node: &Node| match node.outputs.as_slice() {
+        [result] if readers[result.index()].0 == 1 => Some(readers[result.index()].1).filter(|_| !is_output(graph, *result)),
+        _ => None,
+    };
+    graph.nodes.iter().map(only).collect()
+}
+
+fn is_output(graph: &Graph, value: ValueId) -> bool {
+    graph.outputs.iter().any(|port| port.value == value)
 }
 
 /// Whether the operator gives its input's memory another type.
@@ -325,3 +368,7 @@ pub(super) fn unknown_input(graph: &Graph, name: &str) -> Result<()> {
     let names: Vec<&str> = graph.inputs.iter().map(|p| p.name.as_str()).collect();
     bail!(InvalidInput, "the model has no input '{name}'; its inputs are: {}", names.join(", "))
 }
+
+#[cfg(test)]
+#[path = "bind_tests.rs"]
+mod tests;

@@ -244,6 +244,21 @@ test('copies the result as text with an address that repeats it', async ({ page,
   expect(text).toMatch(/First run: .* ms/)
 })
 
+test.describe('phone', () => {
+  test.use({ viewport: { width: 360, height: 740 } })
+  test('what is below the answers stays where it is when the cloud goes', async ({ page, server }) => {
+    await page.goto('/')
+    await ready(page)
+    const top = () => page.getByTestId('plot').evaluate((node) => node.getBoundingClientRect().top + scrollY)
+    const before = await top()
+    await server.stop()
+    await page.getByTestId('example-7').click()
+    await expect(page.getByTestId('cloud-state')).toHaveText(/The cloud cannot be reached/)
+    await expect(page.getByTestId('edge-digit')).toHaveText('7')
+    expect(await top()).toBe(before)
+  })
+})
+
 for (const { name, viewport, colorScheme } of [
   { name: 'phone, light', viewport: { width: 360, height: 740 }, colorScheme: 'light' },
   { name: 'phone, dark', viewport: { width: 360, height: 740 }, colorScheme: 'dark' },

@@ -26,6 +26,7 @@ pub fn recipe() -> impl Strategy<Value = Recipe> {
 }
 
 /// A model with inputs to run it on.
+#[allow(dead_code, reason = "the listing is for messages")]
 pub struct Built {
     pub onnx: Vec<u8>,
     pub runs: Vec<Vec<(String, Tensor)>>,
@@ -124,6 +125,7 @@ impl Builder {
         let axis = if rank > self.first { self.first + p % (rank - self.first) } else { return };
         match op % 16 {
             0..=2 if rank == 4 => self.conv(&x, &shape, p, q, r),
+            15 if rank == 4 => self.conv_transpose(&x, &shape, p, q, r),
             3 if rank == 4 => self.pool(&x, &shape, p, q, r),
             0 | 1 | 4 if rank >= 2 => {
                 let n = 1 + q % 9;
@@ -226,6 +228,29 @@ impl Builder {
         ];
         let inputs: &[&str] = if q % 5 == 0 { &[x, &weight] } else { &[x, &weight, &bias] };
         self.node("Conv", inputs, y, &attributes);
+    }
+
+    fn conv_transpose(&mut self, x: &str, shape: &[usize], p: usize, q: usize, r: usize) {
+        let &[n, c, h, w] = shape else { return };
+        let (kernel, stride, dilation) = (1 + p % 4, 1 + q % 3, 1 + r % 2);
+        let span = dilation * (kernel - 1) + 1;
+        let pad = (q / 3 % 3).min((span - 1) / 2);
+        let added = r / 2 % stride.max(dilation);
+        let groups = if c.is_multiple_of(2) && r % 5 == 0 { 2 } else { 1 };
+        let out = 1 + p / 4 % 3;
+        let weight = self.constant(&[c, out, kernel, kernel], 0.4, 0.0);
+        let bias = self.constant(&[out * groups], 0.3, 0.0);
+        let size = |size: usize| stride * (size - 1) + added + span - 2 * pad;
+        let y = vec![n, out * groups, size(h), size(w)];
+        let both = |v: usize| [v as i64, v as i64];
+        let attributes = [
+            ("strides", Ints(&both(stride))),
+            ("dilations", Ints(&both(dilation))),
+            ("pads", Ints(&[pad as i64; 4])),
+            ("output_padding", Ints(&both(added))),
+            ("group", Int(groups as i64)),
+        ];
+        self.node("ConvTranspose", &[x, &weight, &bias], y, &attributes);
     }
 
     fn pool(&mut self, x: &str, shape: &[usize], p: usize, q: usize, r: usize) {

@@ -89,6 +89,12 @@ pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     let groups = usize::try_from(c.node.int("group").unwrap_or(1)).unwrap_or(0);
     ensure!(groups > 0, InvalidModel, "has {} groups", c.node.int("group").unwrap_or(1));
     let window = window(c.node, &kernel, &l.shape(o.x)[2..], false)?;
+    Ok(emit_window(l, c, o, window, groups, &out))
+}
+
+/// As [`emit`], by the given window instead of the call's attributes.
+pub(super) fn emit_window(l: &mut Lower, c: &Call, o: Operands, window: Window, groups: usize, out: &[Dim]) -> ValueId {
+    let rank = l.rank(o.x);
     let x = channels_last(l, c, o.x);
     let weight = channels_last(l, c, o.weight);
     let mut inputs = vec![x, weight];
@@ -96,9 +102,9 @@ pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     inputs.extend(o.dynamic.into_iter().flat_map(|(scale, zero)| [scale, zero]));
     let op =
         Op::Conv(Conv { window, groups, bias: o.bias.is_some(), dynamic: o.dynamic.is_some(), activation: Activation::None });
-    let ty = ValueType { dtype: o.dtype, shape: last_shape(&out), quant: o.quant };
+    let ty = ValueType { dtype: o.dtype, shape: last_shape(out), quant: o.quant };
     let y = l.emit(c, op, &inputs, ty);
-    Ok(channels_first(l, c, y, rank))
+    channels_first(l, c, y, rank)
 }
 
 fn max_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
@@ -215,7 +221,7 @@ fn channels_last(l: &mut Lower, c: &Call, x: ValueId) -> ValueId {
 }
 
 /// A reshape that inserts an axis and so keeps per-axis quantization along axis 0, also that of a dequantized constant.
-fn lift(l: &mut Lower, c: &Call, x: ValueId, shape: Vec<Dim>) -> ValueId {
+pub(super) fn lift(l: &mut Lower, c: &Call, x: ValueId, shape: Vec<Dim>) -> ValueId {
     if let Some(node) = l.graph.nodes.iter().rev().find(|n| n.outputs.contains(&x)).cloned()
         && node.op == Op::Dequantize
         && l.graph.value(node.inputs[0]).init.is_some()

@@ -26,6 +26,8 @@ mod quant_ops;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rules;
+mod shape_math;
 mod sizes;
 mod tract_ops;
 mod validate;
@@ -225,7 +227,11 @@ fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto) -> Result<TypedMo
 }
 
 fn refused(what: &str, error: &tract_onnx::prelude::TractError) -> Error {
-    Error::InvalidModel(format!("the model {what}: {error:#}"))
+    // What our own rules found is better than the places that it passed through.
+    match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+        Some(ours) => ours.clone(),
+        None => Error::InvalidModel(format!("the model {what}: {error:#}")),
+    }
 }
 
 /// Runs code of tract's; a panic inside becomes an error (in WebAssembly a panic ends the instance instead).

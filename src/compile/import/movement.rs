@@ -219,8 +219,7 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     for (i, &axis) in axes.iter().enumerate() {
         all[axis] = (pads[i].clone(), pads[axes.len() + i].clone());
     }
-    let negative = |d: &Dim| d.eval_signed(&[]).is_ok_and(|v| v < 0);
-    ensure!(!all.iter().any(|(a, b)| negative(a) || negative(b)), Unsupported, "negative pads are not supported");
+    let x = crop(l, c, x, &mut all);
     if all.iter().all(|(a, b)| a.as_fixed() == Some(0) && b.as_fixed() == Some(0)) {
         return Ok(vec![x]);
     }
@@ -240,6 +239,26 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         mode @ ("reflect" | "edge") => mirror(l, c, x, &all, mode == "reflect").map(|v| vec![v]),
         other => bail!(Unsupported, "mode {other} is not supported"),
     }
+}
+
+/// Takes off what negative pads say and makes them zero.
+fn crop(l: &mut Lower, c: &Call, x: ValueId, pads: &mut [(Dim, Dim)]) -> ValueId {
+    let mut x = x;
+    for (axis, (before, after)) in pads.iter_mut().enumerate() {
+        let negative = |d: &mut Dim| match d.eval_signed(&[]) {
+            Ok(v) if v < 0 => core::mem::replace(d, Dim::fixed(0)),
+            _ => Dim::fixed(0),
+        };
+        let (head, tail) = (negative(before), negative(after));
+        if head.as_fixed() == Some(0) && tail.as_fixed() == Some(0) {
+            continue;
+        }
+        let mut shape = l.shape(x);
+        shape[axis] = shape[axis].clone() + head.clone() + tail;
+        let ty = moved(l, x, shape);
+        x = l.emit(c, Op::Slice { axis, start: Dim::fixed(0) - head, step: 1 }, &[x], ty);
+    }
+    x
 }
 
 /// Padding with what is already there, axis by axis: slices joined to both ends.

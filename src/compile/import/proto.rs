@@ -18,7 +18,7 @@ use super::{
     Ports,
     dims::SymbolNames,
     half::{self, Half},
-    validate, weights,
+    shape_math, validate, weights,
 };
 use crate::{
     compile::Options,
@@ -55,6 +55,8 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     check_order(graph)?;
     validate::check_nodes(graph)?;
     normalise_domains(graph);
+    shape_math::open_ends(graph);
+    shape_math::widen(graph);
     drop_unused_outputs(graph);
     make_names_unique(graph);
     // What the file claims about intermediate and output shapes is inferred anyway, and may be wrong.

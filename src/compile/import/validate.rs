@@ -83,6 +83,7 @@ fn check_attribute(op_type: &str, attribute: &pb::AttributeProto) -> Result<()> 
         Rule::Axis | Rule::Axes if !all(&|v| (-MAX_RANK..MAX_RANK).contains(&v)) => wrong("is out of range for any tensor"),
         Rule::Pads if !all(&|v| (-MAX_SIZE..MAX_SIZE).contains(&v)) => wrong("is out of range"),
         Rule::Counts if !all(&|v| (0..=i64::from(i32::MAX)).contains(&v)) => wrong("holds a number that is not a count"),
+        Rule::Flag if !all(&|v| v == 0 || v == 1) => wrong("is neither 0 nor 1"),
         Rule::Permutation => {
             let mut sorted: Vec<i64> = list.clone();
             sorted.sort_unstable();

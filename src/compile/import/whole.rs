@@ -22,6 +22,7 @@ use super::{
     node::OnnxNode,
     own,
     quant_ops::{self, Like, OutType},
+    rules,
     weights::{self, WEIGHT_OP},
 };
 use crate::compile::fallback;
@@ -36,7 +37,8 @@ pub(super) fn pristine() -> &'static Onnx {
 pub(super) fn keeping_all() -> Onnx {
     let mut onnx = quantized_only();
     for name in pristine().op_register.0.keys() {
-        if super::lowering(name).is_some() && Like::of(name).is_none() && own::rule(name).is_none() {
+        let whole = super::lowering(name).is_some() || rules::CHECKED.contains(&name.as_str());
+        if whole && Like::of(name).is_none() && own::rule(name).is_none() {
             onnx.op_register.0.insert(name.clone(), build_native);
         }
     }
@@ -44,7 +46,7 @@ pub(super) fn keeping_all() -> Onnx {
     onnx
 }
 
-/// tract with the quantized operators kept whole: everything else is its own.
+/// tract with the quantized operators and softmax kept whole: everything else is its own.
 pub(super) fn quantized_only() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     for name in quant_ops::NAMES {
@@ -53,7 +55,10 @@ pub(super) fn quantized_only() -> Onnx {
     for name in own::NAMES.iter().filter(|n| super::lowering(n).is_some()) {
         onnx.op_register.insert(name, build_own);
     }
-    onnx.op_register.insert(EQUAL, build_native);
+    // tract takes a softmax for a function of single elements and moves slices and tables in front of it.
+    for name in [EQUAL, "Softmax", "LogSoftmax"] {
+        onnx.op_register.insert(name, build_native);
+    }
     onnx.ignore_value_info = true;
     onnx
 }
@@ -178,6 +183,10 @@ const MAX_FOLDED: usize = 1 << 16;
 impl Whole {
     /// Whether the results are known to have few elements, so that no model can make tract compute large ones.
     fn is_small(&self, inputs: &[TValue]) -> bool {
+        // tract's kernels divide by sizes.
+        if inputs.iter().any(|t| t.len() == 0) {
+            return false;
+        }
         let inputs: Facts = inputs.iter().map(|t| InferenceFact::from((**t).clone())).collect();
         let small = |f: &InferenceFact| {
             let shape = f.shape.as_concrete_finite().ok().flatten();
@@ -254,7 +263,20 @@ impl InferenceOp for Whole {
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(Facts, Facts, Facts)> {
         let found = match &mut self.rules {
-            Rules::Native(inner) => return inner.infer_facts(inputs, outputs, observed),
+            Rules::Native(inner) => {
+                rules::check(&self.node, &inputs)?;
+                match rules::of(&self.node, &inputs) {
+                    Some(fact) => tvec!(fact),
+                    None => {
+                        let found = inner.infer_facts(inputs.clone(), outputs, observed.clone());
+                        match (found, self.node.op_type == "Concat") {
+                            // tract gives up where dimensions only look different.
+                            (Err(error), true) => tvec!(rules::concat(&self.node, &inputs).ok_or(error)?),
+                            (found, _) => return found,
+                        }
+                    }
+                }
+            }
             Rules::Like(..) => self.infer_like(&inputs, outputs.len())?,
             Rules::Own(rule) => rule(&self.node, &inputs)?,
         };

@@ -58,6 +58,7 @@ pub(super) fn compute(graph: &Graph, node: &Node, inputs: &[Tensor], shapes: &[V
         inputs: node.inputs.iter().zip(inputs).map(|(v, t)| Operand { data: Some(t.bytes()), ..operand(*v, t) }).collect(),
         outputs: node.outputs.iter().zip(&outputs).map(|(v, t)| operand(*v, t)).collect(),
         packed: &mut packed,
+        then: None,
     })?;
     run_once(&*kernel, inputs, &mut outputs)?;
     Ok(outputs)

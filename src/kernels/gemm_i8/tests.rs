@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    kernels::requant::{Dequant, Raw, Requant, requantize},
+    kernels::{
+        requant::{Dequant, Raw, Requant, requantize},
+        rescale::Rescale,
+    },
     tensor::AlignedBytes,
 };
 
@@ -87,15 +90,19 @@ impl Case {
             }
             let m = |j: usize| 1e-4 + j as f32 * 3e-5;
             let multiplier: Vec<f32> = (0..self.n + 64).map(m).collect();
-            let bytes = self.run(scheme, false, None, false, |_| Requant {
-                multiplier: &multiplier,
-                zero_point: 100,
-                lo: 20,
-                hi: 251,
-                bounded: true,
-            });
-            let wanted: Vec<u8> = expected.iter().enumerate().map(|(i, &v)| requantize(v, m(i % self.n), 100, 20, 251)).collect();
-            assert_eq!(bytes, wanted, "{scheme:?}");
+            for then in [None, Some(Rescale { from: 100, multiplier: 1.37, to: 7, lo: 9, hi: 190 })] {
+                let bytes = self.run(scheme, false, None, false, |_| Requant {
+                    multiplier: &multiplier,
+                    zero_point: 100,
+                    lo: 20,
+                    hi: 251,
+                    then,
+                    bounded: true,
+                });
+                let once = expected.iter().enumerate().map(|(i, &v)| requantize(v, m(i % self.n), 100, 20, 251));
+                let wanted: Vec<u8> = once.map(|q| then.map_or(q, |then| then.apply(q))).collect();
+                assert_eq!(bytes, wanted, "{scheme:?}");
+            }
             let bias: Vec<f32> = (0..self.n + 64).map(|j| j as f32 - 3.5).collect();
             let reals =
                 self.run(scheme, false, None, false, |_| Dequant { multiplier: &multiplier, bias: &bias, lo: -9.0, hi: 900.0 });

@@ -132,60 +132,141 @@ impl Store for Requant<'_> {
     /// and V8 spills a value where it is computed, in the loop over the depth.
     #[inline(always)]
     unsafe fn store<const R: usize, const V: usize>(&self, acc: [[v128; V]; R], column: usize, out: *mut u8, ldo: usize) {
-        let multiplier = self.multiplier.as_ptr();
         // SAFETY: as the caller promises.
         unsafe {
-            let m = |q: usize| v128_load(multiplier.add(column + q * 4).cast());
-            // A product above 2²² gives bits that saturate as they should, and none is below −2²³: `bounded`.
-            let round = |acc: v128, m: v128| {
-                let real = f32x4_add(f32x4_mul(f32x4_convert_i32x4(acc), m), f32x4_splat(ROUNDING_MAGIC));
-                i32x4_sub(real, i32x4_splat(ROUNDING_MAGIC_BITS - self.zero_point))
-            };
-            let pack = |a: v128, b: v128, c: v128, d: v128| {
-                let q = u8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
-                u8x16_min(u8x16_max(q, u8x16_splat(self.lo)), u8x16_splat(self.hi))
-            };
-            if V == 1 && R == 4 {
-                let m = m(0);
-                let (a, b) = (round(acc[0][0], m), round(acc[R / 4][0], m));
-                let q = pack(a, b, round(acc[R / 2][0], m), round(acc[R - 1][0], m));
-                v128_store32_lane::<0>(q, out.cast());
-                v128_store32_lane::<1>(q, out.add(ldo).cast());
-                v128_store32_lane::<2>(q, out.add(2 * ldo).cast());
-                v128_store32_lane::<3>(q, out.add(3 * ldo).cast());
-            } else if V == 1 {
-                unroll!(I < R, {
-                    let a = round(acc[I][0], m(0));
-                    v128_store32_lane::<0>(pack(a, a, a, a), out.add(I * ldo).cast());
-                });
-            } else if R == 1 && V.is_multiple_of(4) {
-                unroll!(Q < V, {
-                    if Q.is_multiple_of(4) {
-                        let (a, b) = (round(acc[0][Q], m(Q)), round(acc[0][Q + 1], m(Q + 1)));
-                        let q = pack(a, b, round(acc[0][Q + 2], m(Q + 2)), round(acc[0][Q + 3], m(Q + 3)));
-                        v128_store(out.add(Q * 4).cast(), q);
-                    }
-                });
-            } else if R == 1 {
-                unroll!(Q < V, {
-                    if Q.is_multiple_of(2) {
-                        let (a, b) = (round(acc[0][Q], m(Q)), round(acc[0][Q + 1], m(Q + 1)));
-                        v128_store64_lane::<0>(pack(a, b, a, b), out.add(Q * 4).cast());
-                    }
-                });
-            } else {
-                unroll!(I < R, {
-                    unroll!(Q < V, {
-                        if I.is_multiple_of(2) && Q.is_multiple_of(2) {
-                            let (m0, m1) = (m(Q), m(Q + 1));
-                            let (a, b) = (round(acc[I][Q], m0), round(acc[I][Q + 1], m1));
-                            let q = pack(a, b, round(acc[I + 1][Q], m0), round(acc[I + 1][Q + 1], m1));
-                            v128_store64_lane::<0>(q, out.add(I * ldo + Q * 4).cast());
-                            v128_store64_lane::<1>(q, out.add((I + 1) * ldo + Q * 4).cast());
-                        }
-                    });
-                });
+            match &self.then {
+                None => requantize(acc, column, out, ldo, &Once { of: self }),
+                Some(then) => requantize(acc, column, out, ldo, &Twice { of: self, then }),
             }
+        }
+    }
+}
+
+/// From an accumulator and its multiplier to an integer that is still to be saturated and clamped.
+trait Rounding {
+    fn multiplier(&self) -> *const f32;
+
+    fn round(&self, acc: v128, multiplier: v128) -> v128;
+
+    fn bounds(&self) -> (u8, u8);
+}
+
+/// A product above 2²² gives bits that saturate as they should, and none is below −2²³: `bounded`.
+#[inline(always)]
+fn add_magic(acc: v128, multiplier: v128) -> v128 {
+    f32x4_add(f32x4_mul(f32x4_convert_i32x4(acc), multiplier), f32x4_splat(ROUNDING_MAGIC))
+}
+
+struct Once<'a> {
+    of: &'a Requant<'a>,
+}
+
+impl Rounding for Once<'_> {
+    #[inline(always)]
+    fn multiplier(&self) -> *const f32 {
+        self.of.multiplier.as_ptr()
+    }
+
+    #[inline(always)]
+    fn round(&self, acc: v128, multiplier: v128) -> v128 {
+        i32x4_sub(add_magic(acc, multiplier), i32x4_splat(ROUNDING_MAGIC_BITS - self.of.zero_point))
+    }
+
+    #[inline(always)]
+    fn bounds(&self) -> (u8, u8) {
+        (self.of.lo, self.of.hi)
+    }
+}
+
+/// With a [`Rescale`](crate::kernels::rescale::Rescale) of the result, whose zero point is `then.from`.
+struct Twice<'a> {
+    of: &'a Requant<'a>,
+    then: &'a crate::kernels::rescale::Rescale,
+}
+
+impl Rounding for Twice<'_> {
+    #[inline(always)]
+    fn multiplier(&self) -> *const f32 {
+        self.of.multiplier.as_ptr()
+    }
+
+    #[inline(always)]
+    fn round(&self, acc: v128, multiplier: v128) -> v128 {
+        let magic = f32x4_splat(ROUNDING_MAGIC);
+        // Not clamped: what lies beyond the first bounds also lies beyond the second ones.
+        let first = f32x4_sub(add_magic(acc, multiplier), magic);
+        let second = f32x4_add(f32x4_mul(first, f32x4_splat(self.then.multiplier)), magic);
+        i32x4_sub(second, i32x4_splat(ROUNDING_MAGIC_BITS - i32::from(self.then.to)))
+    }
+
+    #[inline(always)]
+    fn bounds(&self) -> (u8, u8) {
+        (self.then.lo, self.then.hi)
+    }
+}
+
+/// See [`Store::store`].
+///
+/// # Safety
+/// As for that.
+#[inline(always)]
+unsafe fn requantize<const R: usize, const V: usize>(
+    acc: [[v128; V]; R],
+    column: usize,
+    out: *mut u8,
+    ldo: usize,
+    rounding: &impl Rounding,
+) {
+    let multiplier = rounding.multiplier();
+    let (lo, hi) = rounding.bounds();
+    // SAFETY: as the caller promises.
+    unsafe {
+        let m = |q: usize| v128_load(multiplier.add(column + q * 4).cast());
+        let round = |acc: v128, m: v128| rounding.round(acc, m);
+        let pack = |a: v128, b: v128, c: v128, d: v128| {
+            let q = u8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+            u8x16_min(u8x16_max(q, u8x16_splat(lo)), u8x16_splat(hi))
+        };
+        if V == 1 && R == 4 {
+            let m = m(0);
+            let (a, b) = (round(acc[0][0], m), round(acc[R / 4][0], m));
+            let q = pack(a, b, round(acc[R / 2][0], m), round(acc[R - 1][0], m));
+            v128_store32_lane::<0>(q, out.cast());
+            v128_store32_lane::<1>(q, out.add(ldo).cast());
+            v128_store32_lane::<2>(q, out.add(2 * ldo).cast());
+            v128_store32_lane::<3>(q, out.add(3 * ldo).cast());
+        } else if V == 1 {
+            unroll!(I < R, {
+                let a = round(acc[I][0], m(0));
+                v128_store32_lane::<0>(pack(a, a, a, a), out.add(I * ldo).cast());
+            });
+        } else if R == 1 && V.is_multiple_of(4) {
+            unroll!(Q < V, {
+                if Q.is_multiple_of(4) {
+                    let (a, b) = (round(acc[0][Q], m(Q)), round(acc[0][Q + 1], m(Q + 1)));
+                    let q = pack(a, b, round(acc[0][Q + 2], m(Q + 2)), round(acc[0][Q + 3], m(Q + 3)));
+                    v128_store(out.add(Q * 4).cast(), q);
+                }
+            });
+        } else if R == 1 {
+            unroll!(Q < V, {
+                if Q.is_multiple_of(2) {
+                    let (a, b) = (round(acc[0][Q], m(Q)), round(acc[0][Q + 1], m(Q + 1)));
+                    v128_store64_lane::<0>(pack(a, b, a, b), out.add(Q * 4).cast());
+                }
+            });
+        } else {
+            unroll!(I < R, {
+                unroll!(Q < V, {
+                    if I.is_multiple_of(2) && Q.is_multiple_of(2) {
+                        let (m0, m1) = (m(Q), m(Q + 1));
+                        let (a, b) = (round(acc[I][Q], m0), round(acc[I][Q + 1], m1));
+                        let q = pack(a, b, round(acc[I + 1][Q], m0), round(acc[I + 1][Q + 1], m1));
+                        v128_store64_lane::<0>(q, out.add(I * ldo + Q * 4).cast());
+                        v128_store64_lane::<1>(q, out.add((I + 1) * ldo + Q * 4).cast());
+                    }
+                });
+            });
         }
     }
 }

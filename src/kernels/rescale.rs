@@ -1,0 +1,140 @@
+//! Maps between bytes that are a line with rounding: a clamp, or a change of scale. Vectors compute them; other maps are tables.
+
+use super::{Operand, quantized, requant::ROUNDING_MAGIC, unary};
+use crate::{graph::ops::Unary, tensor::DType};
+
+/// `round((byte − from) · multiplier) + to`, clamped to `lo..=hi`: for every byte what the table of the map says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rescale {
+    pub from: u8,
+    pub multiplier: f32,
+    pub to: u8,
+    pub lo: u8,
+    pub hi: u8,
+}
+
+impl Rescale {
+    /// `op` between two u8 quantizations; `None` if that is no line.
+    pub fn of_unary(op: Unary, x: &Operand<'_>, y: &Operand<'_>) -> Option<Rescale> {
+        let (qx, qy) = (x.quant8()?, y.quant8()?);
+        let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
+        matches!(op, Unary::Identity | Unary::Clamp { .. }).then_some(())?;
+        let table = quantized::table((x.dtype, qx), (y.dtype, qy), unbounded, |v| unary::eval(op, v))?;
+        (x.dtype == DType::U8 && y.dtype == DType::U8).then(|| Rescale::of_table(&table, qx, qy)).flatten()
+    }
+
+    /// The line that gives exactly `table`, if one does. The table rounds a quotient where the line rounds a product.
+    pub fn of_table(table: &[u8; 256], (from_scale, from): (f32, i32), (to_scale, to): (f32, i32)) -> Option<Rescale> {
+        let ratio = from_scale / to_scale;
+        let (lo, hi) = (*table.iter().min()?, *table.iter().max()?);
+        let (from, to) = (u8::try_from(from).ok()?, u8::try_from(to).ok()?);
+        // Beyond, a product would leave the range in which the magic number rounds.
+        (ratio < 8192.0).then_some(())?;
+        [ratio, ratio.next_up(), ratio.next_down()]
+            .map(|multiplier| Rescale { from, multiplier, to, lo, hi })
+            .into_iter()
+            .find(|line| (0..=255u8).zip(table).all(|(x, y)| line.apply(x) == *y))
+    }
+
+    /// The definition.
+    #[inline(always)]
+    pub fn apply(&self, byte: u8) -> u8 {
+        let real = (f32::from(byte) - f32::from(self.from)) * self.multiplier;
+        let rounded = (real + ROUNDING_MAGIC).to_bits() as i32 - ROUNDING_MAGIC.to_bits() as i32 + i32::from(self.to);
+        rounded.clamp(self.lo.into(), self.hi.into()) as u8
+    }
+
+    /// The same for bytes from `lo` to `hi`, and what it gives for those two for all others.
+    pub fn within(self, lo: u8, hi: u8) -> Rescale {
+        Rescale { lo: self.apply(lo), hi: self.apply(hi), ..self }
+    }
+
+    /// All bytes of `x`.
+    pub fn run(&self, x: &[u8], y: &mut [u8]) {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let done = self.run_wasm(x, y);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        let done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2.
+            return unsafe { self.run_avx2(x, y) };
+        }
+        self.run_portable(&x[done..], &mut y[done..]);
+    }
+
+    /// The same code, compiled for wider vectors.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn run_avx2(&self, x: &[u8], y: &mut [u8]) {
+        self.run_portable(x, y);
+    }
+
+    #[inline(always)]
+    fn run_portable(&self, x: &[u8], y: &mut [u8]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = self.apply(*x);
+        }
+    }
+
+    /// Whole vectors; gives the number of bytes done.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    fn run_wasm(&self, x: &[u8], y: &mut [u8]) -> usize {
+        use core::arch::wasm32::*;
+
+        let from = i16x8_splat(self.from.into());
+        let (multiplier, magic) = (f32x4_splat(self.multiplier), f32x4_splat(ROUNDING_MAGIC));
+        let offset = i32x4_splat(ROUNDING_MAGIC.to_bits() as i32 - i32::from(self.to));
+        let (lo, hi) = (u8x16_splat(self.lo), u8x16_splat(self.hi));
+        let round = |v: v128| i32x4_sub(f32x4_add(f32x4_mul(f32x4_convert_i32x4(v), multiplier), magic), offset);
+        let half = |v: v128| {
+            let v = i16x8_sub(v, from);
+            i16x8_narrow_i32x4(round(i32x4_extend_low_i16x8(v)), round(i32x4_extend_high_i16x8(v)))
+        };
+        let mut done = 0;
+        for (x, y) in x.chunks_exact(16).zip(y.chunks_exact_mut(16)) {
+            // SAFETY: both are 16 bytes.
+            unsafe {
+                let v = v128_load(x.as_ptr().cast());
+                let q = u8x16_narrow_i16x8(half(u16x8_extend_low_u8x16(v)), half(u16x8_extend_high_u8x16(v)));
+                v128_store(y.as_mut_ptr().cast(), u8x16_min(u8x16_max(q, lo), hi));
+            }
+            done += 16;
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clamp_table(from: (f32, i32), to: (f32, i32), bounds: (f32, f32)) -> [u8; 256] {
+        quantized::table((DType::U8, from), (DType::U8, to), bounds, |v| v).unwrap()
+    }
+
+    #[test]
+    fn vectors_give_what_the_table_gives() {
+        let mut found = 0;
+        for i in 0..300 {
+            let from = (0.011 + i as f32 * 7.3e-4, (i * 37) % 256);
+            let to = (0.09 - i as f32 * 2.1e-4, (i * 91 + 5) % 256);
+            let bounds = if i % 3 == 0 { (0.0, 6.0) } else { (f32::NEG_INFINITY, f32::INFINITY) };
+            let table = clamp_table(from, to, bounds);
+            let Some(line) = Rescale::of_table(&table, from, to) else { continue };
+            found += 1;
+            let x: Vec<u8> = (0..601).map(|b| (b * 7 % 256) as u8).collect();
+            let mut y = vec![0; x.len()];
+            line.run(&x, &mut y);
+            let expected: Vec<u8> = x.iter().map(|b| table[usize::from(*b)]).collect();
+            assert_eq!(y, expected, "{line:?}");
+        }
+        assert!(found > 250, "{found} of 300 tables are lines");
+    }
+
+    #[test]
+    fn a_curve_is_no_line() {
+        let curve = quantized::table((DType::U8, (0.05, 128)), (DType::U8, (0.004, 0)), (0.0, 1.0), |v| v * v).unwrap();
+        assert_eq!(Rescale::of_table(&curve, (0.05, 128), (0.004, 0)), None);
+    }
+}
