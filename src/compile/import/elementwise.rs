@@ -65,7 +65,11 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "Celu" => |l, c| {
             // max(0, x) + min(0, α·(exp(x/α) − 1)), which is α·elu(x/α) of slope 1.
             let (x, alpha) = (c.input(0)?, c.node.float("alpha").unwrap_or(1.0));
-            ensure!(alpha > 0.0, Unsupported, "alpha = {alpha} is not supported");
+            ensure!(
+                alpha.is_finite() && alpha.is_sign_positive() && alpha != 0.0,
+                Unsupported,
+                "alpha = {alpha} is not supported"
+            );
             let alpha = l.f32_scalar(c.name(), alpha);
             let scaled = l.binary(c, BinaryOp::Div, x, alpha);
             let y = l.unary(c, Unary::Elu { alpha: 1.0 }, scaled);
@@ -158,7 +162,20 @@ fn arithmetic(l: &mut Lower, c: &Call, op: BinaryOp) -> Result<Vec<ValueId>> {
         let dtype = l.dtype(a);
         b = l.cast(c, b, dtype);
     }
-    Ok(vec![l.binary(c, op, a, b)])
+    Ok(vec![integers(l, c, op, a, b)])
+}
+
+/// Small integers are computed as larger ones, which have kernels; casting back wraps, as their own arithmetic does.
+fn integers(l: &mut Lower, c: &Call, op: BinaryOp, a: ValueId, b: ValueId) -> ValueId {
+    let dtype = l.dtype(a);
+    let wide = match dtype {
+        DType::I8 | DType::U8 | DType::I16 | DType::U16 => DType::I32,
+        DType::U32 => DType::I64,
+        _ => return l.binary(c, op, a, b),
+    };
+    let (a, b) = (l.cast(c, a, wide), l.cast(c, b, wide));
+    let y = l.binary(c, op, a, b);
+    if op.is_predicate() { y } else { l.cast(c, y, dtype) }
 }
 
 fn operands(l: &mut Lower, c: &Call) -> Result<(ValueId, ValueId)> {
@@ -183,7 +200,7 @@ fn variadic(l: &mut Lower, c: &Call, op: BinaryOp) -> Result<Vec<ValueId>> {
     let mut values = c.inputs.iter().copied();
     let Some(mut sum) = values.next() else { bail!(InvalidModel, "has no inputs") };
     for v in values {
-        sum = l.binary(c, op, sum, v);
+        sum = integers(l, c, op, sum, v);
     }
     Ok(vec![sum])
 }
@@ -274,7 +291,7 @@ fn clip(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let mut y = x;
     for (i, op) in [(1, BinaryOp::Max), (2, BinaryOp::Min)] {
         if let Some(v) = c.optional(i) {
-            y = l.binary(c, op, y, v);
+            y = integers(l, c, op, y, v);
         }
     }
     Ok(vec![y])

@@ -26,6 +26,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "EyeLike" => eye,
         "Hardmax" => hardmax,
         "Compress" => compress,
+        "ReverseSequence" => reverse_sequence,
         _ => return None,
     })
 }
@@ -192,6 +193,29 @@ fn hardmax(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let hit = l.binary(c, BinaryOp::Equal, best, steps);
     let y = l.cast(c, hit, c.out()?.dtype);
     Ok(vec![l.reshape(c.name(), y, shape)])
+}
+
+/// Each row reversed up to its length.
+fn reverse_sequence(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, lengths) = (c.input(0)?, c.input(1)?);
+    let shape = l.shape(x);
+    let rank = shape.len();
+    let time = l.axis(c.node.int("time_axis").unwrap_or(0), rank)?;
+    let batch = l.axis(c.node.int("batch_axis").unwrap_or(1), rank)?;
+    ensure!(time != batch && l.rank(lengths) == 1, InvalidModel, "has one axis for both time and batch, or no list of lengths");
+    let lengths = l.cast(c, lengths, DType::I64);
+    let mut along = vec![Dim::fixed(1); rank];
+    along[batch] = shape[batch].clone();
+    let lengths = l.reshape(c.name(), lengths, along);
+    let steps = iota(l, c, shape[time].clone(), time, rank)?;
+    let one = l.scalar_of(c.name(), DType::I64, 1.0)?;
+    let last = l.binary(c, BinaryOp::Sub, lengths, one);
+    let reversed = l.binary(c, BinaryOp::Sub, last, steps);
+    let inside = l.binary(c, BinaryOp::Less, steps, lengths);
+    let ty = ValueType::new(DType::I64, l.shape(reversed));
+    let picks = l.emit(c, Op::Where, &[inside, reversed, steps], ty);
+    let picks = l.emit(c, Op::Expand, &[picks], ValueType::new(DType::I64, shape));
+    Ok(vec![gather_elements(l, c, x, picks, time)?])
 }
 
 /// The entries along an axis for which a constant condition holds.

@@ -23,6 +23,7 @@ pub(super) const NAMES: &[&str] = &[
     "SoftmaxCrossEntropyLoss",
     "Compress",
     "Upsample",
+    "ReverseSequence",
     "Scaler",
     "TreeEnsembleRegressor",
     "DynamicQuantizeLSTM",
@@ -35,6 +36,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         "Upsample" => upsample,
         "Scaler" => |_, inputs| Ok(tvec!(InferenceFact::dt(DatumType::F32).with_shape(at(inputs, 0)?.shape.clone()))),
         "TreeEnsembleRegressor" => |node, inputs| rows(inputs, node.int("n_targets").unwrap_or(1)),
+        "ReverseSequence" => |_, inputs| Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..at(inputs, 0)?.clone() })),
         "DynamicQuantizeLSTM" => recurrent,
         _ => return None,
     })

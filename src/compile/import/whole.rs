@@ -66,6 +66,18 @@ pub(super) fn quantized_only() -> Onnx {
 /// The one operator of tract's own that must not be folded as tract does: it takes dimensions for different that merely look different.
 const EQUAL: &str = "Equal";
 
+/// Dimensions as the numbers that they are in this run.
+fn numbers(ctx: &EvalContext, value: TValue) -> TractResult<TValue> {
+    if value.datum_type() != DatumType::TDim {
+        return Ok(value);
+    }
+    let mut tensor = value.into_tensor();
+    for dim in tensor.try_as_plain_ram_mut()?.as_slice_mut::<TDim>()? {
+        *dim = dim.eval(ctx.symbols);
+    }
+    Ok(tensor.cast_to_dt(DatumType::I64)?.into_owned().into_tvalue())
+}
+
 /// Whether two tensors are known to be equal or not, element by element, whatever the sizes of their dimensions.
 fn equality_is_known(inputs: &[TValue]) -> TractResult<bool> {
     let [a, b] = inputs else { return Ok(true) };
@@ -221,7 +233,8 @@ impl Op for Whole {
 }
 
 impl EvalOp for Whole {
-    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let inputs = inputs.into_iter().map(|t| numbers(ctx, t)).collect::<TractResult<TVec<TValue>>>()?;
         let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
         let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
         let data = match &self.rules {
