@@ -5,12 +5,8 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     Io, Kernel, Prepare,
     quantized::{look_up, table},
-    rescale::Rescale,
 };
-use crate::{
-    error::{Result, ensure},
-    graph::ops::Unary,
-};
+use crate::error::{Result, ensure};
 
 /// Prepares [`Op::Concat`](crate::graph::Op::Concat).
 pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
@@ -41,8 +37,7 @@ pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
             };
             Some(Box::new(table.ok_or_else(|| p.unsupported())?))
         };
-        let line = table.as_ref().and_then(|_| Rescale::of_unary(Unary::Identity, x, y));
-        parts.push(Part { bytes: x.shape[axis] * inner, table, line });
+        parts.push(Part { bytes: x.shape[axis] * inner, table });
     }
     ensure!(joined == y.shape[axis], InvalidModel, "inputs of {joined} along axis {axis} do not make {:?}", y.shape);
     Ok(Box::new(Concat { row: y.shape[axis] * inner, parts }))
@@ -57,8 +52,6 @@ struct Concat {
 struct Part {
     bytes: usize,
     table: Option<Box<[u8; 256]>>,
-    /// The same as the table.
-    line: Option<Rescale>,
 }
 
 impl Kernel for Concat {
@@ -68,10 +61,9 @@ impl Kernel for Concat {
             let (x, y) = (io.input::<u8>(i), io.output::<u8>(0));
             for (x, y) in x.chunks_exact(part.bytes).zip(y.chunks_exact_mut(self.row)) {
                 let y = &mut y[start..start + part.bytes];
-                match (&part.line, &part.table) {
-                    (Some(line), _) => line.run(x, y),
-                    (None, Some(table)) => look_up(table, x, y),
-                    (None, None) => y.copy_from_slice(x),
+                match &part.table {
+                    Some(table) => look_up(table, x, y),
+                    None => y.copy_from_slice(x),
                 }
             }
             start += part.bytes;

@@ -1,4 +1,4 @@
-//! Maps between bytes that are a line with rounding: a clamp, or a change of scale. Vectors compute them; other maps are tables.
+//! Maps between bytes that are a line with rounding: a clamp, or a change of scale. Products compute them along with their results.
 
 use super::{Operand, quantized, requant::ROUNDING_MAGIC, unary};
 use crate::{graph::ops::Unary, tensor::DType};
@@ -48,61 +48,6 @@ impl Rescale {
     pub fn within(self, lo: u8, hi: u8) -> Rescale {
         Rescale { lo: self.apply(lo), hi: self.apply(hi), ..self }
     }
-
-    /// All bytes of `x`.
-    pub fn run(&self, x: &[u8], y: &mut [u8]) {
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let done = self.run_wasm(x, y);
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-        let done = 0;
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2.
-            return unsafe { self.run_avx2(x, y) };
-        }
-        self.run_portable(&x[done..], &mut y[done..]);
-    }
-
-    /// The same code, compiled for wider vectors.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn run_avx2(&self, x: &[u8], y: &mut [u8]) {
-        self.run_portable(x, y);
-    }
-
-    #[inline(always)]
-    fn run_portable(&self, x: &[u8], y: &mut [u8]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = self.apply(*x);
-        }
-    }
-
-    /// Whole vectors; gives the number of bytes done.
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    fn run_wasm(&self, x: &[u8], y: &mut [u8]) -> usize {
-        use core::arch::wasm32::*;
-
-        let from = i16x8_splat(self.from.into());
-        let (multiplier, magic) = (f32x4_splat(self.multiplier), f32x4_splat(ROUNDING_MAGIC));
-        let offset = i32x4_splat(ROUNDING_MAGIC.to_bits() as i32 - i32::from(self.to));
-        let (lo, hi) = (u8x16_splat(self.lo), u8x16_splat(self.hi));
-        let round = |v: v128| i32x4_sub(f32x4_add(f32x4_mul(f32x4_convert_i32x4(v), multiplier), magic), offset);
-        let half = |v: v128| {
-            let v = i16x8_sub(v, from);
-            i16x8_narrow_i32x4(round(i32x4_extend_low_i16x8(v)), round(i32x4_extend_high_i16x8(v)))
-        };
-        let mut done = 0;
-        for (x, y) in x.chunks_exact(16).zip(y.chunks_exact_mut(16)) {
-            // SAFETY: both are 16 bytes.
-            unsafe {
-                let v = v128_load(x.as_ptr().cast());
-                let q = u8x16_narrow_i16x8(half(u16x8_extend_low_u8x16(v)), half(u16x8_extend_high_u8x16(v)));
-                v128_store(y.as_mut_ptr().cast(), u8x16_min(u8x16_max(q, lo), hi));
-            }
-            done += 16;
-        }
-        done
-    }
 }
 
 #[cfg(test)]
@@ -114,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_give_what_the_table_gives() {
+    fn a_line_gives_what_the_table_gives() {
         let mut found = 0;
         for i in 0..300 {
             let from = (0.011 + i as f32 * 7.3e-4, (i * 37) % 256);
@@ -123,11 +68,13 @@ mod tests {
             let table = clamp_table(from, to, bounds);
             let Some(line) = Rescale::of_table(&table, from, to) else { continue };
             found += 1;
-            let x: Vec<u8> = (0..601).map(|b| (b * 7 % 256) as u8).collect();
-            let mut y = vec![0; x.len()];
-            line.run(&x, &mut y);
-            let expected: Vec<u8> = x.iter().map(|b| table[usize::from(*b)]).collect();
-            assert_eq!(y, expected, "{line:?}");
+            for byte in 0..=255 {
+                assert_eq!(line.apply(byte), table[usize::from(byte)], "{line:?}");
+            }
+            let within = line.within(40, 200);
+            for byte in 0..=255u8 {
+                assert_eq!(within.apply(byte), table[usize::from(byte.clamp(40, 200))], "{line:?}");
+            }
         }
         assert!(found > 250, "{found} of 300 tables are lines");
     }

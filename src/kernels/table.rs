@@ -9,20 +9,17 @@ use crate::{error::Result, tensor::DType};
 pub(super) fn prepare(p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let bytes = |o: &Operand<'_>| matches!(o.dtype, DType::U8 | DType::I8);
     match contents(&p.inputs) {
-        Some(table) if bytes(&p.inputs[0]) && bytes(&p.outputs[0]) => Ok(kernel(table, line(&p.inputs, &p.outputs[0]))),
+        Some(table) if bytes(&p.inputs[0]) && bytes(&p.outputs[0]) => Ok(kernel(table)),
         _ => Err(p.unsupported()),
     }
 }
 
-/// Looks bytes up in `table`, or computes the same by `line`.
-pub(super) fn kernel(table: [u8; 256], line: Option<Rescale>) -> Box<dyn Kernel> {
-    match line {
-        Some(line) => Box::new(Line(line)),
-        None => Box::new(Table { table }),
-    }
+/// Looks bytes up in `table`.
+pub(super) fn kernel(table: [u8; 256]) -> Box<dyn Kernel> {
+    Box::new(Table { table })
 }
 
-/// The table as arithmetic, if it is a change of scale with bounds: on vectors that is faster than looking up.
+/// The table as arithmetic, if it is a change of scale with bounds, which a product computes along with its results.
 pub(super) fn line(inputs: &[Operand<'_>], y: &Operand<'_>) -> Option<Rescale> {
     let x = inputs.first().filter(|x| x.dtype == DType::U8 && y.dtype == DType::U8)?;
     Rescale::of_table(&contents(inputs)?, x.quant8()?, y.quant8()?)
@@ -39,15 +36,6 @@ struct Table {
 impl Kernel for Table {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0));
-        Ok(())
-    }
-}
-
-struct Line(Rescale);
-
-impl Kernel for Line {
-    fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        self.0.run(io.input::<u8>(0), io.output::<u8>(0));
         Ok(())
     }
 }

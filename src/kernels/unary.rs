@@ -7,7 +7,6 @@ use super::{
     erf::{erf, erfc},
     math,
     quantized::{self, look_up, real, stored_values},
-    rescale::Rescale,
     table,
 };
 use crate::{
@@ -28,7 +27,7 @@ pub(super) fn prepare(op: Unary, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
             let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
             let table =
                 quantized::table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
-            return Ok(table::kernel(table, Rescale::of_unary(op, x, y)));
+            return Ok(table::kernel(table));
         }
         (Some(qx), None) if !logical && y.dtype == DType::F32 && y.quant.is_none() => {
             let mut table = Box::new([0f32; 256]);

@@ -21,13 +21,16 @@ pub enum Work {
     Move(f64),
 }
 
+/// Adds the operator and its operands to a graph, and gives its result.
+type Build = dyn Fn(&mut Builder) -> Result<ValueId>;
+
 /// One operator with its sizes.
 pub struct Case {
     /// What it is called in the table, and by filters.
     pub name: String,
     /// What a run amounts to.
     pub work: Work,
-    build: Box<dyn Fn(&mut Builder) -> Result<ValueId>>,
+    build: Box<Build>,
 }
 
 impl Case {

@@ -123,22 +123,26 @@ fn loops() -> Vec<Loop> {
         _mm512_dpbusd_epi32(*acc, a, b)
     });
     let mut loops = Vec::new();
-    // SAFETY, of each call below: the processor has the loop's features.
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has the loop's features.
         let run = |rounds| unsafe { fma256(rounds) };
         loops.push(Loop { name: "vfmadd, 256 bits", integer_path: None, lanes: 8, run });
+        // SAFETY: the processor has the loop's features.
         let run = |rounds| unsafe { madd(rounds) };
         loops.push(Loop { name: "vpmaddwd, vpaddd, 256 bits", integer_path: Some("AVX2"), lanes: 16, run });
     }
     if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has the loop's features.
         let run = |rounds| unsafe { fma512(rounds) };
         loops.push(Loop { name: "vfmadd, 512 bits", integer_path: None, lanes: 16, run });
     }
     if is_x86_feature_detected!("avxvnni") {
+        // SAFETY: the processor has the loop's features.
         let run = |rounds| unsafe { vnni256(rounds) };
         loops.push(Loop { name: "vpdpbusd, 256 bits", integer_path: Some("AVX-VNNI"), lanes: 32, run });
     }
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+        // SAFETY: the processor has the loop's features.
         let run = |rounds| unsafe { vnni512(rounds) };
         loops.push(Loop { name: "vpdpbusd, 512 bits", integer_path: Some("AVX-512 VNNI"), lanes: 64, run });
     }

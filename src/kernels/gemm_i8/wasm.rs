@@ -142,11 +142,13 @@ impl Store for Requant<'_> {
     }
 }
 
-/// From an accumulator and its multiplier to an integer that is still to be saturated and clamped.
+/// From an accumulator and its multiplier to an integer, to which the zero point is to be added before it is saturated and clamped.
 trait Rounding {
     fn multiplier(&self) -> *const f32;
 
     fn round(&self, acc: v128, multiplier: v128) -> v128;
+
+    fn zero_point(&self) -> i16;
 
     fn bounds(&self) -> (u8, u8);
 }
@@ -169,7 +171,12 @@ impl Rounding for Once<'_> {
 
     #[inline(always)]
     fn round(&self, acc: v128, multiplier: v128) -> v128 {
-        i32x4_sub(add_magic(acc, multiplier), i32x4_splat(ROUNDING_MAGIC_BITS - self.of.zero_point))
+        i32x4_sub(add_magic(acc, multiplier), i32x4_splat(ROUNDING_MAGIC_BITS))
+    }
+
+    #[inline(always)]
+    fn zero_point(&self) -> i16 {
+        self.of.zero_point as i16
     }
 
     #[inline(always)]
@@ -196,13 +203,27 @@ impl Rounding for Twice<'_> {
         // Not clamped: what lies beyond the first bounds also lies beyond the second ones.
         let first = f32x4_sub(add_magic(acc, multiplier), magic);
         let second = f32x4_add(f32x4_mul(first, f32x4_splat(self.then.multiplier)), magic);
-        i32x4_sub(second, i32x4_splat(ROUNDING_MAGIC_BITS - i32::from(self.then.to)))
+        i32x4_sub(second, i32x4_splat(ROUNDING_MAGIC_BITS))
+    }
+
+    #[inline(always)]
+    fn zero_point(&self) -> i16 {
+        self.then.to.into()
     }
 
     #[inline(always)]
     fn bounds(&self) -> (u8, u8) {
         (self.then.lo, self.then.hi)
     }
+}
+
+/// Sixteen integers plus a zero point, saturated to u8.
+///
+/// The zero point is added between the two narrowings because LLVM would merge these to a chain of comparisons and shuffles.
+#[inline(always)]
+fn narrow([a, b, c, d]: [v128; 4], zero_point: v128) -> v128 {
+    let upper = i16x8_add_sat(i16x8_narrow_i32x4(a, b), zero_point);
+    u8x16_narrow_i16x8(upper, i16x8_add_sat(i16x8_narrow_i32x4(c, d), zero_point))
 }
 
 /// See [`Store::store`].
@@ -224,7 +245,7 @@ unsafe fn requantize<const R: usize, const V: usize>(
         let m = |q: usize| v128_load(multiplier.add(column + q * 4).cast());
         let round = |acc: v128, m: v128| rounding.round(acc, m);
         let pack = |a: v128, b: v128, c: v128, d: v128| {
-            let q = u8x16_narrow_i16x8(i16x8_narrow_i32x4(a, b), i16x8_narrow_i32x4(c, d));
+            let q = narrow([a, b, c, d], i16x8_splat(rounding.zero_point()));
             u8x16_min(u8x16_max(q, u8x16_splat(lo)), u8x16_splat(hi))
         };
         if V == 1 && R == 4 {
