@@ -65,7 +65,11 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "Celu" => |l, c| {
             // max(0, x) + min(0, α·(exp(x/α) − 1)), which is α·elu(x/α) of slope 1.
             let (x, alpha) = (c.input(0)?, c.node.float("alpha").unwrap_or(1.0));
-            ensure!(alpha > 0.0, Unsupported, "alpha = {alpha} is not supported");
+            ensure!(
+                alpha.is_finite() && alpha.is_sign_positive() && alpha != 0.0,
+                Unsupported,
+                "alpha = {alpha} is not supported"
+            );
             let alpha = l.f32_scalar(c.name(), alpha);
             let scaled = l.binary(c, BinaryOp::Div, x, alpha);
             let y = l.unary(c, Unary::Elu { alpha: 1.0 }, scaled);

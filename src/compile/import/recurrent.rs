@@ -52,10 +52,7 @@ fn recurrent(l: &mut Lower, c: &Call, cell: Cell) -> Result<Vec<ValueId>> {
     let Some(hidden) = c.node.int("hidden_size").and_then(|h| usize::try_from(h).ok()) else {
         bail!(InvalidModel, "has no hidden_size");
     };
-    let lengths = match c.optional(4) {
-        Some(v) => Some(l.cast(c, v, DType::I32)),
-        None => None,
-    };
+    let lengths = c.optional(4).map(|v| l.cast(c, v, DType::I32));
     let clip = c.node.float("clip").filter(|v| *v > 0.0).unwrap_or(f32::INFINITY);
     let shared = Shared { cell, x, steps: shape[0].clone(), batch: shape[1].clone(), hidden, lengths, clip };
     let reversed: &[bool] = match c.node.string("direction").unwrap_or("forward") {
@@ -167,7 +164,7 @@ fn direction(l: &mut Lower, c: &Call, s: &Shared, d: usize, reverse: bool, batch
         lengths: s.lengths.is_some(),
     };
     let last = vec![s.batch.clone(), Dim::fixed(s.hidden)];
-    let all = [&[s.steps.clone()], &last[..]].concat();
+    let all = [core::slice::from_ref(&s.steps), &last[..]].concat();
     let op = Op::Recurrent(op);
     let mut outputs = vec![l.graph.add_value(c.name(), ValueType::new(DType::F32, all))];
     for _ in 1..op.output_count() {
