@@ -109,7 +109,7 @@ fn attempt(onnx: &[u8], inputs: &[(String, nearside::Tensor)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
     fn changed_models_never_panic(recipe in graphs::recipe(), changes in prop::collection::vec(any::<[u8; 4]>(), 1..4)) {

@@ -164,7 +164,7 @@ fn direction(l: &mut Lower, c: &Call, s: &Shared, d: usize, reverse: bool, batch
         lengths: s.lengths.is_some(),
     };
     let last = vec![s.batch.clone(), Dim::fixed(s.hidden)];
-    let all = [core::slice::from_ref(&s.steps), &last].concat();
+    let all = [core::slice::from_ref(&s.steps), &last[..]].concat();
     let op = Op::Recurrent(op);
     let mut outputs = vec![l.graph.add_value(c.name(), ValueType::new(DType::F32, all))];
     for _ in 1..op.output_count() {

@@ -135,7 +135,7 @@ fn resize(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
             (None, Some(scale)) => scale,
             (None, None) => to as f64 / from.max(1) as f64,
         };
-        ensure!(scale.is_finite() && scale.is_sign_positive() && scale != 0.0, InvalidModel, "has the scale {scale}");
+        ensure!(scale.is_finite() && scale > 0.0, InvalidModel, "has the scale {scale}");
         let roi = given.roi.as_ref().filter(|_| crops).map_or((0.0, 1.0), |r| (f64::from(r[i]), f64::from(r[n + i])));
         let spec = Axis { from, to, scale, roi };
         let same = from == to && scale == 1.0 && roi == (0.0, 1.0);

@@ -92,7 +92,11 @@ impl Operands<'_> {
     /// Axes as an attribute or as the `i`-th input.
     fn axes(&self, i: usize, last: i64) -> Result<()> {
         let axes = self.node.ints("axes").map(<[i64]>::to_vec).or(self.constant(i)).unwrap_or_default();
-        axes.into_iter().try_for_each(|axis| self.axis(axis, last))
+        axes.iter().try_for_each(|&axis| self.axis(axis, last))?;
+        let mut from_start: Vec<i64> = axes.iter().map(|a| if *a < 0 { a + last } else { *a }).collect();
+        from_start.sort_unstable();
+        ensure!(from_start.is_sorted_by(|a, b| a < b), InvalidModel, "names an axis twice: {axes:?}");
+        Ok(())
     }
 
     /// The `i`-th input holds no negative and no enormous numbers.

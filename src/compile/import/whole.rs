@@ -235,6 +235,12 @@ impl Op for Whole {
 impl EvalOp for Whole {
     fn eval(&self, ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let inputs = inputs.into_iter().map(|t| numbers(ctx, t)).collect::<TractResult<TVec<TValue>>>()?;
+        // tract's own operators have kernels for types that ours lack.
+        if let Rules::Native(inner) = &self.rules
+            && self.node.op_type != EQUAL
+        {
+            return inner.eval_out_of_plan(inputs)?.with_context(|| format!("{} cannot be evaluated", self.node.op_type));
+        }
         let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
         let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
         let data = match &self.rules {
