@@ -24,6 +24,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("real/magika_v3_3", &[]),
     ("real/mnist_cntk", &[]),
     ("real/mobilenet_v2_imagenet", &[]),
+    ("real/ppocr_v2_det", &[]),
     ("real/squeezenet_imagenet", &[]),
     ("real/style_candy_224", &[]),
     ("real/ultraface_rfb_320", &[]),

@@ -117,7 +117,7 @@ impl Operands<'_> {
         let attribute = self.node.ints("pads").or(self.node.ints("paddings")).map(<[i64]>::to_vec);
         let Some(pads) = attribute.or(self.constant(1)) else { return Ok(()) };
         let rank = self.rank as usize;
-        ensure!(pads.iter().all(|p| p.abs() < 1 << 31), InvalidModel, "has pads {pads:?}");
+        ensure!(pads.iter().all(|p| p.unsigned_abs() < 1 << 31), InvalidModel, "has pads {pads:?}");
         if self.node.inputs.get(3).copied().flatten().is_some() {
             return self.axes(3, self.rank);
         }
@@ -129,8 +129,8 @@ impl Operands<'_> {
             let (before, after) = (pads[axis], pads[rank + axis]);
             ensure!(
                 !mirrors || (before >= 0 && after >= 0),
-                Unsupported,
-                "negative pads {pads:?} are not supported in this mode"
+                InvalidModel,
+                "has pads {pads:?}; only mode constant takes negative ones"
             );
             let Some(size) = dim.as_i64() else { continue };
             // A reflection does not repeat the edge; an edge is repeated as often as one likes, if it is there.
