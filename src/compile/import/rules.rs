@@ -126,7 +126,8 @@ impl Operands<'_> {
             return self.axes(3, self.rank);
         }
         ensure!(pads.len() == 2 * rank, InvalidModel, "has {} pads for {rank} axes", pads.len());
-        let mirrors = self.node.string("mode").unwrap_or("constant") != "constant";
+        let mode = self.node.string("mode").unwrap_or("constant");
+        let mirrors = mode != "constant";
         let shape = self.inputs.first().and_then(|f| f.shape.concretize()).unwrap_or_default();
         for (axis, dim) in shape.iter().enumerate() {
             let (before, after) = (pads[axis], pads[rank + axis]);
@@ -136,7 +137,13 @@ impl Operands<'_> {
                 "has pads {pads:?}; only mode constant takes negative ones"
             );
             let Some(size) = dim.as_i64() else { continue };
-            let fits = before >= -size && after >= -size && size + before + after >= 0 && (!mirrors || before.max(after) < size);
+            // A reflection does not repeat the edge; an edge is repeated as often as one likes, if it is there.
+            let most = match mode {
+                "reflect" => size - 1,
+                "edge" if size == 0 => 0,
+                _ => i64::MAX,
+            };
+            let fits = before >= -size && after >= -size && size + before + after >= 0 && before.max(after) <= most.max(0);
             ensure!(fits, InvalidModel, "pads axis {axis} of size {size} by {before} and {after}");
         }
         Ok(())
