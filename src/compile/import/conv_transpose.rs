@@ -99,10 +99,7 @@ fn conv_transpose(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         bail!(Unsupported, "a weight that is not constant, or quantized per input channel, is not supported");
     };
     let bias_map: Vec<Option<usize>> = order.channels().map(|(group, _, o)| Some(group * out + o)).collect();
-    let bias = match c.optional(2) {
-        Some(v) => Some(regroup(l, v, &[bias_map.len()], &bias_map, None).ok_or(v)),
-        None => None,
-    };
+    let bias = c.optional(2).map(|v| regroup(l, v, &[bias_map.len()], &bias_map, None).ok_or(v));
 
     let window = Window {
         kernel: [h.taps(), w.taps()],
