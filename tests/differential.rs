@@ -5,10 +5,8 @@
 
 #[path = "support/graphs.rs"]
 mod graphs;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/onnx.rs"]
 mod onnx;
-#[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use nearside::{

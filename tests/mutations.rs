@@ -3,7 +3,6 @@
 
 #[path = "support/graphs.rs"]
 mod graphs;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/onnx.rs"]
 mod onnx;
 

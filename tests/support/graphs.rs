@@ -202,7 +202,7 @@ impl Builder {
     fn conv(&mut self, x: &str, shape: &[usize], p: usize, q: usize, r: usize) {
         let &[n, c, h, w] = shape else { return };
         let kernel = [[1, 1], [3, 3], [2, 3], [3, 1]][p % 4];
-        let (stride, dilation) = (1 + q % 2, if r % 5 == 0 { 2 } else { 1 });
+        let (stride, dilation) = (1 + q % 2, if r.is_multiple_of(5) { 2 } else { 1 });
         let pad = q / 2 % 3;
         let spans = kernel.map(|k| dilation * (k - 1) + 1);
         if h + 2 * pad < spans[0] || w + 2 * pad < spans[1] {
@@ -226,7 +226,7 @@ impl Builder {
             ("pads", Ints(&pads)),
             ("group", Int(groups as i64)),
         ];
-        let inputs: &[&str] = if q % 5 == 0 { &[x, &weight] } else { &[x, &weight, &bias] };
+        let inputs: &[&str] = if q.is_multiple_of(5) { &[x, &weight] } else { &[x, &weight, &bias] };
         self.node("Conv", inputs, y, &attributes);
     }
 
@@ -236,7 +236,7 @@ impl Builder {
         let span = dilation * (kernel - 1) + 1;
         let pad = (q / 3 % 3).min((span - 1) / 2);
         let added = r / 2 % stride.max(dilation);
-        let groups = if c.is_multiple_of(2) && r % 5 == 0 { 2 } else { 1 };
+        let groups = if c.is_multiple_of(2) && r.is_multiple_of(5) { 2 } else { 1 };
         let out = 1 + p / 4 % 3;
         let weight = self.constant(&[c, out, kernel, kernel], 0.4, 0.0);
         let bias = self.constant(&[out * groups], 0.3, 0.0);
@@ -277,7 +277,7 @@ impl Builder {
     fn binary(&mut self, x: &str, shape: &[usize], p: usize, q: usize) {
         let op = BINARY[p % BINARY.len()];
         let same: Vec<String> = self.values.iter().filter(|v| v.1 == shape).map(|v| v.0.clone()).collect();
-        let other = if q % 3 == 0 && op != "Div" {
+        let other = if q.is_multiple_of(3) && op != "Div" {
             same[q / 3 % same.len()].clone()
         } else {
             let kept = q % shape.len();
@@ -285,12 +285,12 @@ impl Builder {
             if kept >= self.first {
                 dims[kept] = shape[kept];
             }
-            if q % 2 == 0 {
+            if q.is_multiple_of(2) {
                 dims.drain(..kept);
             }
             self.constant(&dims, 0.4, 1.0)
         };
-        let inputs = if q % 7 == 0 && op != "Div" { [other.as_str(), x] } else { [x, other.as_str()] };
+        let inputs = if q.is_multiple_of(7) && op != "Div" { [other.as_str(), x] } else { [x, other.as_str()] };
         self.node(op, &inputs, shape.to_vec(), &[]);
     }
 

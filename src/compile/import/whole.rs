@@ -248,7 +248,12 @@ impl EvalOp for Whole {
             Rules::Like(_, _, inputs) => inputs,
             Rules::Own(_) => &[0],
         };
-        fallback::eval_node(&self.node, data, &inputs, &outputs)
+        let result = fallback::eval_node(&self.node, data, &inputs, &outputs);
+        match (&self.rules, result) {
+            // For types that no kernel of ours takes, tract's own is there.
+            (Rules::Native(inner), Err(error)) => inner.eval_out_of_plan(inputs)?.ok_or(error),
+            (_, result) => result,
+        }
     }
 
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
