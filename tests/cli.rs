@@ -3,7 +3,6 @@
 
 #[path = "support/onnx.rs"]
 mod onnx;
-#[allow(dead_code, reason = "the models are read by the command here")]
 mod support;
 
 use std::{

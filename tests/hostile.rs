@@ -4,7 +4,6 @@
 //! Every file is tried in a process of its own: this test program again, with the file's name in an environment variable.
 #![cfg(all(feature = "compiler", not(target_arch = "wasm32")))]
 
-#[expect(dead_code, reason = "only the folder is needed here")]
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Reads the folder of models with inputs and reference outputs that the tests compare with.
 
+#![allow(dead_code, reason = "every test has its own copy of this module and needs a part of it")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
