@@ -42,3 +42,7 @@ pub mod web;
 
 pub use error::{Error, ErrorKind, Result};
 pub use tensor::{DType, Tensor, TensorView};
+
+// Unit tests for wasm are of kernels: they run where kernels do, in a browser's Worker, whatever calls them.
+#[cfg(all(test, target_arch = "wasm32"))]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

@@ -135,6 +135,9 @@ impl fmt::Debug for AlignedBytes {
     }
 }
 
+/// Most memory in bytes that a model's intermediate results may take, so that a small file cannot ask for all there is.
+pub const MEMORY_LIMIT: usize = 1 << 30;
+
 /// Number of elements of a shape, or an error if it does not fit in memory.
 pub fn element_count(shape: &[usize]) -> Result<usize> {
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));

@@ -26,7 +26,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     rollupOptions: {
-      input: { index: join(here, 'index.html'), sw: join(here, 'sw/sw.ts') },
+      input: { index: join(here, 'index.html'), start: join(here, 'src/start.ts'), sw: join(here, 'sw/sw.ts') },
       output: { entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
     },
   },

@@ -38,7 +38,7 @@ export const DEFAULT_MODELS = [
 /**
  * Reads `NAME`, `NAME:VARIANT` or `NAME:VARIANT:CASE`; the case is the one meant for measuring when none is named.
  * @param {string} text
- * @param {{ assets: string, models: string }} folders
+ * @param {{ assets: string | undefined, models: string }} folders
  * @returns {Entry[]}
  */
 export function find(text, folders) {
@@ -53,15 +53,17 @@ export function find(text, folders) {
 /**
  * All variants of a model with all their cases; `usual` marks the case meant for measuring.
  * @param {string} name
- * @param {{ assets: string, models: string }} folders
+ * @param {{ assets: string | undefined, models: string }} folders
  * @returns {(Entry & { usual: boolean })[]}
  */
 export function entries(name, folders) {
   if (name === 'digits') return digits(folders.models)
-  const group = ['real', 'arch'].find((folder) => existsSync(join(folders.assets, folder, name, 'model.json')))
-  if (group === undefined) throw new Error(`There is no model '${name}' in ${folders.assets}.`)
+  const { assets } = folders
+  if (assets === undefined) throw new Error(`The model '${name}' is in the folder of test models, which --assets names.`)
+  const group = ['real', 'arch'].find((folder) => existsSync(join(assets, folder, name, 'model.json')))
+  if (group === undefined) throw new Error(`There is no model '${name}' in ${assets}.`)
   /** @type {Card} */
-  const card = JSON.parse(readFileSync(join(folders.assets, group, name, 'model.json'), 'utf8'))
+  const card = JSON.parse(readFileSync(join(assets, group, name, 'model.json'), 'utf8'))
   const base = `/assets/${group}/${name}`
   const usual = card.cases.find((one) => one.id === card.latency_case) ?? card.cases[0]
 

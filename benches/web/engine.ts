@@ -16,6 +16,8 @@ export interface Value {
 }
 
 export interface Options {
+  /** Address of the model as Nearside's plan, compiled ahead. */
+  readonly plan: string
   /** Threads that the engine may use, the calling one included. */
   readonly threads: number
 }
@@ -24,7 +26,20 @@ export interface Options {
 export interface LoadedModel {
   /** Predicts; the elements of the outputs in any numeric array. */
   run(inputs: Readonly<Record<string, Value>>): Promise<Record<string, ArrayLike<number | bigint>>>
+  /** What each node takes, if the engine can tell. */
+  profile?(inputs: Readonly<Record<string, Value>>): Promise<Profile>
 }
+
+/** Nodes in the order in which they run; times in milliseconds. */
+export type Profile = readonly {
+  readonly name: string
+  readonly op: string
+  readonly dims: readonly number[]
+  readonly macs: number
+  readonly bytes: number
+  readonly mean: number
+  readonly min: number
+}[]
 
 /** Loads raw ONNX from a URL of this origin. */
 export type Load = (url: string, options: Options) => Promise<LoadedModel>

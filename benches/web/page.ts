@@ -2,7 +2,7 @@
 
 import { peakWasmBytes } from './memory.js'
 
-import type { Adapter, DataType, Elements, LoadedModel, Value } from './engine.js'
+import type { Adapter, DataType, Elements, LoadedModel, Profile, Value } from './engine.js'
 
 /** A tensor in a file of raw little-endian elements. */
 interface Stored {
@@ -18,10 +18,13 @@ export interface Job {
   engine: string
   threads: number
   model: string
+  plan: string
   inputs: Stored[]
   expect: Stored[]
   /** How long to repeat, in milliseconds. */
   budget: number
+  /** Whether to tell what each node takes as well. */
+  profile: boolean
 }
 
 export interface Measurement {
@@ -30,6 +33,7 @@ export interface Measurement {
   samples: number[]
   peak_wasm_bytes: number
   max_error: number | null
+  profile?: Profile | undefined
 }
 
 const MIN_RUNS = 8
@@ -97,14 +101,15 @@ async function measure(job: Job): Promise<Measurement> {
 
   const start = performance.now()
   const { load } = await adapter()
-  const model = await load(job.model, { threads: job.threads })
+  const model = await load(job.model, { plan: job.plan, threads: job.threads })
   const loaded = performance.now()
   const outputs = await model.run(inputs)
   const first = performance.now()
 
   const max_error = await compare(outputs, job.expect)
   const samples = await repeat(model, inputs, job.budget)
-  return { load_ms: loaded - start, first_ms: first - loaded, samples, peak_wasm_bytes: peakWasmBytes(), max_error }
+  const profile = job.profile ? await model.profile?.(inputs) : undefined
+  return { load_ms: loaded - start, first_ms: first - loaded, samples, peak_wasm_bytes: peakWasmBytes(), max_error, profile }
 }
 
 const id = new URLSearchParams(location.search).get('job') ?? ''

@@ -7,7 +7,7 @@
  */
 
 /** @param {number[]} values */
-function median(values) {
+export function median(values) {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? (sorted[middle] ?? NaN) : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2
@@ -81,4 +81,31 @@ export function table(summary, engines) {
     ])
   }
   return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+/**
+ * Time by operator, then the slowest nodes, with the speed of what multiplies and the bandwidth of what does not.
+ * @param {import('./engine.js').Profile} nodes
+ */
+export function profileTable(nodes) {
+  const total = nodes.reduce((sum, { mean }) => sum + mean, 0)
+  /** @type {(mean: number, macs: number, bytes: number, what: string) => string} */
+  const line = (mean, macs, bytes, what) => {
+    const speed = macs > 0 ? `${(macs / mean / 1e6).toFixed(1)} GMAC/s` : `${(bytes / mean / 1e6).toFixed(1)} GB/s`
+    return `${mean.toFixed(3).padStart(9)} ms ${((100 * mean) / total).toFixed(1).padStart(5)} % ${speed.padStart(12)}  ${what}`
+  }
+  /** @type {Map<string, { count: number, mean: number, macs: number, bytes: number }>} */
+  const operators = new Map()
+  for (const { op, mean, macs, bytes } of nodes) {
+    const sum = operators.get(op) ?? { count: 0, mean: 0, macs: 0, bytes: 0 }
+    operators.set(op, { count: sum.count + 1, mean: sum.mean + mean, macs: sum.macs + macs, bytes: sum.bytes + bytes })
+  }
+  const byOperator = [...operators]
+    .sort(([, a], [, b]) => b.mean - a.mean)
+    .map(([op, { count, mean, macs, bytes }]) => line(mean, macs, bytes, `${op}×${count}`))
+  const slowest = nodes
+    .toSorted((a, b) => b.mean - a.mean)
+    .slice(0, 25)
+    .map(({ name, op, dims, mean, macs, bytes }) => line(mean, macs, bytes, `${op} '${name}' ${dims.join('×')}`))
+  return [...byOperator, '', ...slowest].join('\n')
 }

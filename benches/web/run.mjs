@@ -1,6 +1,8 @@
 /** The benchmark's runner: builds the page, opens it once per engine, model and round, and prints what came back. */
 
-import { readdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -8,7 +10,7 @@ import { build } from 'vite'
 
 import { launch } from './browsers.mjs'
 import { DEFAULT_MODELS, find } from './catalog.mjs'
-import { rows, table } from './report.mjs'
+import { profileTable, rows, table } from './report.mjs'
 import { serve } from './server.mjs'
 
 const HERE = import.meta.dirname
@@ -20,29 +22,54 @@ const BUDGET_MS = 1500
 const { values: options } = parseArgs({
   options: {
     assets: { type: 'string' },
-    models: { type: 'string', default: DEFAULT_MODELS.join(',') },
+    nearside: { type: 'string' },
+    models: { type: 'string' },
     engines: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     browser: { type: 'string', default: 'chromium' },
     threads: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
   },
 })
-if (options.assets === undefined) throw new Error('--assets DIR is needed')
+if (options.nearside === undefined) throw new Error('--nearside PROGRAM, the command line tool, is needed')
 
 /** @param {string} text */
 const say = (text) => process.stderr.write(`${text}\n`)
 
-const adapters = readdirSync(join(HERE, 'adapters')).map((file) => basename(file, '.ts'))
+const adapters = readdirSync(join(HERE, 'adapters'))
+  .map((file) => basename(file, '.ts'))
+  .sort()
 const engines = options.engines?.split(',') ?? adapters
 const folders = { assets: options.assets, models: join(ROOT, 'models') }
-const entries = options.models.split(',').flatMap((text) => {
+const models =
+  options.models?.split(',') ?? DEFAULT_MODELS.filter((name) => folders.assets !== undefined || name.startsWith('digits:'))
+const entries = models.flatMap((text) => {
   const found = find(text, folders)
   if (found.length === 0) throw new Error(`No model, variant and case is called '${text}'.`)
   return found
 })
 const threads = Number(options.threads)
 const rounds = Number(options.rounds)
+
+const plans = mkdtempSync(join(tmpdir(), 'nearside-plans-'))
+
+/**
+ * Compiles a model ahead; gives the address of its plan, or of the model itself if it runs on the fallback, which has none.
+ * @param {string} url
+ */
+function compileAhead(url) {
+  const [, prefix = '', path = ''] = url.match(/^\/(assets|models)\/(.*)$/) ?? []
+  const plan = `${path.replaceAll('/', '_')}.plan`
+  const model = join(prefix === 'models' ? folders.models : (options.assets ?? ''), path)
+  try {
+    execFileSync(options.nearside ?? '', ['compile', model, '--output', join(plans, plan)], { stdio: 'pipe' })
+    return `/plans/${plan}`
+  } catch (error) {
+    say(`  ${url} has no plan: ${String(/** @type {{ stderr?: Buffer }} */ (error).stderr ?? error).trim()}`)
+    return url
+  }
+}
 
 await build({ configFile: join(HERE, 'vite.config.ts') })
 
@@ -51,8 +78,10 @@ await build({ configFile: join(HERE, 'vite.config.ts') })
  * @type {Map<string, { job: import('./page.js').Job, settle: (body: string) => void }>}
  */
 const jobs = new Map()
+/** @type {Record<string, string>} */
+const assets = folders.assets === undefined ? {} : { '/assets/': folders.assets }
 const server = await serve(
-  { '/assets/': folders.assets, '/models/': folders.models, '/': join(HERE, 'dist') },
+  { ...assets, '/models/': folders.models, '/plans/': plans, '/': join(HERE, 'dist') },
   (request, response) => {
     const entry = jobs.get(request.url?.match(/^\/jobs\/(\d+)$/)?.[1] ?? '')
     if (entry === undefined) return false
@@ -90,8 +119,12 @@ async function measure(job) {
   })
   jobs.set(id, { job, settle })
   const timer = setTimeout(() => fail(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS)
-  const close = await browser.open(`${server.url}/index.html?job=${id}`, (text) => fail(new Error(text)))
+  // Whoever opens the page may give up before anybody waits for its answer.
+  answer.catch(() => undefined)
+  /** @type {() => Promise<void>} */
+  let close = () => Promise.resolve()
   try {
+    close = await browser.open(`${server.url}/index.html?job=${id}`, (text) => fail(new Error(text)))
     const body = JSON.parse(await answer)
     if (body.error !== undefined) throw new Error(body.error)
     return body.measurement
@@ -107,12 +140,23 @@ let failures = 0
 say(`${browser.version}, ${rounds} rounds, ${threads} thread${threads === 1 ? '' : 's'}`)
 for (const entry of entries) {
   const name = `${entry.model} ${entry.variant} ${entry.case}`
+  const plan = engines.includes('nearside') ? compileAhead(entry.url) : ''
   for (let round = 0; round < rounds; round++) {
     // The other way round every second time, so that no engine always runs on the warmer machine.
     for (const engine of round % 2 === 0 ? engines : engines.toReversed()) {
       try {
         const { url: model, inputs, expect } = entry
-        const measurement = await measure({ engine, threads, model, inputs, expect, budget: BUDGET_MS })
+        const measurement = await measure({
+          engine,
+          threads,
+          model,
+          plan,
+          inputs,
+          expect,
+          budget: BUDGET_MS,
+          profile: options.profile,
+        })
+        if (measurement.profile !== undefined && round === 0) say(`${name}, ${engine}\n${profileTable(measurement.profile)}`)
         results.push({ engine, model: entry.model, variant: entry.variant, case: entry.case, threads, measurement })
       } catch (error) {
         failures++
@@ -124,6 +168,7 @@ for (const entry of entries) {
 }
 await browser.close()
 server.close()
+rmSync(plans, { recursive: true })
 
 const summary = rows(results)
 process.stdout.write(`${options.json ? JSON.stringify(summary, null, 1) : table(summary, engines)}\n`)

@@ -124,6 +124,21 @@ describe.each([
     expect(await model.memory()).toMatchObject({ wasm: expect.any(Number) as number, activations: expect.any(Number) as number })
   })
 
+  it('tells what each node takes', async () => {
+    using model = await load({ worker })
+    const nodes = await model.profile({ x: new Float32Array(6) }, { runs: 3 })
+    expect(nodes.length).toBeGreaterThan(0)
+    for (const node of nodes) {
+      expect(node).toMatchObject({ name: expect.any(String) as string, op: expect.any(String) as string, dims: [2, 3] })
+      expect(node.mean).toBeGreaterThanOrEqual(node.min)
+      expect(node.bytes).toBeGreaterThanOrEqual(48)
+    }
+    await expect(model.profile({ x: new Float32Array(3) }, { runs: 0 })).rejects.toThrow(
+      'The option runs is 0; give a whole number from 1 on.',
+    )
+    await expectWorks(model)
+  })
+
   it('takes its plan from the cache, without the compiler', async () => {
     ;(await load({ worker })).dispose()
     await vi.waitFor(() => expect(fakeCaches.entries.size).toBe(1))
@@ -365,6 +380,32 @@ describe('a Worker', () => {
       expect(alive.size).toBe(1)
       model.dispose()
     }
+  })
+})
+
+describe('what the page started early', () => {
+  const module = (): Promise<WebAssembly.Module> => WebAssembly.compile(new Uint8Array(file('wasm/core.simd.wasm')))
+  const script = new URL('worker.js', dist)
+
+  // Only the first load of an engine opens it, and other spellings of an address have engines of their own.
+  it('is used: no second Worker, no second download', async () => {
+    const early = { variant: 'simd', worker: new Worker(script), module: module() } as const
+    const [worker] = alive
+    using model = await load({ early, wasmBase: `${server.url}/./wasm` }, SUM)
+    expect((await model.run([0, 0, 0])).y?.data).toEqual(Float32Array.of(1, 2, 3))
+    expect([...alive]).toEqual([worker])
+    expect(requests).not.toContain('/wasm/core.simd.wasm')
+  })
+
+  it('is made up for where it failed', async () => {
+    const early = {
+      variant: 'simd',
+      worker: undefined,
+      module: Promise.reject<WebAssembly.Module>(new Error('no network')),
+    } as const
+    early.module.catch(() => {})
+    using model = await load({ early, wasmBase: `${server.url}/././wasm` }, SUM)
+    expect((await model.run([0, 0, 0])).y?.data).toEqual(Float32Array.of(1, 2, 3))
   })
 })
 

@@ -8,7 +8,7 @@ import { measureFeatures, pickVariant } from './variant.js'
 import type { LoadOptions, Variant } from './types.js'
 
 /** The options that decide on an engine. */
-export type EngineOptions = Pick<LoadOptions, 'worker' | 'variant' | 'wasmBase' | 'urls'> & { readonly timeout: number }
+export type EngineOptions = Pick<LoadOptions, 'worker' | 'variant' | 'wasmBase' | 'urls' | 'early'> & { readonly timeout: number }
 
 /** A shared engine and what it is. */
 export interface Placement {
@@ -25,7 +25,8 @@ export function runtimeFor(options: EngineOptions): Placement {
   const worker = usesWorker(options)
   const url = assetUrl(variant, options)
   const key = JSON.stringify([worker, url, String(options.urls?.worker)])
-  return { engine: remember(key, () => engineAt('core', url, worker, options)), variant, worker }
+  const make = (): Engine => engineAt('core', url, worker, withEarly(options, variant))
+  return { engine: remember(key, make), variant, worker }
 }
 
 /**
@@ -35,8 +36,13 @@ export function runtimeFor(options: EngineOptions): Placement {
 export function compilerFor(options: EngineOptions): Engine {
   const worker = usesWorker(options)
   const url = assetUrl('compiler', options)
-  const make = (): Engine => engineAt('compiler', url, worker, options)
+  const make = (): Engine => engineAt('compiler', url, worker, { ...options, early: undefined })
   return worker ? make() : remember(JSON.stringify(['compiler', url]), make)
+}
+
+/** Without what was started early, where that is another binary. */
+function withEarly(options: EngineOptions, variant: Variant): EngineOptions {
+  return options.early?.variant === variant ? options : { ...options, early: undefined }
 }
 
 function usesWorker(options: EngineOptions): boolean {
@@ -50,9 +56,29 @@ function remember(key: string, make: () => Engine): Engine {
 }
 
 function engineAt(role: Role, url: string, worker: boolean, options: EngineOptions): Engine {
+  const { early, timeout, urls } = options
+  // Both are for the first instance: a Worker lives once, and a module that failed is fetched anew.
   const open = async (): Promise<Channel> => {
     if (!worker) return new (await import('./engine/inline.js')).InlineChannel()
-    return new WorkerChannel(options.urls?.worker)
+    const started = early?.worker
+    if (early !== undefined) early.worker = undefined
+    return new WorkerChannel(started ?? urls?.worker)
   }
-  return new Engine({ role, module: () => compileAsset(url, options.timeout), open })
+  const module = async (): Promise<WebAssembly.Module> => {
+    const compiled = early === undefined ? undefined : await arrived(early.module, timeout)
+    return compiled ?? compileAsset(url, timeout)
+  }
+  return new Engine({ role, module, open })
+}
+
+/** A module that was begun early; `undefined` if it failed or hangs, by the same patience as for one that is fetched here. */
+function arrived(module: Promise<WebAssembly.Module>, timeout: number): Promise<WebAssembly.Module | undefined> {
+  return new Promise((resolve) => {
+    const timer = timeout > 0 ? setTimeout(resolve, timeout, undefined) : undefined
+    const settle = (value?: WebAssembly.Module): void => {
+      clearTimeout(timer)
+      resolve(value)
+    }
+    module.then(settle, () => settle())
+  })
 }

@@ -24,6 +24,7 @@ export { Model } from './model.js'
 export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
 export type {
   AssetUrls,
+  EarlyStart,
   EngineInfo,
   Feed,
   Feeds,
@@ -33,9 +34,11 @@ export type {
   LocalModel,
   MemoryUse,
   ModelSource,
+  NodeProfile,
   Outputs,
   Port,
   Predictor,
+  ProfileOptions,
   Progress,
   RemoteModel,
   RemoteOptions,

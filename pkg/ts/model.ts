@@ -2,10 +2,10 @@
 
 import type { Resident } from './engine/engine.js'
 import type { WireTensor } from './engine/protocol.js'
-import { DisposedError, NearsideError, UnsupportedError } from './errors.js'
+import { DisposedError, InputError, NearsideError, UnsupportedError } from './errors.js'
 import { resolveFeeds } from './feeds.js'
 import { load, type Loaded } from './load.js'
-import { type AnyTensor, STORAGE, Tensor } from './tensor.js'
+import { type AnyTensor, describeValue, STORAGE, Tensor } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
@@ -15,8 +15,10 @@ import type {
   LocalModel,
   MemoryUse,
   ModelSource,
+  NodeProfile,
   Outputs,
   Port,
+  ProfileOptions,
   RemoteModel,
   RemoteOptions,
   RunOptions,
@@ -110,6 +112,14 @@ export class Model implements LocalModel {
     this.#lastTiming = { total, compute: answer.ms, queue: started - called, bytesSent: 0, bytesReceived: 0 }
     options.onTiming?.(this.#lastTiming)
     return Object.fromEntries(answer.outputs.map((output, i) => fromWire(this.outputs[i], output)))
+  }
+
+  async profile(feeds: Feeds, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
+    this.#assertUsable()
+    if (!Number.isInteger(runs) || runs < 1)
+      throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
+    const wire = resolveFeeds(this.inputs, feeds, (message) => this.#note(message)).map(toWire)
+    return [...(await this.#resident.profile(wire, runs, signal))]
   }
 
   async memory(): Promise<MemoryUse> {

@@ -106,6 +106,19 @@ export interface AssetUrls {
   worker?: string | URL | undefined
 }
 
+/**
+ * What a page's head started before this package's script was there, so that it happens while that script loads:
+ * see "The soonest first answer" in the package's README.
+ */
+export interface EarlyStart {
+  /** The binary that `module` is. */
+  readonly variant: Variant
+  /** A Worker of the package's `worker.js`, unless its script failed. It becomes the package's own. */
+  worker?: Worker | undefined
+  /** The compiled binary; if it failed, the package fetches it itself. */
+  readonly module: Promise<WebAssembly.Module>
+}
+
 /** Options of `Model.load`. */
 export interface LoadOptions {
   /** Run in a Worker, shared by all models that ask for one. Default true; where Workers do not exist, in the calling thread. */
@@ -130,6 +143,8 @@ export interface LoadOptions {
   urls?: AssetUrls | undefined
   /** Called with each warning, as a sentence; without it, warnings go to `console.warn`. */
   onWarning?: ((message: string) => void) | undefined
+  /** What the page's head has started already. */
+  early?: EarlyStart | undefined
 }
 
 /** One step of a load, in milliseconds since `Model.load` was called. Steps overlap: the runtime arrives while the model does. */
@@ -188,6 +203,30 @@ export interface MemoryUse {
   readonly activations: number
 }
 
+/** What one node of a model took, as `profile` tells it. */
+export interface NodeProfile {
+  /** The node's name in the model. */
+  readonly name: string
+  /** The operator of the compiled graph, e.g. `Conv`. */
+  readonly op: string
+  /** Shape of its first output. */
+  readonly dims: readonly number[]
+  /** Multiply-accumulates of a convolution or matrix product; 0 for others. */
+  readonly macs: number
+  /** Bytes of all operands and results: the least that must pass through memory. */
+  readonly bytes: number
+  /** Mean time of a run, in milliseconds. Browsers' clocks are too coarse for single runs of small nodes, but their mean is right. */
+  readonly mean: number
+  /** Shortest time, in milliseconds. */
+  readonly min: number
+}
+
+/** Options of `profile`. */
+export interface ProfileOptions extends Pick<RunOptions, 'signal'> {
+  /** How often the model runs. Default 20. */
+  runs?: number | undefined
+}
+
 /** A model in the page, as `Model.load` gives it. */
 export interface LocalModel extends Predictor {
   /** What loading took; `firstRun` appears with the first `run`. */
@@ -196,6 +235,11 @@ export interface LocalModel extends Predictor {
   readonly engine: EngineInfo
   /** Memory in use now. */
   memory(): Promise<MemoryUse>
+  /**
+   * Runs the model several times and tells what each node took, in the order in which they run. In a cross-origin isolated page the
+   * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
+   */
+  profile(feeds: Feeds, options?: ProfileOptions): Promise<NodeProfile[]>
 }
 
 /** A model behind a URL, as `Model.connect` gives it. */

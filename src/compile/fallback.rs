@@ -3,14 +3,14 @@
 use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec::Vec};
 
 use tract_onnx::tract_core::{
-    internal::{DatumType, TDim, TValue, TVec, TypedFact, TypedModel, tvec},
+    internal::{DatumType, SymbolValues, TDim, TValue, TVec, TypedFact, TypedModel, tvec},
     model::TypedRunnableModel,
     prelude::{IntoRunnable, IntoTValue, Tensor as TractTensor, TractError, TractResult},
 };
 
 use super::{
     Options,
-    import::{self, OnnxNode, Reference, datum_of, dtype_of, guarded},
+    import::{self, OnnxNode, Reference, check_sizes, datum_of, dtype_of, guarded},
     passes,
 };
 use crate::{
@@ -39,7 +39,12 @@ impl Fallback {
                 Some(n) => DimInfo::Fixed(n),
                 None => DimInfo::Symbol(reference.dimension(d)),
             };
-            Ok(PortInfo { name: name.to_owned(), dtype: dtype_of(fact.datum_type)?, shape: fact.shape.iter().map(dim).collect() })
+            let half = reference.half.inputs.contains(name) || reference.half.outputs.contains(name);
+            let dtype = match dtype_of(fact.datum_type)? {
+                DType::F32 if half => DType::F16,
+                other => other,
+            };
+            Ok(PortInfo { name: name.to_owned(), dtype, shape: fact.shape.iter().map(dim).collect() })
         };
         let typed = &reference.typed;
         let fact = |outlet| typed.outlet_fact(outlet).map_err(internal);
@@ -63,20 +68,44 @@ impl Fallback {
     /// Runs the model. Inputs may come in any order; each must be there once.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
         let mut operands = TVec::new();
+        let mut symbols = SymbolValues::default();
         for port in &self.inputs {
             let mut given = inputs.iter().filter(|(name, _)| *name == port.name);
             let Some((name, view)) = given.next() else { bail!(InvalidInput, "input '{}' is missing", port.name) };
             ensure!(given.next().is_none(), InvalidInput, "input '{name}' is given twice");
             check_input(port, view)?;
-            operands.push(to_tract(view)?.into_tvalue());
+            self.bind_symbols(operands.len(), view.shape, &mut symbols)?;
+            let mut operand = to_tract(view)?;
+            if port.dtype == DType::F16 {
+                operand = operand.cast_to_dt(DatumType::F32).map_err(internal)?.into_owned();
+            }
+            operands.push(operand.into_tvalue());
         }
         if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|p| p.name != *name)) {
             bail!(InvalidInput, "the model has no input '{name}'");
         }
+        check_sizes(self.plan.model(), &symbols)?;
         let results =
             guarded(|| self.plan.run(operands).map_err(|e| Error::InvalidInput(format!("the model cannot run: {e:#}"))))?;
-        let names = self.outputs.iter().map(|p| p.name.clone());
-        names.zip(&results).map(|(name, value)| Ok((name, from_tract(value)?))).collect()
+        let result = |(port, value): (&PortInfo, &TValue)| {
+            let tensor = match port.dtype {
+                DType::F16 => from_tract(&*value.cast_to_dt(DatumType::F16).map_err(internal)?)?,
+                _ => from_tract(value)?,
+            };
+            Ok((port.name.clone(), tensor))
+        };
+        self.outputs.iter().zip(&results).map(result).collect()
+    }
+
+    /// Notes the values of the symbols that are dimensions of an input.
+    fn bind_symbols(&self, input: usize, shape: &[usize], symbols: &mut SymbolValues) -> Result<()> {
+        let fact = self.plan.model().input_fact(input).map_err(internal)?;
+        for (dim, &size) in fact.shape.iter().zip(shape) {
+            if let TDim::Sym(symbol) = dim {
+                symbols.set(symbol, size as i64);
+            }
+        }
+        Ok(())
     }
 }
 

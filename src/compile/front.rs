@@ -1,21 +1,23 @@
 //! From bytes to something that runs: the graph where it can express the model, else tract.
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec, vec::Vec};
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    fallback::Fallback,
     import::{self, Imported},
     passes::{self, PassReport},
+    per_value::Resident,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     graph::{
         Graph,
         plan::{Meta, Plan},
         verify,
     },
+    runtime,
+    tensor::Tensor,
 };
 
 /// What to compile, and how.
@@ -25,6 +27,8 @@ pub struct Options {
     pub dimensions: Vec<(String, usize)>,
     /// Files in which the model keeps its weights, by the path that the model gives.
     pub external_data: Vec<(String, Vec<u8>)>,
+    /// Values of inputs that are known now, by name: they become constants of the model.
+    pub constants: Vec<(String, Tensor)>,
 }
 
 /// What became of a model.
@@ -36,10 +40,10 @@ pub enum Compiled {
         /// What was done.
         report: Report,
     },
-    /// The model has operators that the graph lacks, so that tract runs it.
+    /// The model has no plan, so that it stays with the compiler: tract runs it, or it is compiled for each set of some inputs' values.
     Fallback {
-        /// The model on tract.
-        model: Fallback,
+        /// The model.
+        model: Resident,
         /// What was done.
         report: Report,
     },
@@ -57,20 +61,18 @@ impl Compiled {
 /// What the compiler did.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// What each pass changed.
+    /// What each pass changed; for a fallback, where and why the graph cannot be used.
     pub passes: Vec<PassReport>,
     /// ONNX operators for which tract had to be used.
     pub fallback_operators: Vec<String>,
-    /// What the user should know, as sentences.
+    /// What the user should know, as sentences; for a fallback, one that names the operators.
     pub notes: Vec<String>,
 }
 
 /// Compiles an ONNX model.
 pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
-    match import::import(onnx, options) {
-        Ok(Imported { graph, missing_operators, .. }) if missing_operators.is_empty() => {
-            let mut report = Report::default();
-            let graph = optimise(graph, &mut report)?;
+    match to_graph(onnx, options) {
+        Ok((graph, report)) => {
             let meta = Meta {
                 producer: concat!("nearside ", env!("CARGO_PKG_VERSION")).into(),
                 source_sha256: hex(&Sha256::digest(onnx)),
@@ -78,10 +80,53 @@ pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
             };
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
         }
-        Ok(Imported { missing_operators, missing_reasons, .. }) => fall_back(onnx, options, missing_operators, missing_reasons),
+        Err(Refused::Graph { operators, reasons }) => fall_back(onnx, options, operators, reasons),
+        // A node that contradicts ONNX is not better for tract, which may panic at it.
+        Err(Refused::Model(error @ Error::AtNode { .. }))
+            if matches!(error.kind(), ErrorKind::InvalidModel | ErrorKind::Limit) =>
+        {
+            Err(error)
+        }
         // What we cannot settle tract may; if not, ours is the better message.
-        Err(error) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
+        Err(Refused::Model(error)) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
     }
+}
+
+/// Why there is no graph that the runtime can run.
+enum Refused {
+    /// It has nodes which the graph or the kernels lack.
+    Graph { operators: Vec<String>, reasons: Vec<String> },
+    /// It could not be imported.
+    Model(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused::Model(error)
+    }
+}
+
+/// The optimised graph, every node of which has a kernel.
+fn to_graph(onnx: &[u8], options: &Options) -> Result<(Graph, Report), Refused> {
+    let Imported { graph, missing_operators, missing_reasons, operators } = import::import(onnx, options)?;
+    if !missing_operators.is_empty() {
+        return Err(Refused::Graph { operators: missing_operators, reasons: missing_reasons });
+    }
+    let mut report = Report::default();
+    let graph = optimise(graph, &mut report)?;
+    let refused = runtime::refused_nodes(&graph);
+    if refused.is_empty() {
+        return Ok((graph, report));
+    }
+    let mut names = BTreeSet::new();
+    let mut reasons = Vec::new();
+    for (index, error) in refused {
+        let node = &graph.nodes[index];
+        let operator = operators.get(&node.name).map_or(node.op.name(), String::as_str);
+        names.insert(operator.to_owned());
+        reasons.push(format!("{}", error.at_node(operator, &node.name)));
+    }
+    Err(Refused::Graph { operators: names.into_iter().collect(), reasons })
 }
 
 /// Runs the passes and checks what they leave.
@@ -94,16 +139,12 @@ fn optimise(mut graph: Graph, report: &mut Report) -> Result<Graph> {
 }
 
 fn fall_back(onnx: &[u8], options: &Options, operators: Vec<String>, reasons: Vec<String>) -> Result<Compiled> {
-    let model = Fallback::new(onnx, options).map_err(|e| {
-        let first = reasons.first().cloned().unwrap_or_default();
-        Error::Unsupported(format!("{first}; tract cannot run the model either: {e}"))
-    })?;
-    let mut notes = vec![format!(
-        "This model runs on the slower reference engine, because it has operators without a fast implementation: {}.",
-        operators.join(", ")
-    )];
-    notes.extend(reasons);
-    Ok(Compiled::Fallback { model, report: Report { passes: Vec::new(), fallback_operators: operators, notes } })
+    let first = reasons.first().cloned().unwrap_or_default();
+    let model = Resident::new(onnx, options)
+        .map_err(|e| Error::Unsupported(format!("{first}; tract cannot run the model either: {e}")))?;
+    let notes = vec![model.note(&operators, &first)];
+    let passes = vec![PassReport { name: "import", changes: reasons }];
+    Ok(Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes } })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,11 +5,17 @@ pub mod fallback;
 #[cfg(feature = "compiler")]
 pub mod import;
 pub mod passes;
+#[cfg(feature = "compiler")]
+mod per_value;
 
 #[cfg(feature = "compiler")]
 pub use fallback::Fallback;
 #[cfg(feature = "compiler")]
 pub use front::{Compiled, Options, Report, compile};
+#[cfg(feature = "compiler")]
+pub use import::read_tensor;
+#[cfg(feature = "compiler")]
+pub use per_value::{PerValue, Resident};
 
 #[cfg(feature = "compiler")]
 mod front;

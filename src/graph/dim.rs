@@ -73,6 +73,15 @@ impl Dim {
         }
     }
 
+    /// The symbols that the expression refers to.
+    pub fn symbols(&self) -> impl Iterator<Item = u32> {
+        let tokens = match &self.0 {
+            Repr::Fixed(_) => &[][..],
+            Repr::Expr(tokens) => tokens,
+        };
+        tokens.iter().filter_map(|t| if let Token::Symbol(s) = t { Some(*s) } else { None })
+    }
+
     /// Combines two dimensions; folds numbers, and drops neutral elements.
     pub fn combine(self, token: Token, other: Dim) -> Dim {
         if let (Repr::Fixed(a), Repr::Fixed(b)) = (&self.0, &other.0)

@@ -102,6 +102,131 @@ pub enum Op {
     Reinterpret,
     /// `start, start+step, …`, as many as the output has (i64, i32 or f32). Inputs: start, step (scalars).
     Range,
+    /// Any function of one 8-bit value, looked up. Inputs: x, then a constant u8 `[256]` that holds the output's byte for every byte of x.
+    Table,
+    /// A recurrent cell over a sequence, in one direction. Inputs: the input's share of the gates `[T,B,G·H]` (input biases included),
+    /// recurrent weight `[G·H,H]`, initial state `[B,H]`, initial cell `[B,H]` for an LSTM, then recurrent bias `[G·H]` if `bias`, peepholes
+    /// `[3·H]` if `peepholes`, lengths `[B]` (i32) if `lengths`. Outputs: all states `[T,B,H]` (0 beyond a row's length), the last state
+    /// `[B,H]`, and the last cell `[B,H]` for an LSTM. Gates and formulas are those of ONNX's RNN, GRU and LSTM.
+    Recurrent(Recurrent),
+    /// Decision trees. Inputs: x `[N,F]`, and constants: four integers (i32) per node, namely its [`NodeMode`] (plus 256 where NaN goes the
+    /// way of true), the feature, the next nodes if the test holds and if not (of a leaf: start and end of its weights); a threshold
+    /// per node; the roots (i32); targets (i32) and weights of the leaves. Output `[N, targets]`.
+    TreeEnsemble {
+        /// How the weights of a target come together.
+        aggregate: Aggregate,
+    },
+}
+
+/// See [`Op::TreeEnsemble`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Aggregate {
+    Sum,
+    Average,
+    Min,
+    Max,
+}
+
+/// What a node of a tree asks of its feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NodeMode {
+    Leaf = 0,
+    LessOrEqual = 1,
+    Less = 2,
+    Greater = 3,
+    GreaterOrEqual = 4,
+    Equal = 5,
+    NotEqual = 6,
+}
+
+impl NodeMode {
+    const ALL: [(NodeMode, &'static str); 7] = [
+        (NodeMode::Leaf, "LEAF"),
+        (NodeMode::LessOrEqual, "BRANCH_LEQ"),
+        (NodeMode::Less, "BRANCH_LT"),
+        (NodeMode::Greater, "BRANCH_GT"),
+        (NodeMode::GreaterOrEqual, "BRANCH_GTE"),
+        (NodeMode::Equal, "BRANCH_EQ"),
+        (NodeMode::NotEqual, "BRANCH_NEQ"),
+    ];
+
+    /// By ONNX's name.
+    pub fn from_name(name: &str) -> Option<NodeMode> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(mode, _)| *mode)
+    }
+
+    /// By its number.
+    pub fn from_code(code: i32) -> Option<NodeMode> {
+        Self::ALL.iter().find(|(mode, _)| *mode as i32 == code).map(|(mode, _)| *mode)
+    }
+
+    /// Whether the test holds.
+    pub fn holds(self, value: f32, threshold: f32) -> bool {
+        match self {
+            NodeMode::Leaf => false,
+            NodeMode::LessOrEqual => value <= threshold,
+            NodeMode::Less => value < threshold,
+            NodeMode::Greater => value > threshold,
+            NodeMode::GreaterOrEqual => value >= threshold,
+            NodeMode::Equal => value == threshold,
+            NodeMode::NotEqual => value != threshold,
+        }
+    }
+}
+
+/// See [`Op::Recurrent`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recurrent {
+    /// Which formulas.
+    pub cell: Cell,
+    /// From the end of each row to its start.
+    pub reverse: bool,
+    /// The activations f, g, h, as many as the cell has.
+    pub activations: Vec<Unary>,
+    /// Bound of what goes into the activations; infinite for none.
+    pub clip: f32,
+    /// Whether a bias of the recurrent product follows (GRU).
+    pub bias: bool,
+    /// Whether peephole weights follow (LSTM).
+    pub peepholes: bool,
+    /// Whether the rows' lengths follow.
+    pub lengths: bool,
+}
+
+/// The kinds of recurrent cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cell {
+    /// One gate.
+    Rnn,
+    /// Update, reset and candidate.
+    Gru {
+        /// The reset gate is applied to the product, not to the state before it.
+        reset_after: bool,
+    },
+    /// Input, output, forget and cell.
+    Lstm,
+}
+
+impl Cell {
+    /// Number of gates.
+    pub fn gates(self) -> usize {
+        match self {
+            Cell::Rnn => 1,
+            Cell::Gru { .. } => 3,
+            Cell::Lstm => 4,
+        }
+    }
+
+    /// Number of activations.
+    pub fn activations(self) -> usize {
+        match self {
+            Cell::Rnn => 1,
+            Cell::Gru { .. } => 2,
+            Cell::Lstm => 3,
+        }
+    }
 }
 
 /// See [`Op::Conv`].
@@ -347,6 +472,13 @@ impl Op {
             Op::DynamicQuantize => "DynamicQuantize",
             Op::Reinterpret => "Reinterpret",
             Op::Range => "Range",
+            Op::Table => "Table",
+            Op::TreeEnsemble { .. } => "TreeEnsemble",
+            Op::Recurrent(r) => match r.cell {
+                Cell::Rnn => "Rnn",
+                Cell::Gru { .. } => "Gru",
+                Cell::Lstm => "Lstm",
+            },
         }
     }
 
@@ -356,9 +488,13 @@ impl Op {
             Op::Conv(Conv { bias, dynamic, .. }) | Op::MatMul(MatMul { bias, dynamic, .. }) => {
                 2 + usize::from(*bias) + 2 * usize::from(*dynamic)
             }
-            Op::Binary(_) | Op::Gather { .. } | Op::Range => 2,
+            Op::Binary(_) | Op::Gather { .. } | Op::Range | Op::Table => 2,
             Op::Where => 3,
             Op::LayerNorm { bias, .. } => 2 + usize::from(*bias),
+            Op::Recurrent(r) => {
+                3 + [r.cell == Cell::Lstm, r.bias, r.peepholes, r.lengths].into_iter().map(usize::from).sum::<usize>()
+            }
+            Op::TreeEnsemble { .. } => 6,
             Op::Concat { .. } => return None,
             _ => 1,
         })
@@ -368,6 +504,8 @@ impl Op {
     pub fn output_count(&self) -> usize {
         match self {
             Op::DynamicQuantize => 3,
+            Op::Recurrent(r) if r.cell == Cell::Lstm => 3,
+            Op::Recurrent(_) => 2,
             _ => 1,
         }
     }

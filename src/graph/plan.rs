@@ -168,7 +168,12 @@ pub fn read(bytes: AlignedBytes) -> Result<Plan> {
 /// Checks magic, version, length and sum; returns the metadata's length.
 fn check_header(bytes: &[u8]) -> Result<usize> {
     ensure!(is_plan(bytes), InvalidPlan, "these bytes are not a Nearside plan: they do not start with NEARPLAN");
-    ensure!(bytes.len() >= HEADER, InvalidPlan, "the plan is truncated: {} bytes, its header alone has {HEADER}", bytes.len());
+    ensure!(
+        bytes.len() >= HEADER,
+        InvalidPlan,
+        "the plan is truncated: {} bytes, its header alone has {HEADER}; download it again",
+        bytes.len()
+    );
     let version = u32::from_le_bytes(field(bytes, 8));
     ensure!(
         version <= VERSION,
@@ -180,7 +185,7 @@ fn check_header(bytes: &[u8]) -> Result<usize> {
     ensure!(
         total == bytes.len() as u64,
         InvalidPlan,
-        "the plan is truncated or padded: its header says {total} bytes, there are {}",
+        "the plan is truncated or padded: its header says {total} bytes, there are {}; download it again",
         bytes.len()
     );
     ensure!(

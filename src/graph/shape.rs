@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{
     Op,
-    ops::{Conv, MatMul, Pool, Window},
+    ops::{Conv, MatMul, Pool, Recurrent, Window},
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -19,6 +19,10 @@ pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
         Op::Pool(pool) => check_pool(pool, inputs[0])?,
         Op::Binary(_) | Op::Where => broadcast(inputs)?,
         Op::Unary(_) | Op::Cast | Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Reinterpret => inputs[0].to_vec(),
+        Op::Table => {
+            ensure!(inputs[1] == [256], InvalidModel, "the table is {}, not 256", describe_shape(inputs[1]));
+            inputs[0].to_vec()
+        }
         Op::LayerNorm { axis, .. } => {
             for parameter in &inputs[1..] {
                 let normalised = &inputs[0][*axis..];
@@ -79,6 +83,11 @@ pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
         Op::Range => {
             ensure!(outputs[0].len() == 1, InvalidModel, "the output is not a list");
             outputs[0].to_vec()
+        }
+        Op::Recurrent(r) => check_recurrent(r, inputs, outputs)?,
+        Op::TreeEnsemble { .. } => {
+            ensure!(inputs[0].len() == 2 && outputs[0].len() == 2, InvalidModel, "needs samples of rank 2");
+            alloc::vec![inputs[0][0], outputs[0][1]]
         }
         Op::DynamicQuantize => {
             ensure!(outputs[1].is_empty() && outputs[2].is_empty(), InvalidModel, "scale and zero point are not scalar");
@@ -190,6 +199,22 @@ fn check_matmul(mm: &MatMul, inputs: &[&[usize]]) -> Result<Vec<usize>> {
     let mut out = broadcast(&[&a[..a.len() - 2], &b[..b.len() - 2]])?;
     out.extend([m, n]);
     Ok(out)
+}
+
+fn check_recurrent(r: &Recurrent, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<Vec<usize>> {
+    let (&[steps, batch, width], &[rows, hidden]) = (inputs[0], inputs[2]) else {
+        bail!(InvalidModel, "needs gates of rank 3 and a state of rank 2");
+    };
+    ensure!(
+        width == r.cell.gates() * hidden && rows == batch && inputs[1] == [width, hidden],
+        InvalidInput,
+        "gates {}, recurrent weight {} and state {} do not fit together",
+        describe_shape(inputs[0]),
+        describe_shape(inputs[1]),
+        describe_shape(inputs[2])
+    );
+    ensure!(outputs[1..].iter().all(|o| *o == [batch, hidden]), InvalidModel, "the last state has another shape than the first");
+    Ok(alloc::vec![steps, batch, hidden])
 }
 
 fn check_pool(pool: &Pool, x: &[usize]) -> Result<Vec<usize>> {

@@ -141,7 +141,9 @@ fn verify_attributes(op: &Op, rank: usize, out_rank: usize) -> Result<()> {
             axis_in(*axis, rank)
         }
         Op::LayerNorm { axis, .. } => axis_in(*axis, rank.max(1)),
-        Op::Reduce { axes, .. } => {
+        Op::Reduce { axes, keep_dims, .. } => {
+            let left = if *keep_dims { rank } else { rank.saturating_sub(axes.len()) };
+            ensure!(out_rank == left, InvalidModel, "gives rank {left}, not {out_rank}");
             ensure!(axes.is_sorted_by(|a, b| a < b), InvalidModel, "has axes that are not in order");
             axes.iter().try_for_each(|&a| axis_in(a, rank))
         }
@@ -149,6 +151,7 @@ fn verify_attributes(op: &Op, rank: usize, out_rank: usize) -> Result<()> {
             let mut sorted: Vec<usize> = perm.clone();
             sorted.sort_unstable();
             ensure!(sorted.iter().copied().eq(0..rank), InvalidModel, "{perm:?} is not a permutation of {rank} axes");
+            ensure!(out_rank == rank, InvalidModel, "gives rank {rank}, not {out_rank}");
             Ok(())
         }
         Op::Pad { pads, .. } => {

@@ -69,6 +69,11 @@ impl<'a> Io<'a> {
         (as_mut(self.outputs[i]), as_mut(self.scratch))
     }
 
+    /// The first `N` outputs as elements of type `T`, and the scratch space.
+    pub fn outputs_and_scratch<T: Element, const N: usize>(&mut self) -> ([&mut [T]; N], &mut [u8]) {
+        (core::array::from_fn(|i| as_mut(self.outputs[i])), as_mut(self.scratch))
+    }
+
     /// The first three outputs.
     pub fn outputs3<A: Element, B: Element, C: Element>(&mut self) -> (&mut [A], &mut [B], &mut [C]) {
         (as_mut(self.outputs[0]), as_mut(self.outputs[1]), as_mut(self.outputs[2]))

@@ -31,14 +31,17 @@ mod pool;
 mod quantize;
 mod quantized;
 mod range;
+mod recurrent;
 mod reduce;
 mod requant;
 mod rescale;
 mod softmax;
 mod strided;
 mod sum8;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trees;
 mod unary;
 pub(crate) mod vector;
 mod where_op;
@@ -126,11 +129,17 @@ pub struct Follower {
     quant: Quant,
 }
 
-/// `op` from x to y as a part of the convolution or matrix product that gives x; `None` if it has to be a step of its own.
-pub fn follower(product: &Op, op: &Op, x: &Operand<'_>, y: &Operand<'_>) -> Option<Follower> {
-    let &Op::Unary(unary) = op else { return None };
+/// `op` of `inputs` as a part of the convolution or matrix product that gives the first of them; `None` if it has to be a step of
+/// its own.
+pub fn follower(product: &Op, op: &Op, inputs: &[Operand<'_>], y: &Operand<'_>) -> Option<Follower> {
     matches!(product, Op::Conv(_) | Op::MatMul(_)).then_some(())?;
-    Some(Follower { line: rescale::Rescale::of_unary(unary, x, y)?, quant: x.quant?.clone() })
+    let x = inputs.first()?;
+    let line = match op {
+        Op::Unary(unary) => rescale::Rescale::of_unary(*unary, x, y)?,
+        Op::Table => table::line(inputs, y)?,
+        _ => return None,
+    };
+    Some(Follower { line, quant: x.quant?.clone() })
 }
 
 impl Prepare<'_> {
@@ -154,9 +163,23 @@ impl Prepare<'_> {
 #[derive(Default)]
 pub struct PackedWeights {
     entries: BTreeMap<(ValueId, &'static str), Arc<dyn Any + Send + Sync>>,
+    /// Nothing is packed: preparation only asks whether there is a kernel.
+    trial: bool,
+    reached: bool,
 }
 
 impl PackedWeights {
+    /// Packs nothing: `prepare` fails where it would pack, which is after it found the operands fit (see
+    /// [`PackedWeights::was_reached`]).
+    pub fn trial() -> PackedWeights {
+        PackedWeights { trial: true, ..PackedWeights::default() }
+    }
+
+    /// Whether a trial came as far as packing.
+    pub fn was_reached(&self) -> bool {
+        self.reached
+    }
+
     /// The constant `id` in layout `layout`, packed by `pack` if it is not there yet.
     pub fn get<T: Send + Sync + 'static>(
         &mut self,
@@ -164,6 +187,10 @@ impl PackedWeights {
         layout: &'static str,
         pack: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
+        if self.trial {
+            self.reached = true;
+            return Err(Error::Internal("a trial packs no weights".into()));
+        }
         if let Some(entry) = self.entries.get(&(id, layout)) {
             return entry.clone().downcast::<T>().map_err(|_| Error::Internal("one layout name is used for two types".into()));
         }
@@ -208,6 +235,9 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Dequantize => quantize::dequantize(p),
         Op::DynamicQuantize => quantize::dynamic(p),
         Op::Range => range::prepare(p),
+        Op::Table => table::prepare(p),
+        Op::TreeEnsemble { aggregate } => trees::prepare(*aggregate, p),
+        Op::Recurrent(op) => recurrent::prepare(op, p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),

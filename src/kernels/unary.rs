@@ -6,7 +6,8 @@ use super::{
     Io, Kernel, Prepare,
     erf::{erf, erfc},
     math,
-    quantized::{look_up, real, stored_values, table},
+    quantized::{self, look_up, real, stored_values},
+    table,
 };
 use crate::{
     error::Result,
@@ -24,8 +25,9 @@ pub(super) fn prepare(op: Unary, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     match (x.quant8(), y.quant8()) {
         (Some(qx), Some(qy)) if !logical => {
             let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
-            let table = table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
-            return Ok(Box::new(Table { table }));
+            let table =
+                quantized::table((x.dtype, qx), (y.dtype, qy), unbounded, |v| eval(op, v)).ok_or_else(|| p.unsupported())?;
+            return Ok(table::kernel(table));
         }
         (Some(qx), None) if !logical && y.dtype == DType::F32 && y.quant.is_none() => {
             let mut table = Box::new([0f32; 256]);
@@ -147,17 +149,6 @@ impl Kernel for Copy {
     }
 }
 
-struct Table {
-    table: [u8; 256],
-}
-
-impl Kernel for Table {
-    fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0));
-        Ok(())
-    }
-}
-
 struct RealTable {
     table: Box<[f32; 256]>,
 }
@@ -232,45 +223,46 @@ struct Float {
 
 impl Kernel for Float {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (x, y) = (io.input::<f32>(0), io.output::<f32>(0));
-        match self.op {
-            Unary::Clamp { lo, hi } => each(x, y, |x| clamp(x, lo, hi)),
-            Unary::Neg => each(x, y, |x: f32| -x),
-            Unary::Abs => each(x, y, f32::abs),
-            Unary::Sign => each(x, y, sign),
-            Unary::Sqrt => each(x, y, f32::sqrt),
-            Unary::Reciprocal => each(x, y, |x: f32| 1.0 / x),
-            Unary::Floor => each(x, y, f32::floor),
-            Unary::Ceil => each(x, y, f32::ceil),
-            Unary::Round => each(x, y, f32::round_ties_even),
-            Unary::HardSwish => each(x, y, |x| x * hard_sigmoid(x, 1.0 / 6.0, 0.5)),
-            Unary::HardSigmoid { alpha, beta } => each(x, y, |x| hard_sigmoid(x, alpha, beta)),
-            Unary::LeakyRelu { alpha } => each(x, y, |x| leaky(x, alpha)),
-            Unary::Softsign => each(x, y, |x: f32| x / (1.0 + x.abs())),
-            Unary::Exp => each(x, y, math::exp),
-            Unary::Log => each(x, y, math::log),
-            Unary::Tanh => each(x, y, math::tanh),
-            Unary::Sigmoid => each(x, y, math::sigmoid),
-            Unary::Erf => each(x, y, math::erf),
-            Unary::Gelu => two_steps(x, y, math::gelu_exponent, math::gelu_from_exponent),
-            // tanh(z) = 2·sigmoid(2z) − 1, and 2·√(2/π) = 1.5957691
-            Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))),
-            Unary::Silu => each(x, y, |x| x * math::sigmoid(x)),
-            Unary::Elu { alpha } => each(x, y, |x| if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x }),
-            Unary::Selu { alpha, gamma } => {
-                each(x, y, |x| gamma * if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x });
-            }
-            Unary::Softplus => two_steps(x, y, |x| math::exp(-x.abs()), softplus_from_exp),
-            // With n = e^x, tanh(ln(1 + n)) = (n² + 2n) / (n² + 2n + 2); beyond 20 that is 1.
-            Unary::Mish => two_steps(
-                x,
-                y,
-                |x| math::exp(if x > 20.0 { 20.0 } else { x }),
-                |x, n| x * (n * (n + 2.0) / (n * (n + 2.0) + 2.0)),
-            ),
-            op => each(x, y, |x| eval(op, x)),
-        }
+        float(self.op, io.input::<f32>(0), io.output::<f32>(0));
         Ok(())
+    }
+}
+
+/// `y = op(x)`.
+pub(super) fn float(op: Unary, x: &[f32], y: &mut [f32]) {
+    match op {
+        Unary::Clamp { lo, hi } => each(x, y, |x| clamp(x, lo, hi)),
+        Unary::Neg => each(x, y, |x: f32| -x),
+        Unary::Abs => each(x, y, f32::abs),
+        Unary::Sign => each(x, y, sign),
+        Unary::Sqrt => each(x, y, f32::sqrt),
+        Unary::Reciprocal => each(x, y, |x: f32| 1.0 / x),
+        Unary::Floor => each(x, y, f32::floor),
+        Unary::Ceil => each(x, y, f32::ceil),
+        Unary::Round => each(x, y, f32::round_ties_even),
+        Unary::HardSwish => each(x, y, |x| x * hard_sigmoid(x, 1.0 / 6.0, 0.5)),
+        Unary::HardSigmoid { alpha, beta } => each(x, y, |x| hard_sigmoid(x, alpha, beta)),
+        Unary::LeakyRelu { alpha } => each(x, y, |x| leaky(x, alpha)),
+        Unary::Softsign => each(x, y, |x: f32| x / (1.0 + x.abs())),
+        Unary::Exp => each(x, y, math::exp),
+        Unary::Log => each(x, y, math::log),
+        Unary::Tanh => each(x, y, math::tanh),
+        Unary::Sigmoid => each(x, y, math::sigmoid),
+        Unary::Erf => each(x, y, math::erf),
+        Unary::Gelu => two_steps(x, y, math::gelu_exponent, math::gelu_from_exponent),
+        // tanh(z) = 2·sigmoid(2z) − 1, and 2·√(2/π) = 1.5957691
+        Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))),
+        Unary::Silu => each(x, y, |x| x * math::sigmoid(x)),
+        Unary::Elu { alpha } => each(x, y, |x| if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x }),
+        Unary::Selu { alpha, gamma } => {
+            each(x, y, |x| gamma * if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x });
+        }
+        Unary::Softplus => two_steps(x, y, |x| math::exp(-x.abs()), softplus_from_exp),
+        // With n = e^x, tanh(ln(1 + n)) = (n² + 2n) / (n² + 2n + 2); beyond 20 that is 1.
+        Unary::Mish => {
+            two_steps(x, y, |x| math::exp(if x > 20.0 { 20.0 } else { x }), |x, n| x * (n * (n + 2.0) / (n * (n + 2.0) + 2.0)))
+        }
+        op => each(x, y, |x| eval(op, x)),
     }
 }
 

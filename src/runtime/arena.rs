@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::{
     error::{Error, Result},
-    tensor::AlignedBytes,
+    tensor::{AlignedBytes, MEMORY_LIMIT},
 };
 
 /// A buffer that must exist from step `first` to step `last`, both inclusive.
@@ -42,7 +42,7 @@ pub(super) fn place(buffers: &[Lifetime]) -> Result<(Vec<usize>, usize)> {
             at = at.max((offsets[j] + other.bytes).next_multiple_of(ALIGN));
         }
         offsets[i] = at;
-        let end = at.checked_add(b.bytes).filter(|e| *e <= isize::MAX as usize - ALIGN).ok_or_else(too_large)?;
+        let end = at.checked_add(b.bytes).filter(|e| *e <= MEMORY_LIMIT).ok_or_else(|| too_large(b.bytes))?;
         total = total.max(end);
         let position = placed.partition_point(|&j| offsets[j] <= at);
         placed.insert(position, i);
@@ -50,8 +50,10 @@ pub(super) fn place(buffers: &[Lifetime]) -> Result<(Vec<usize>, usize)> {
     Ok((offsets, total))
 }
 
-fn too_large() -> Error {
-    Error::Limit("the model's intermediate results do not fit in memory; use a smaller input".into())
+#[cold]
+fn too_large(bytes: usize) -> Error {
+    let text = "the model's intermediate results need more than the limit of 1 GiB of memory";
+    Error::Limit(alloc::format!("{text}, one of them {bytes} bytes; use a smaller input"))
 }
 
 /// The buffer behind all bindings of a session; it only grows.

@@ -53,7 +53,7 @@ impl Binding {
     pub fn new(graph: &Graph, packed: &mut PackedWeights, input_shapes: &[&[usize]]) -> Result<Binding> {
         let symbols = solve_symbols(graph, input_shapes)?;
         let shapes = bind_shapes(graph, &symbols)?;
-        let dims = bind_dims(graph, &symbols)?;
+        let dims = bind_all_dims(graph, &symbols)?;
         let roots = alias_roots(graph);
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
@@ -67,7 +67,8 @@ impl Binding {
             if done[i] || is_alias(&node.op) {
                 continue;
             }
-            let then = readers[i].and_then(|reader| Some((reader, binding.follower(graph, &node, &graph.nodes[reader])?)));
+            let then =
+                readers[i].and_then(|reader| Some((reader, binding.follower(graph, &roots, &node, &graph.nodes[reader])?)));
             if let Some((reader, _)) = then {
                 done[reader] = true;
             }
@@ -87,7 +88,7 @@ impl Binding {
         node: &Node,
         then: Option<(usize, Follower)>,
     ) -> Result<Step> {
-        let operand = |id: &ValueId| self.operand(graph, *id, constant_bytes(graph, &self.dims, roots[id.index()]));
+        let operand = |id: &ValueId| self.operand(graph, roots, *id);
         // A node that is computed along gives its own results.
         let results = then.as_ref().map_or(&node.outputs, |(reader, _)| &graph.nodes[*reader].outputs);
         let inputs = node.inputs.iter().map(operand).collect();
@@ -105,15 +106,16 @@ impl Binding {
         })
     }
 
-    fn operand<'a>(&self, graph: &'a Graph, id: ValueId, data: Option<&'a [u8]>) -> Operand<'a> {
-        let ty = &graph.value(id).ty;
-        Operand { id, dtype: ty.dtype, shape: self.shapes[id.index()].clone(), quant: ty.quant.as_ref(), data }
+    fn operand<'a>(&'a self, graph: &'a Graph, roots: &[usize], id: ValueId) -> Operand<'a> {
+        operand(graph, &self.dims, roots, &self.shapes[id.index()], id)
     }
 
     /// `reader` as a part of `node`, whose result nobody else reads.
-    fn follower(&self, graph: &Graph, node: &Node, reader: &Node) -> Option<Follower> {
-        let (&[x], &[y]) = (node.outputs.as_slice(), reader.outputs.as_slice()) else { return None };
-        kernels::follower(&node.op, &reader.op, &self.operand(graph, x, None), &self.operand(graph, y, None))
+    fn follower(&self, graph: &Graph, roots: &[usize], node: &Node, reader: &Node) -> Option<Follower> {
+        let operand = |id: &ValueId| self.operand(graph, roots, *id);
+        let inputs: Vec<Operand<'_>> = reader.inputs.iter().map(operand).collect();
+        let reads_it = reader.inputs.first() == node.outputs.first();
+        reads_it.then(|| kernels::follower(&node.op, &reader.op, &inputs, &operand(reader.outputs.first()?)))?
     }
 
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
@@ -202,6 +204,32 @@ impl Binding {
     }
 }
 
+/// Checks a node's shapes and prepares its kernel; `None` for an alias.
+pub(super) fn prepare_node<'s>(
+    graph: &Graph,
+    packed: &mut PackedWeights,
+    roots: &[usize],
+    dims: &[Option<AlignedBytes>],
+    shape: &dyn Fn(ValueId) -> &'s [usize],
+    node: &Node,
+) -> Result<Option<Box<dyn Kernel>>> {
+    let shapes_of = |ids: &[ValueId]| ids.iter().map(|v| shape(*v)).collect::<Vec<_>>();
+    shape::check(&node.op, &shapes_of(&node.inputs), &shapes_of(&node.outputs))?;
+    if is_alias(&node.op) {
+        return Ok(None);
+    }
+    let operand = |id: &ValueId| operand(graph, dims, roots, shape(*id), *id);
+    let inputs = node.inputs.iter().map(operand).collect();
+    let outputs = node.outputs.iter().map(operand).collect();
+    kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: None }).map(Some)
+}
+
+fn operand<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], roots: &[usize], shape: &[usize], id: ValueId) -> Operand<'a> {
+    let ty = &graph.value(id).ty;
+    let data = constant_bytes(graph, dims, roots[id.index()]);
+    Operand { id, dtype: ty.dtype, shape: shape.to_vec(), quant: ty.quant.as_ref(), data }
+}
+
 /// For every node, the one node that reads its result, if there is just one.
 fn only_readers(graph: &Graph) -> Vec<Option<usize>> {
     let mut readers: Vec<(usize, usize)> = vec![(0, 0); graph.values.len()];
@@ -226,7 +254,7 @@ fn is_alias(op: &Op) -> bool {
 }
 
 /// For every value, the value whose memory it shares; itself if none.
-fn alias_roots(graph: &Graph) -> Vec<usize> {
+pub(super) fn alias_roots(graph: &Graph) -> Vec<usize> {
     let mut roots: Vec<usize> = (0..graph.values.len()).collect();
     for node in graph.nodes.iter().filter(|n| is_alias(&n.op)) {
         roots[node.outputs[0].index()] = roots[node.inputs[0].index()];
@@ -305,22 +333,24 @@ fn bind_shapes(graph: &Graph, symbols: &[i64]) -> Result<Vec<Vec<usize>>> {
     Ok(shapes)
 }
 
-fn bind_dims(graph: &Graph, symbols: &[i64]) -> Result<Vec<Option<AlignedBytes>>> {
-    let bind = |dims: &Vec<Dim>| -> Result<AlignedBytes> {
-        let numbers = dims.iter().map(|d| d.eval_signed(symbols)).collect::<Result<Vec<i64>>>()?;
-        Ok(AlignedBytes::copy_of(bytemuck::cast_slice(&numbers)))
-    };
+/// Contents of the constants that depend on shapes.
+fn bind_all_dims(graph: &Graph, symbols: &[i64]) -> Result<Vec<Option<AlignedBytes>>> {
     let values = graph.values.iter();
     values
         .map(|v| match &v.init {
-            Some(Init::Dims(dims)) => bind(dims).map(Some),
+            Some(Init::Dims(dims)) => bind_dims(dims, symbols).map(Some),
             _ => Ok(None),
         })
         .collect()
 }
 
+pub(super) fn bind_dims(dims: &[Dim], symbols: &[i64]) -> Result<AlignedBytes> {
+    let numbers = dims.iter().map(|d| d.eval_signed(symbols)).collect::<Result<Vec<i64>>>()?;
+    Ok(AlignedBytes::copy_of(bytemuck::cast_slice(&numbers)))
+}
+
 /// The node with the symbolic dimensions among its attributes replaced by numbers.
-fn with_fixed_dims<'a>(node: &'a Node, symbols: &[i64]) -> Result<Cow<'a, Node>> {
+pub(super) fn with_fixed_dims<'a>(node: &'a Node, symbols: &[i64]) -> Result<Cow<'a, Node>> {
     let fix = |d: &Dim| d.eval_signed(symbols).map(Dim::constant);
     let op = match &node.op {
         Op::Slice { axis, start, step } => Op::Slice { axis: *axis, start: fix(start)?, step: *step },

@@ -2,6 +2,10 @@
 
 mod arena;
 mod bind;
+mod profile;
 mod session;
+mod trial;
 
+pub use profile::{NodeProfile, profile};
 pub use session::{DimInfo, Memory, Outputs, PortInfo, Session};
+pub use trial::refused_nodes;

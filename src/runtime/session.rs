@@ -236,6 +236,11 @@ pub struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
+    /// The graph that ran, and the shapes of its values.
+    pub(super) fn bound(&self) -> (&'a Graph, &'a [Vec<usize>]) {
+        (&self.session.graph, &self.session.bindings[self.binding].shapes)
+    }
+
     /// The output with this name.
     pub fn get(&self, name: &str) -> Option<TensorView<'a>> {
         self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)

@@ -2,16 +2,16 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use js_sys::{Array, JsString, Uint8Array, Uint32Array};
+use js_sys::{Array, Function, JsString, Uint8Array, Uint32Array};
 use wasm_bindgen::prelude::*;
 
 use super::{copy_in, error::to_js};
 #[cfg(feature = "compiler")]
-use crate::compile::fallback::Fallback;
+use crate::compile::Resident;
 use crate::{
     error::{Error, Result, ensure},
     graph::plan,
-    runtime::{DimInfo, PortInfo, Session},
+    runtime::{self, DimInfo, PortInfo, Session},
     tensor::{AlignedBytes, DType, TensorView},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 pub(super) enum Executor {
     Plan(Box<Session>),
     #[cfg(feature = "compiler")]
-    Fallback(Box<Fallback>),
+    Fallback(Box<Resident>),
 }
 
 /// An input as JavaScript gave it. Its memory is kept from run to run.
@@ -96,6 +96,33 @@ impl RawModel {
     }
 }
 
+impl RawModel {
+    fn try_profile(&mut self, runs: usize, clock: &Function) -> Result<Array> {
+        let RawModel { executor, inputs, staged } = self;
+        let inputs = views(inputs, staged);
+        match executor {
+            Executor::Plan(session) => {
+                // A clock that fails gives times that nobody takes for real ones.
+                let now = || clock.call0(&JsValue::NULL).ok().and_then(|v| v.as_f64()).unwrap_or(f64::NAN);
+                let out = Array::new();
+                for node in runtime::profile(session, &inputs, runs, now)? {
+                    out.push(&JsString::from(node.name.as_str()));
+                    out.push(&JsString::from(node.op));
+                    out.push(&Uint32Array::from(node.shape.iter().map(|&d| d as u32).collect::<Vec<u32>>().as_slice()));
+                    for number in [node.macs as f64, node.bytes as f64, node.mean_ms, node.min_ms] {
+                        out.push(&JsValue::from_f64(number));
+                    }
+                }
+                Ok(out)
+            }
+            #[cfg(feature = "compiler")]
+            Executor::Fallback(_) => Err(Error::Unsupported(
+                "only models that run on the light runtime can be profiled, this one needs the fallback".into(),
+            )),
+        }
+    }
+}
+
 fn views<'a>(ports: &'a [PortInfo], staged: &'a [Staged]) -> Vec<(&'a str, TensorView<'a>)> {
     let given = ports.iter().zip(staged).filter(|(_, s)| s.given);
     given.map(|(port, s)| (port.name.as_str(), TensorView { dtype: port.dtype, shape: &s.shape, data: &s.data })).collect()
@@ -148,6 +175,16 @@ impl RawModel {
             slot.given = false;
         }
         results.map_err(to_js)
+    }
+
+    /// Runs on the staged inputs `runs` times. Gives flat: name, operator, shape of the first output, multiply-accumulates, bytes,
+    /// mean and shortest time of each node in turn, as `clock` tells them.
+    pub fn profile(&mut self, runs: usize, clock: &Function) -> Result<Array, JsValue> {
+        let result = self.try_profile(runs, clock);
+        for slot in &mut self.staged {
+            slot.given = false;
+        }
+        result.map_err(to_js)
     }
 
     /// Bytes of weights; 0 where the executor does not say.

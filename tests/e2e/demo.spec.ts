@@ -150,7 +150,7 @@ test('the first answer comes soon after navigation, with nothing cached', async 
     await expect(page.getByTestId('waterfall')).toContainText(
       /Download model.*Download runtime|Download runtime.*Download model/s,
     )
-    for (const step of ['Fetch and compile', 'Start in a Worker', 'Bind the model', 'First run']) {
+    for (const step of ['Compile runtime', 'Start in a Worker', 'Bind the model', 'First run']) {
       await expect(page.getByTestId('waterfall')).toContainText(step)
     }
     await context.close()
@@ -242,6 +242,21 @@ test('copies the result as text with an address that repeats it', async ({ page,
   expect(text).toContain(page.url())
   expect(text).toMatch(/Network: simulated, 20 ms added round trip\. The cloud runs digits\.int8\./)
   expect(text).toMatch(/First run: .* ms/)
+})
+
+test.describe('phone', () => {
+  test.use({ viewport: { width: 360, height: 740 } })
+  test('what is below the answers stays where it is when the cloud goes', async ({ page, server }) => {
+    await page.goto('/')
+    await ready(page)
+    const top = () => page.getByTestId('plot').evaluate((node) => node.getBoundingClientRect().top + scrollY)
+    const before = await top()
+    await server.stop()
+    await page.getByTestId('example-7').click()
+    await expect(page.getByTestId('cloud-state')).toHaveText(/The cloud cannot be reached/)
+    await expect(page.getByTestId('edge-digit')).toHaveText('7')
+    expect(await top()).toBe(before)
+  })
 })
 
 for (const { name, viewport, colorScheme } of [

@@ -1,11 +1,20 @@
 //! Reads the folder of models with inputs and reference outputs that the tests compare with.
 
+#![allow(dead_code, reason = "every test has its own copy of this module and needs a part of it")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use nearside::{DType, Tensor, TensorView};
+use nearside::{
+    DType, Tensor, TensorView,
+    graph::{
+        Dim, Graph, Op, ValueType,
+        plan::{Meta, Plan},
+    },
+    runtime::{PortInfo, Session},
+};
 use serde_json::Value;
 
 /// The folder: `NEARSIDE_ASSETS`, or `assets` beside the repository or two levels above. `None`, with a note, if there is none.
@@ -48,6 +57,15 @@ pub struct Case {
 }
 
 impl Case {
+    /// Converts float inputs to half precision where the model takes that.
+    pub fn fit(&mut self, ports: &[PortInfo]) {
+        for (name, tensor) in &mut self.inputs {
+            if tensor.dtype() == DType::F32 && ports.iter().any(|p| p.name == *name && p.dtype == DType::F16) {
+                *tensor = to_half(tensor);
+            }
+        }
+    }
+
     pub fn views(&self) -> Vec<(&str, TensorView<'_>)> {
         self.inputs.iter().map(|(name, t)| (name.as_str(), t.view())).collect()
     }
@@ -141,6 +159,7 @@ fn shape(v: &Value) -> Vec<usize> {
 pub fn floats(view: &TensorView<'_>, stride: usize) -> Vec<f32> {
     let all: Vec<f32> = match view.dtype {
         DType::F32 => view.as_slice::<f32>().expect("f32").to_vec(),
+        DType::F16 => view.data.chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]]))).collect(),
         DType::F64 => view.as_slice::<f64>().expect("f64").iter().map(|&x| x as f32).collect(),
         DType::I64 => view.as_slice::<i64>().expect("i64").iter().map(|&x| x as f32).collect(),
         DType::I32 => view.as_slice::<i32>().expect("i32").iter().map(|&x| x as f32).collect(),
@@ -148,6 +167,28 @@ pub fn floats(view: &TensorView<'_>, stride: usize) -> Vec<f32> {
         _ => view.data.iter().map(|&x| f32::from(x)).collect(),
     };
     all.into_iter().step_by(stride).collect()
+}
+
+fn to_half(tensor: &Tensor) -> Tensor {
+    let ty = |dtype| ValueType::new(dtype, tensor.shape().iter().map(|&d| Dim::fixed(d)).collect());
+    let mut graph = Graph::default();
+    let x = graph.add_input("x", ty(DType::F32));
+    let y = graph.add_node("cast", Op::Cast, &[x], ty(DType::F16));
+    graph.add_output("y", y);
+    let mut session = Session::new(Plan { graph, meta: Meta::default() }).expect("a cast can be prepared");
+    let outputs = session.run(&[("x", tensor.view())]).expect("a cast runs");
+    outputs.get("y").expect("the graph has this output").to_tensor()
+}
+
+fn half_to_f32(bits: u16) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023) / 1024.0);
+    let magnitude = match exponent {
+        0 => fraction * 2f32.powi(-14),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction) * 2f32.powi(exponent - 15),
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
 }
 
 /// Largest difference and largest magnitude of the reference; a NaN on one side only counts as infinite.

@@ -1,4 +1,4 @@
-/** What the built page says to browsers in its head: which files to fetch at once, and that nothing else may be. */
+/** What the built page says to browsers in its head: what to fetch and start at once, and that nothing else may be. */
 
 import { createHash } from 'node:crypto'
 import type { Plugin } from 'vite'
@@ -9,7 +9,10 @@ const PROBE = [
   ...[65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11],
 ]
 
-/** Preloads the model and the runtime that this browser will pick, so that they arrive while the script does. */
+/**
+ * Compiles the runtime that this browser will pick, starts its Worker and fetches the model, while the scripts still arrive:
+ * "The soonest first answer" in the package's README.
+ */
 export function pageHead(planUrl: string): Plugin {
   return {
     name: 'page-head',
@@ -24,15 +27,21 @@ export function pageHead(planUrl: string): Plugin {
           return found
         }
         const [simd, relaxed] = [find(/core\.simd-[\w-]+\.wasm$/), find(/core\.relaxed-[\w-]+\.wasm$/)]
-        const pick =
-          `const l=document.createElement('link');l.rel='preload';l.as='fetch';l.crossOrigin='anonymous';` +
-          `l.href=WebAssembly.validate(new Uint8Array(${JSON.stringify(PROBE)}))?'./${relaxed}':'./${simd}';document.head.append(l)`
-        const hash = createHash('sha256').update(pick).digest('base64')
+        const start = find(/start-[\w-]+\.js$/)
+        const worker = find(/worker-[\w-]+\.js$/)
+        const early =
+          `const variant=WebAssembly.validate(new Uint8Array(${JSON.stringify(PROBE)}))?'relaxed':'simd',` +
+          `module=WebAssembly.compileStreaming(fetch({relaxed:'./${relaxed}',simd:'./${simd}'}[variant])),` +
+          `worker=new Worker('./${worker}',{type:'module',name:'nearside'});` +
+          `globalThis.early={variant,module,worker};module.catch(()=>{});worker.onerror=()=>{early.worker=undefined}`
+        const hash = createHash('sha256').update(early).digest('base64')
         const policy = `default-src 'self'; script-src 'self' 'wasm-unsafe-eval' 'sha256-${hash}'; base-uri 'none'; form-action 'self'`
         const head = [
           `<meta http-equiv="Content-Security-Policy" content="${policy}" />`,
-          `<script>${pick}</script>`,
+          `<script>${early}</script>`,
           `<link rel="preload" as="fetch" crossorigin href="./${planUrl}" />`,
+          // Laying the page out takes longer than this script, and would keep it waiting.
+          `<script type="module" async blocking="render" fetchpriority="high" crossorigin src="./${start}"></script>`,
         ]
         // After what says how to read the page, and before the style sheet, which would hold the script back.
         const [place] = /<meta name="viewport"[^>]*>/.exec(html) ?? []

@@ -2,7 +2,7 @@
 
 import { CloudSide } from './cloud-side'
 import type { CloudState } from './cloud'
-import { type ColdStart, describeColdStart } from './coldstart'
+import { type ColdStart, describeColdStart, recordColdStart } from './coldstart'
 import { Comparison, describeCompared } from './comparison'
 import { byId, setText } from './dom'
 import { Rasterizer, type Stroke } from './drawing'
@@ -161,6 +161,7 @@ export class App {
   #edgeBecameReady({ model, loadStart, firstAnswer }: Edge): void {
     const downloads = performance.getEntriesByType('resource') as PerformanceResourceTiming[]
     this.#coldStart = describeColdStart(model.timings, model.engine, downloads, loadStart, firstAnswer)
+    recordColdStart(this.#coldStart)
     new WaterfallView().show(this.#coldStart)
     this.#answers.state('edge', 'Ready. What you draw stays here.', false)
     this.#statisticsLater()

@@ -23,7 +23,7 @@ test('the steps are in order and since navigation', () => {
     ['Open the page', 0, 50],
     ['Download runtime', 10, 35],
     ['Download model', 11, 19],
-    ['Fetch and compile', 51, 30],
+    ['Compile runtime', 51, 30],
     ['Download Worker', 52, 8],
     ['Start in a Worker', 81, 9],
     ['Bind the model', 90, 2],

@@ -1,6 +1,6 @@
 /** This device: the model in the page. */
 
-import { Model, type Feeds } from 'nearside'
+import { type EarlyStart, type Feeds, Model } from 'nearside'
 import { SIDE } from './ink'
 
 /** One call of either side. */
@@ -39,9 +39,9 @@ export interface Edge {
 }
 
 /** Loads the model and runs it once, on a blank image, so that the first stroke need not wait. */
-export async function loadEdge(url: string): Promise<Edge> {
+export async function loadEdge(url: string, early: EarlyStart | undefined): Promise<Edge> {
   const loadStart = performance.now()
-  const model = await Model.load(url)
+  const model = await Model.load(url, { early })
   await model.run(feeds(new Float32Array(SIDE * SIDE)))
   return { model, loadStart, firstAnswer: performance.now() }
 }

@@ -1,89 +1,102 @@
-/** Starts the page: the model first, then everything that shows it. */
+/** Starts the page: everything that shows what the model does. */
 
 import { App } from './app'
 import { byId, element } from './dom'
-import { loadEdge } from './edge'
 import { readQuery } from './network'
 import { keepForOffline } from './offline'
 import { Pad } from './pad'
 import { reportText } from './report'
+import { edge } from './start'
 import { Controls } from './views/controls'
 
-/** Address of the compiled model, set by the build. */
-declare const PLAN_URL: string
+/** Until so long after navigation, in milliseconds, the rest of the page waits for the first answer: nobody draws sooner. */
+const HEAD_START = 500
 
-const edge = loadEdge(PLAN_URL)
-const experiment = readQuery(location.search)
-const app = new App(edge, new URL('./', location.href).href, experiment)
-
-const hint = byId('pad-hint', HTMLElement)
-const pad = new Pad(byId('pad', HTMLCanvasElement), {
-  onChange: (strokes) => {
-    hint.toggleAttribute('data-hidden', strokes.length > 0)
-    app.draw(strokes)
-  },
-})
-
-for (let digit = 0; digit < 10; digit++) {
-  const button = element('button', '', String(digit))
-  button.setAttribute('type', 'button')
-  button.setAttribute('aria-label', `Draw a ${digit}`)
-  button.dataset['testid'] = `example-${digit}`
-  button.addEventListener('click', () => {
-    pad.showExample(digit)
-  })
-  byId('examples', HTMLElement).append(button)
-}
-byId('clear', HTMLElement).addEventListener('click', () => {
-  pad.clear()
-})
-// Single keys work while the focus is in the drawing part only, so that they disturb nobody's own keys.
-document.querySelector('.draw')?.addEventListener('keydown', (event) => {
-  if (!(event instanceof KeyboardEvent) || event.ctrlKey || event.metaKey || event.altKey) return
-  if (/^[0-9]$/.test(event.key)) pad.showExample(Number(event.key))
-  else if (event.key === 'Delete' || event.key === 'Backspace' || event.key === 'Escape') pad.clear()
-  else return
-  event.preventDefault()
-})
-
-new Controls(experiment, (next) => {
-  app.change(next)
-  history.replaceState(null, '', `${location.pathname}${app.query}`)
-})
-addEventListener('online', () => {
-  app.recheck()
-})
-addEventListener('offline', () => {
-  app.recheck()
-})
-
-const copy = byId('copy', HTMLButtonElement)
-copy.addEventListener('click', () => {
-  const browser = { agent: navigator.userAgent, cores: navigator.hardwareConcurrency, isolated: crossOriginIsolated }
-  const address = `${location.origin}${location.pathname}${app.query}`
-  navigator.clipboard.writeText(reportText({ address, ...app.report(), browser })).then(
-    () => {
-      confirm('Copied')
-    },
-    () => {
-      confirm('Not allowed here')
-    },
-  )
-})
-
-/** Lets the button say what happened, for a moment. */
-function confirm(words: string): void {
-  copy.textContent = words
-  setTimeout(() => {
-    copy.textContent = 'Copy result as text'
-  }, 1500)
-}
-
-// Only once the model has answered: keeping the files must not slow the first answer down. A failure is on the page by then.
-edge.then(
-  ({ model }) =>
-    keepForOffline(model.engine.variant, () => {
-      app.keptForOffline()
-    }),
+const answered = edge.then(
+  () => {},
   () => {},
 )
+void Promise.race([answered, passed(HEAD_START - performance.now())]).then(startPage)
+
+function passed(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}
+
+function startPage(): void {
+  const experiment = readQuery(location.search)
+  const app = new App(edge, new URL('./', location.href).href, experiment)
+
+  const hint = byId('pad-hint', HTMLElement)
+  const pad = new Pad(byId('pad', HTMLCanvasElement), {
+    onChange: (strokes) => {
+      hint.toggleAttribute('data-hidden', strokes.length > 0)
+      app.draw(strokes)
+    },
+  })
+
+  for (let digit = 0; digit < 10; digit++) {
+    const button = element('button', '', String(digit))
+    button.setAttribute('type', 'button')
+    button.setAttribute('aria-label', `Draw a ${digit}`)
+    button.dataset['testid'] = `example-${digit}`
+    button.addEventListener('click', () => {
+      pad.showExample(digit)
+    })
+    byId('examples', HTMLElement).append(button)
+  }
+  byId('clear', HTMLElement).addEventListener('click', () => {
+    pad.clear()
+  })
+  // Single keys work while the focus is in the drawing part only, so that they disturb nobody's own keys.
+  document.querySelector('.draw')?.addEventListener('keydown', (event) => {
+    if (!(event instanceof KeyboardEvent) || event.ctrlKey || event.metaKey || event.altKey) return
+    if (/^[0-9]$/.test(event.key)) pad.showExample(Number(event.key))
+    else if (event.key === 'Delete' || event.key === 'Backspace' || event.key === 'Escape') pad.clear()
+    else return
+    event.preventDefault()
+  })
+
+  new Controls(experiment, (next) => {
+    app.change(next)
+    history.replaceState(null, '', `${location.pathname}${app.query}`)
+  })
+  addEventListener('online', () => {
+    app.recheck()
+  })
+  addEventListener('offline', () => {
+    app.recheck()
+  })
+
+  const copy = byId('copy', HTMLButtonElement)
+  copy.addEventListener('click', () => {
+    const browser = { agent: navigator.userAgent, cores: navigator.hardwareConcurrency, isolated: crossOriginIsolated }
+    const address = `${location.origin}${location.pathname}${app.query}`
+    navigator.clipboard.writeText(reportText({ address, ...app.report(), browser })).then(
+      () => {
+        confirm('Copied')
+      },
+      () => {
+        confirm('Not allowed here')
+      },
+    )
+  })
+
+  /** Lets the button say what happened, for a moment. */
+  function confirm(words: string): void {
+    copy.textContent = words
+    setTimeout(() => {
+      copy.textContent = 'Copy result as text'
+    }, 1500)
+  }
+
+  // Only once the model has answered: keeping the files must not slow the first answer down. A failure is on the page by then.
+  edge.then(
+    ({ model }) =>
+      keepForOffline(model.engine.variant, () => {
+        app.keptForOffline()
+      }),
+    () => {},
+  )
+}

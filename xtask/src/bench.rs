@@ -1,34 +1,42 @@
-//! `cargo xtask bench`: the npm package beside onnxruntime-web, in one browser.
+//! `cargo xtask bench`: the npm package beside onnxruntime-web, in one browser; or the demo page's cold start.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{bench_kernels, build, shell, tools};
+use crate::shell::{self, say};
+use crate::{bench_kernels, build, demo, tools};
 
 #[derive(Args)]
 pub struct Options {
-    /// Print a JSON array instead of the table
+    /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
-    /// The folder with the models, their inputs and references
+    /// The folder with the models, their inputs and references; without one, only the digits models are measured
     #[arg(long, value_name = "DIR")]
     assets: Option<PathBuf>,
     /// Which models, as NAME, NAME:VARIANT or NAME:VARIANT:CASE, separated by commas
     #[arg(long)]
     models: Option<String>,
-    /// Which engines, by the name of their file in benches/web/adapters
+    /// Which engines, by the name of their file in benches/web/adapters; all of them if none is named
     #[arg(long)]
     engines: Option<String>,
-    /// How often each engine opens a fresh page per model; the engines take turns
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
+    /// How often each engine opens a fresh page per model; the engines take turns. The demo page is opened 15 times
+    #[arg(long)]
+    rounds: Option<u32>,
     #[arg(long, value_enum, default_value_t = Browser::Chromium)]
     browser: Browser,
     /// Threads that an engine may use
     #[arg(long, default_value_t = 1)]
     threads: u32,
+    /// Print what each operator and the slowest nodes take as well
+    #[arg(long)]
+    profile: bool,
+    /// Open the demo page with nothing cached and print when its first answer came, step by step
+    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile"])]
+    cold_start: bool,
     #[command(flatten)]
     kernels: bench_kernels::Options,
 }
@@ -54,19 +62,43 @@ pub fn run(options: &Options) -> Result<()> {
     }
     tools::browsers()?;
     build::run(&build::Options::default())?;
+    demo::server()?;
     let mut node = shell::command("node");
-    node.arg("benches/web/run.mjs").arg("--assets").arg(assets(options.assets.as_deref())?);
-    node.args(["--rounds", &options.rounds.to_string(), "--threads", &options.threads.to_string()]);
-    node.args(["--browser", options.browser.name()]);
-    for (flag, value) in [("--models", &options.models), ("--engines", &options.engines)] {
-        if let Some(value) = value {
-            node.args([flag, value]);
-        }
+    if options.cold_start {
+        node.arg("benches/web/cold-start.mjs").arg("--server").arg(shell::target().join("release/nearside"));
+    } else {
+        compare(options, &mut node)?;
+    }
+    if let Some(rounds) = options.rounds {
+        node.args(["--rounds", &rounds.to_string()]);
     }
     if options.json {
         node.arg("--json");
     }
     shell::run(&mut node)
+}
+
+fn compare(options: &Options, node: &mut Command) -> Result<()> {
+    node.arg("benches/web/run.mjs").args(["--threads", &options.threads.to_string()]);
+    node.arg("--nearside").arg(shell::target().join("release/nearside"));
+    node.args(["--browser", options.browser.name()]);
+    if options.profile {
+        node.arg("--profile");
+    }
+    match assets(options.assets.as_deref()) {
+        Ok(folder) => {
+            node.arg("--assets").arg(folder);
+        }
+        // A folder that was named must be right.
+        Err(error) if options.assets.is_some() || std::env::var_os("NEARSIDE_ASSETS").is_some() => return Err(error),
+        Err(error) => say(&format!("Measuring the digits models only: {error:#}")),
+    }
+    for (flag, value) in [("--models", &options.models), ("--engines", &options.engines)] {
+        if let Some(value) = value {
+            node.args([flag, value]);
+        }
+    }
+    Ok(())
 }
 
 /// The folder of the test assets: as given, from `NEARSIDE_ASSETS`, or unpacked by the script beside the checkout.

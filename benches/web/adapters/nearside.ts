@@ -1,34 +1,6 @@
-/** Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans. */
+/** Nearside as it is meant to be used: the model was compiled ahead, the page loads the plan. */
 
-import { type DataType as NearsideType, Model, Tensor } from 'nearside'
+import type { Load } from '../engine.js'
+import { loadNearside } from '../nearside.js'
 
-import type { DataType, Load } from '../engine.js'
-
-const TYPES: Record<DataType, NearsideType> = {
-  f32: 'float32',
-  f16: 'float16',
-  i8: 'int8',
-  u8: 'uint8',
-  i32: 'int32',
-  i64: 'int64',
-  bool: 'bool',
-}
-
-export const load: Load = async (url, { threads }) => {
-  if (threads !== 1) throw new Error(`Nearside runs on one thread; --threads ${String(threads)} measures nothing.`)
-  const model = await Model.load(url, { worker: false, cache: false })
-  return {
-    async run(inputs) {
-      const feeds: Record<string, Tensor> = {}
-      for (const [name, { dtype, data, dims }] of Object.entries(inputs)) {
-        feeds[name] = new Tensor(TYPES[dtype], data, dims)
-      }
-      const results = await model.run(feeds)
-      const outputs: Record<string, ArrayLike<number | bigint>> = {}
-      for (const [name, tensor] of Object.entries(results)) {
-        outputs[name] = tensor.data as Float32Array
-      }
-      return outputs
-    },
-  }
-}
+export const load: Load = (_url, { plan, threads }) => loadNearside(plan, threads)

@@ -16,6 +16,8 @@ const TYPES: Record<DataType, ort.Tensor.Type> = {
 
 export const load: Load = async (url, { threads }) => {
   ort.env.wasm.numThreads = threads
+  // Its remarks on a model's unused initializers are not about speed.
+  ort.env.logLevel = 'error'
   const session = await ort.InferenceSession.create(url, { executionProviders: ['wasm'], graphOptimizationLevel: 'all' })
   return {
     async run(inputs) {

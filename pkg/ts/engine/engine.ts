@@ -212,6 +212,14 @@ export class Resident {
     }, signal)
   }
 
+  /** Runs the model several times; tells what each node took. */
+  profile(inputs: RequestOf<'run'>['inputs'], runs: number, signal?: AbortSignal): Promise<ResponseOf<'profile'>> {
+    return this.engine.enqueue(
+      async (instance) => instance.channel.call('profile', { id: await this.#settle(instance), inputs, runs }),
+      signal,
+    )
+  }
+
   /** Memory in use. */
   memory(): Promise<ResponseOf<'memory'>> {
     return this.engine.enqueue(async (instance) => instance.channel.call('memory', { id: await this.#settle(instance) }))

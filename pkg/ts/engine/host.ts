@@ -2,7 +2,7 @@
 
 import { UnsupportedError } from '../errors.js'
 import type { DataType } from '../tensor.js'
-import type { Port } from '../types.js'
+import type { NodeProfile, Port } from '../types.js'
 import type {
   CompileResult,
   Loaded,
@@ -90,6 +90,11 @@ export class Host {
       }
       return { outputs, ms: performance.now() - start }
     },
+    profile: ({ id, inputs, runs }) => {
+      const model = this.#model(id)
+      inputs.forEach((input, i) => model.stage(i, input.dims, input.bytes))
+      return nodes(model.profile(runs, () => performance.now()))
+    },
     drop: ({ id }) => {
       const model = this.#models.get(id)
       this.#models.delete(id)
@@ -135,6 +140,23 @@ function ports(model: RawModel, outputs: boolean): Port[] {
   const out: Port[] = []
   for (let i = 0; i + 2 < flat.length; i += 3) {
     out.push({ name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] })
+  }
+  return out
+}
+
+function nodes(flat: unknown[]): NodeProfile[] {
+  const out: NodeProfile[] = []
+  for (let i = 0; i + 6 < flat.length; i += 7) {
+    const [name, op, dims, macs, bytes, mean, min] = flat.slice(i, i + 7) as [
+      string,
+      string,
+      Uint32Array,
+      number,
+      number,
+      number,
+      number,
+    ]
+    out.push({ name, op, dims: Array.from(dims), macs, bytes, mean, min })
   }
   return out
 }

@@ -3,7 +3,7 @@
  * and response, from which both sides derive their types. Tensors travel as bytes, in the order of the model's ports.
  */
 
-import type { MemoryUse, Port } from '../types.js'
+import type { MemoryUse, NodeProfile, Port } from '../types.js'
 
 /** Which binary an engine runs: the runtime, or the compiler (which also runs fallback models). */
 export type Role = 'core' | 'compiler'
@@ -40,6 +40,8 @@ export interface Protocol {
   compile: { request: { onnx: Uint8Array }; response: CompileResult }
   /** Runs a model; inputs are in the order of its ports. */
   run: { request: { id: number; inputs: readonly WireTensor[] }; response: { outputs: readonly WireTensor[]; ms: number } }
+  /** Runs a model several times; tells what each node took. */
+  profile: { request: { id: number; inputs: readonly WireTensor[]; runs: number }; response: readonly NodeProfile[] }
   /** Forgets a model. */
   drop: { request: { id: number }; response: null }
   /** Memory in use. */

@@ -16,8 +16,9 @@ export class WorkerChannel implements Channel {
   #answered = false
   #lost: ChannelLost | undefined
 
-  constructor(url?: string | URL) {
-    this.#worker = startWorker(url)
+  /** @param worker one that was started before, or the address of its script if that is not the package's own */
+  constructor(worker?: Worker | string | URL) {
+    this.#worker = typeof worker === 'object' && 'postMessage' in worker ? worker : startWorker(worker)
     this.#worker.onmessage = (event: MessageEvent<ResponseMessage>) => this.#settle(event.data)
     this.#worker.onmessageerror = () => this.#lose('an answer of it could not be read')
     this.#worker.onerror = (event) => {

@@ -11,7 +11,7 @@ use crate::{
     error::{Result, bail, ensure},
     graph::{
         Dim, Op, Quant, ValueId, ValueType,
-        ops::{Activation, BinaryOp, Conv, Pool, PoolKind, ReduceOp, Window},
+        ops::{Activation, BinaryOp, Conv, Pool, PoolKind, ReduceOp, Unary, Window},
     },
     tensor::DType,
 };
@@ -25,6 +25,16 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             let x = c.input(0)?;
             let ty = c.out()?;
             average_pool(l, c, x, ty).map(|v| vec![v])
+        },
+        "LpPool" => lp_pool,
+        "GlobalLpPool" => |l, c| {
+            let op = match c.node.int("p").unwrap_or(2) {
+                1 => ReduceOp::L1,
+                2 => ReduceOp::L2,
+                p => bail!(Unsupported, "a norm of order {p} is not supported"),
+            };
+            let x = c.input(0)?;
+            global_pool(l, c, op, x).map(|v| vec![v])
         },
         "GlobalAveragePool" => |l, c| {
             let x = c.input(0)?;
@@ -79,6 +89,12 @@ pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     let groups = usize::try_from(c.node.int("group").unwrap_or(1)).unwrap_or(0);
     ensure!(groups > 0, InvalidModel, "has {} groups", c.node.int("group").unwrap_or(1));
     let window = window(c.node, &kernel, &l.shape(o.x)[2..], false)?;
+    Ok(emit_window(l, c, o, window, groups, &out))
+}
+
+/// As [`emit`], by the given window instead of the call's attributes.
+pub(super) fn emit_window(l: &mut Lower, c: &Call, o: Operands, window: Window, groups: usize, out: &[Dim]) -> ValueId {
+    let rank = l.rank(o.x);
     let x = channels_last(l, c, o.x);
     let weight = channels_last(l, c, o.weight);
     let mut inputs = vec![x, weight];
@@ -86,9 +102,9 @@ pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     inputs.extend(o.dynamic.into_iter().flat_map(|(scale, zero)| [scale, zero]));
     let op =
         Op::Conv(Conv { window, groups, bias: o.bias.is_some(), dynamic: o.dynamic.is_some(), activation: Activation::None });
-    let ty = ValueType { dtype: o.dtype, shape: last_shape(&out), quant: o.quant };
+    let ty = ValueType { dtype: o.dtype, shape: last_shape(out), quant: o.quant };
     let y = l.emit(c, op, &inputs, ty);
-    Ok(channels_first(l, c, y, rank))
+    channels_first(l, c, y, rank)
 }
 
 fn max_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
@@ -101,6 +117,21 @@ fn max_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 /// Average pooling of `x` by the call's attributes.
 pub(super) fn average_pool(l: &mut Lower, c: &Call, x: ValueId, ty: ValueType) -> Result<ValueId> {
     pool(l, c, PoolKind::Average { count_include_pad: c.node.flag("count_include_pad", false) }, x, ty)
+}
+
+/// The norm of order p of each window: the root of the mean of powers, times the size.
+fn lp_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, ty) = (c.input(0)?, c.out()?);
+    let p = c.node.int("p").unwrap_or(2);
+    ensure!(p >= 1 && ty.dtype == DType::F32, Unsupported, "a norm of order {p} of {} is not supported", ty.dtype);
+    let area: i64 = c.node.ints("kernel_shape").unwrap_or(&[]).iter().product();
+    let (power, root) = (l.f32_scalar(c.name(), p as f32), l.f32_scalar(c.name(), 1.0 / p as f32));
+    let area = l.f32_scalar(c.name(), area as f32);
+    let x = l.unary(c, Unary::Abs, x);
+    let x = l.binary(c, BinaryOp::Pow, x, power);
+    let mean = pool(l, c, PoolKind::Average { count_include_pad: true }, x, ty)?;
+    let sum = l.binary(c, BinaryOp::Mul, mean, area);
+    Ok(vec![l.binary(c, BinaryOp::Pow, sum, root)])
 }
 
 fn pool(l: &mut Lower, c: &Call, kind: PoolKind, x: ValueId, ty: ValueType) -> Result<ValueId> {
@@ -190,7 +221,7 @@ fn channels_last(l: &mut Lower, c: &Call, x: ValueId) -> ValueId {
 }
 
 /// A reshape that inserts an axis and so keeps per-axis quantization along axis 0, also that of a dequantized constant.
-fn lift(l: &mut Lower, c: &Call, x: ValueId, shape: Vec<Dim>) -> ValueId {
+pub(super) fn lift(l: &mut Lower, c: &Call, x: ValueId, shape: Vec<Dim>) -> ValueId {
     if let Some(node) = l.graph.nodes.iter().rev().find(|n| n.outputs.contains(&x)).cloned()
         && node.op == Op::Dequantize
         && l.graph.value(node.inputs[0]).init.is_some()

@@ -9,7 +9,7 @@ use crate::{
         Op, ValueId, ValueType,
         ops::{Activation, Binary, BinaryOp, Unary},
     },
-    tensor::DType,
+    tensor::{DType, Tensor},
 };
 
 pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
@@ -62,6 +62,20 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             let alpha = c.node.float("alpha").unwrap_or(1.0);
             swish(l, c, alpha)
         },
+        "Celu" => |l, c| {
+            // max(0, x) + min(0, α·(exp(x/α) − 1)), which is α·elu(x/α) of slope 1.
+            let (x, alpha) = (c.input(0)?, c.node.float("alpha").unwrap_or(1.0));
+            ensure!(
+                alpha.is_finite() && alpha.is_sign_positive() && alpha != 0.0,
+                Unsupported,
+                "alpha = {alpha} is not supported"
+            );
+            let alpha = l.f32_scalar(c.name(), alpha);
+            let scaled = l.binary(c, BinaryOp::Div, x, alpha);
+            let y = l.unary(c, Unary::Elu { alpha: 1.0 }, scaled);
+            Ok(vec![l.binary(c, BinaryOp::Mul, y, alpha)])
+        },
+        "Shrink" => shrink,
         "ThresholdedRelu" => |l, c| {
             let x = c.input(0)?;
             let threshold = l.f32_scalar(c.name(), c.node.float("alpha").unwrap_or(1.0));
@@ -76,17 +90,20 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             Ok(vec![l.unary(c, Unary::Reciprocal, root)])
         },
         "Identity" => |_, c| Ok(vec![c.input(0)?]),
-        "Dropout" => |_, c| {
-            ensure!(!c.wants(1), Unsupported, "the mask is not supported");
-            Ok(vec![c.input(0)?])
-        },
+        "Dropout" => dropout,
         "Neg" | "Abs" | "Sign" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Floor" | "Ceil" | "Round" | "Sin" | "Cos" | "Tan"
         | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" | "Tanh" | "Sigmoid" | "Erf" | "Gelu"
         | "HardSwish" | "HardSigmoid" | "LeakyRelu" | "Elu" | "Selu" | "Softplus" | "Softsign" | "Mish" | "Not" | "IsNaN"
         | "IsInf" => |l, c| {
             let op = unary(c)?;
             let x = c.input(0)?;
-            Ok(vec![l.unary(c, op, x)])
+            let sign = |name: &str| c.node.flag(name, true);
+            match (op, sign("detect_negative"), sign("detect_positive")) {
+                (Unary::IsInf, false, true) => one_infinity(l, c, x, f32::INFINITY),
+                (Unary::IsInf, true, false) => one_infinity(l, c, x, f32::NEG_INFINITY),
+                (Unary::IsInf, false, false) => bail!(Unsupported, "no infinity is asked for"),
+                _ => Ok(vec![l.unary(c, op, x)]),
+            }
         },
         _ => return None,
     })
@@ -133,11 +150,7 @@ fn unary(c: &Call) -> Result<Unary> {
         "Mish" => Unary::Mish,
         "Not" => Unary::Not,
         "IsNaN" => Unary::IsNan,
-        "IsInf" => {
-            let both = c.node.flag("detect_positive", true) && c.node.flag("detect_negative", true);
-            ensure!(both, Unsupported, "infinities of one sign only are not supported");
-            Unary::IsInf
-        }
+        "IsInf" => Unary::IsInf,
         other => bail!(Internal, "{other} is not a function of one number"),
     })
 }
@@ -149,7 +162,20 @@ fn arithmetic(l: &mut Lower, c: &Call, op: BinaryOp) -> Result<Vec<ValueId>> {
         let dtype = l.dtype(a);
         b = l.cast(c, b, dtype);
     }
-    Ok(vec![l.binary(c, op, a, b)])
+    Ok(vec![integers(l, c, op, a, b)])
+}
+
+/// Small integers are computed as larger ones, which have kernels; casting back wraps, as their own arithmetic does.
+fn integers(l: &mut Lower, c: &Call, op: BinaryOp, a: ValueId, b: ValueId) -> ValueId {
+    let dtype = l.dtype(a);
+    let wide = match dtype {
+        DType::I8 | DType::U8 | DType::I16 | DType::U16 => DType::I32,
+        DType::U32 => DType::I64,
+        _ => return l.binary(c, op, a, b),
+    };
+    let (a, b) = (l.cast(c, a, wide), l.cast(c, b, wide));
+    let y = l.binary(c, op, a, b);
+    if op.is_predicate() { y } else { l.cast(c, y, dtype) }
 }
 
 fn operands(l: &mut Lower, c: &Call) -> Result<(ValueId, ValueId)> {
@@ -174,7 +200,7 @@ fn variadic(l: &mut Lower, c: &Call, op: BinaryOp) -> Result<Vec<ValueId>> {
     let mut values = c.inputs.iter().copied();
     let Some(mut sum) = values.next() else { bail!(InvalidModel, "has no inputs") };
     for v in values {
-        sum = l.binary(c, op, sum, v);
+        sum = integers(l, c, op, sum, v);
     }
     Ok(vec![sum])
 }
@@ -192,12 +218,55 @@ fn select(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     Ok(vec![l.emit(c, Op::Where, &[cond, a, b], ty)])
 }
 
+fn one_infinity(l: &mut Lower, c: &Call, x: ValueId, infinity: f32) -> Result<Vec<ValueId>> {
+    let infinity = l.scalar_of(c.name(), l.dtype(x), f64::from(infinity))?;
+    Ok(vec![l.binary(c, BinaryOp::Equal, x, infinity)])
+}
+
+/// `x + bias` below −lambd, `x − bias` above lambd, else 0.
+fn shrink(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, ty) = (c.input(0)?, c.out()?);
+    let (bias, lambd) = (c.node.float("bias").unwrap_or(0.0), c.node.float("lambd").unwrap_or(0.5));
+    let mut scalar = |v: f32| l.scalar_of(c.name(), ty.dtype, f64::from(v));
+    let (bias, low, high, zero) = (scalar(bias)?, scalar(-lambd)?, scalar(lambd)?, scalar(0.0)?);
+    let (below, above) = (l.binary(c, BinaryOp::Less, x, low), l.binary(c, BinaryOp::Greater, x, high));
+    let (raised, lowered) = (l.binary(c, BinaryOp::Add, x, bias), l.binary(c, BinaryOp::Sub, x, bias));
+    let upper = l.emit(c, Op::Where, &[above, lowered, zero], ty.clone());
+    Ok(vec![l.emit(c, Op::Where, &[below, raised, upper], ty)])
+}
+
+/// Nothing is dropped; the mask, if it is wanted, says so.
+fn dropout(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let x = c.input(0)?;
+    let training =
+        c.optional(2).map(|v| l.const_ints(v).or(l.graph.const_tensor(v).map(|t| t.bytes().iter().map(|&b| b.into()).collect())));
+    let ratio = c.optional(1).map_or(Some(0.5), |v| l.const_scalar(v));
+    let active = training.is_some_and(|t| t.is_none_or(|t| t.iter().any(|v| *v != 0))) && ratio != Some(0.0);
+    ensure!(!active, Unsupported, "dropout in training mode is not supported");
+    if !c.wants(1) {
+        return Ok(vec![x]);
+    }
+    let Some(mask) = c.outputs.get(1).cloned() else { bail!(InvalidModel, "has no mask") };
+    let one = l.graph.add_const(c.name(), &Tensor::from_bytes(DType::Bool, &[], &[1])?);
+    let one = l.cast(c, one, mask.dtype);
+    Ok(vec![x, l.emit(c, Op::Expand, &[one], mask)])
+}
+
 /// `max(x, 0) + slope · min(x, 0)`.
 fn prelu(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let (x, slope) = (c.input(0)?, c.input(1)?);
     if let Some(alpha) = l.const_scalar(slope) {
         return Ok(vec![l.unary(c, Unary::LeakyRelu { alpha }, x)]);
     }
+    // Before operator set 7 a list of slopes was one per channel.
+    let (rank, count) = (l.rank(x), l.shape(slope));
+    let slope = if c.node.opset < 7 && rank > 2 && count.len() == 1 && count[0] == l.shape(x)[1] {
+        let mut shape = vec![crate::graph::Dim::fixed(1); rank - 1];
+        shape[0] = count[0].clone();
+        l.reshape(c.name(), slope, shape)
+    } else {
+        slope
+    };
     let positive = l.unary(c, RELU, x);
     let negative = l.unary(c, Unary::Clamp { lo: f32::NEG_INFINITY, hi: 0.0 }, x);
     // A slope per channel is unidirectionally broadcast, from the right.
@@ -222,7 +291,7 @@ fn clip(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let mut y = x;
     for (i, op) in [(1, BinaryOp::Max), (2, BinaryOp::Min)] {
         if let Some(v) = c.optional(i) {
-            y = l.binary(c, op, y, v);
+            y = integers(l, c, op, y, v);
         }
     }
     Ok(vec![y])

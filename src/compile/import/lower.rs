@@ -9,6 +9,7 @@ use tract_onnx::tract_core::{
 
 use super::{
     dims::{SymbolNames, broadcast_shapes, lower_dim, lower_shape},
+    half::Half,
     node::OnnxNode,
     weights::{Weight, dtype_of},
     whole::{Detached, Whole},
@@ -70,6 +71,8 @@ impl Call<'_> {
 pub(super) struct Lower {
     pub graph: Graph,
     pub names: SymbolNames,
+    /// Inputs and outputs to be converted from and to float16.
+    pub half: Half,
     /// Operators that the graph cannot express, with the first node of each.
     pub missing: BTreeMap<String, String>,
     /// Why, in sentences.
@@ -91,7 +94,13 @@ impl Lower {
         for outlet in &model.inputs {
             let node = model.node(outlet.node);
             let ty = self.fact_type(&node.outputs[outlet.slot].fact).map_err(|e| e.at_node("input", &node.name))?;
-            values.insert(*outlet, self.graph.add_input(&node.name, ty));
+            let value = if self.half.inputs.contains(&node.name) && ty.dtype == DType::F32 {
+                let given = self.graph.add_input(&node.name, ValueType { dtype: DType::F16, ..ty.clone() });
+                self.graph.add_node(&node.name, Op::Cast, &[given], ty)
+            } else {
+                self.graph.add_input(&node.name, ty)
+            };
+            values.insert(*outlet, value);
         }
         for id in order {
             let node = model.node(id);
@@ -108,9 +117,11 @@ impl Lower {
         }
         for (outlet, name) in model.outputs.iter().zip(output_names) {
             let value = self.outlet(model, *outlet, &mut values)?;
+            let ty = self.ty(value).clone();
             // A constant output is given a node, for outputs are computed.
-            let value = if self.graph.value(value).init.is_some() {
-                let ty = self.ty(value).clone();
+            let value = if self.half.outputs.contains(name) && ty.dtype == DType::F32 {
+                self.graph.add_node(name, Op::Cast, &[value], ValueType { dtype: DType::F16, ..ty })
+            } else if self.graph.value(value).init.is_some() {
                 self.graph.add_node(name, Op::Reshape, &[value], ty)
             } else {
                 value
@@ -141,11 +152,12 @@ impl Lower {
         values: &mut BTreeMap<OutletId, ValueId>,
         operators: &BTreeMap<String, String>,
     ) -> Result<()> {
-        // Constants are made when something reads them.
-        if node.op_is::<Const>() || node.outputs.iter().all(|o| o.fact.konst.is_some()) {
+        let whole = node.op_as::<Whole>();
+        // Constants are made when something reads them. What is constant because it is empty is computed, so that its shapes are checked.
+        let known = |o: &Outlet<TypedFact>| o.fact.konst.as_ref().is_some_and(|k| whole.is_none() || k.len() > 0);
+        if node.op_is::<Const>() || node.outputs.iter().all(known) {
             return Ok(());
         }
-        let whole = node.op_as::<Whole>();
         let operator = whole.map_or_else(|| onnx_operator(&node.name, operators), |w| w.node.op_type.clone());
         let at_node = |e: Error| e.at_node(&operator, &node.name);
         let inputs: Vec<ValueId> =

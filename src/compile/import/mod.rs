@@ -3,27 +3,48 @@
 //! tract parses the model, infers types and symbolic shapes and folds the arithmetic on shapes that exporters write. The operators
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
+mod branches;
 mod conv;
+mod conv_transpose;
+mod deciding;
 mod dims;
 mod elementwise;
+mod half;
+mod index;
+mod loss;
 mod lower;
 mod matmul;
+mod ml;
 mod movement;
 mod node;
 mod norm;
+mod own;
 mod proto;
 mod qlinear;
 mod quant;
 mod quant_ops;
+mod recurrent;
 mod reduce;
+mod resize;
+mod rules;
+mod shape_math;
+mod sizes;
 mod tract_ops;
+mod validate;
 mod weights;
 mod whole;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
+pub(super) use half::Half;
 pub(super) use node::OnnxNode;
-use tract_onnx::{pb, tract_core::internal::TypedModel, tract_hir::infer::InferenceModelExt};
+pub(super) use sizes::check_sizes;
+use tract_onnx::{
+    pb,
+    tract_core::internal::{SymbolValues, TypedModel},
+    tract_hir::infer::InferenceModelExt,
+};
+pub use weights::read_tensor;
 pub(super) use weights::{datum_of, dtype_of};
 
 use self::{
@@ -34,6 +55,7 @@ use super::Options;
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Graph, ValueType},
+    runtime::PortInfo,
     tensor::Tensor,
 };
 
@@ -46,6 +68,8 @@ pub struct Imported {
     pub missing_operators: Vec<String>,
     /// Where and why, a sentence each.
     pub missing_reasons: Vec<String>,
+    /// ONNX operators by node name.
+    pub operators: BTreeMap<String, String>,
 }
 
 /// The lowering of an ONNX operator.
@@ -58,6 +82,12 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| norm::lowering(op_type))
         .or_else(|| quant::lowering(op_type))
         .or_else(|| qlinear::lowering(op_type))
+        .or_else(|| conv_transpose::lowering(op_type))
+        .or_else(|| recurrent::lowering(op_type))
+        .or_else(|| resize::lowering(op_type))
+        .or_else(|| index::lowering(op_type))
+        .or_else(|| loss::lowering(op_type))
+        .or_else(|| ml::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.
@@ -74,6 +104,7 @@ fn is_known_contrib(op_type: &str) -> bool {
                 | "SkipSimplifiedLayerNormalization"
                 | "MatMulNBits"
                 | "GatherBlockQuantized"
+                | "DynamicQuantizeLSTM"
                 | "Trilu"
         )
 }
@@ -81,6 +112,7 @@ fn is_known_contrib(op_type: &str) -> bool {
 /// Decodes an ONNX model and lowers it. What cannot be lowered is listed, not an error.
 pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let mut model = proto::decode(onnx, options)?;
+    branches::resolve(&mut model.proto);
     let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
     let weights = weights::detach(graph)?;
@@ -88,26 +120,29 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
     let typed = type_model(&whole::keeping_all(), &model.proto)?;
     drop(model.proto);
-    let mut lower = Lower { names: model.symbols, ..Lower::default() };
+    let mut lower = Lower { names: model.symbols, half: model.half, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
-    Ok(Imported { graph: lower.graph, missing_operators: lower.missing.into_keys().collect(), missing_reasons: lower.reasons })
+    let missing_operators = lower.missing.into_keys().collect();
+    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, operators })
 }
 
 /// A model in tract's own operators, the quantized ones apart.
 pub(super) struct Reference {
     pub typed: TypedModel,
     pub output_names: Vec<String>,
+    pub half: Half,
     symbols: SymbolNames,
 }
 
 impl Reference {
     pub(super) fn new(onnx: &[u8], options: &Options) -> Result<Reference> {
-        let model = proto::decode(onnx, options)?;
+        let mut model = proto::decode(onnx, options)?;
+        branches::resolve(&mut model.proto);
         let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
         check_known(graph)?;
         let output_names = graph.output.iter().map(|o| o.name.clone()).collect();
         let typed = type_model(&whole::quantized_only(), &model.proto)?;
-        Ok(Reference { typed, output_names, symbols: model.symbols })
+        Ok(Reference { typed, output_names, half: model.half, symbols: model.symbols })
     }
 
     /// The model's name for a dimension that is not a number.
@@ -118,6 +153,27 @@ impl Reference {
             Err(_) => format!("{dim}"),
         }
     }
+}
+
+/// What a model says of its inputs and outputs.
+pub(super) struct Ports {
+    pub inputs: Vec<PortInfo>,
+    pub outputs: Vec<PortInfo>,
+}
+
+impl Ports {
+    /// The inputs and outputs as the model describes them; an error if it does not say what types they have.
+    pub(super) fn read(onnx: &[u8]) -> Result<Ports> {
+        proto::ports(onnx)
+    }
+}
+
+/// The inputs whose values decide shapes.
+pub(super) fn deciding(onnx: &[u8], options: &Options) -> Result<Vec<String>> {
+    let model = proto::decode(onnx, options)?;
+    let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
+    check_known(graph)?;
+    Ok(deciding::deciding_inputs(graph))
 }
 
 /// Lowers a single node whose operands are all given: `data` become graph inputs, the others constants.
@@ -163,12 +219,19 @@ fn check_known(graph: &pb::GraphProto) -> Result<()> {
 fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto) -> Result<TypedModel> {
     guarded(|| {
         let parsed = onnx.parse(proto, None).map_err(|e| refused("cannot be read", &e))?;
-        parsed.model.into_typed().map_err(|e| refused("has types or shapes that do not fit together", &e))
+        let typed = parsed.model.into_typed();
+        let typed = typed.map_err(|e| refused("has types or shapes that do not fit together", &e))?;
+        check_sizes(&typed, &SymbolValues::default())?;
+        Ok(typed)
     })
 }
 
 fn refused(what: &str, error: &tract_onnx::prelude::TractError) -> Error {
-    Error::InvalidModel(format!("the model {what}: {error:#}"))
+    // What our own rules found is better than the places that it passed through.
+    match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+        Some(ours) => ours.clone(),
+        None => Error::InvalidModel(format!("the model {what}: {error:#}")),
+    }
 }
 
 /// Runs code of tract's; a panic inside becomes an error (in WebAssembly a panic ends the instance instead).

@@ -31,7 +31,6 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "DepthToSpace" => depth_to_space,
         "SpaceToDepth" => space_to_depth,
         "ConstantOfShape" => constant_of_shape,
-        "Resize" | "Upsample" => resize,
         "Range" => |l, c| {
             let (start, step, ty) = (c.input(0)?, c.input(2)?, c.out()?);
             let (start, step) = (l.cast(c, start, ty.dtype), l.cast(c, step, ty.dtype));
@@ -42,7 +41,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
 }
 
 /// The result's type, standing for the same numbers as `x`.
-fn moved(l: &Lower, x: ValueId, shape: Vec<Dim>) -> ValueType {
+pub(super) fn moved(l: &Lower, x: ValueId, shape: Vec<Dim>) -> ValueType {
     ValueType { dtype: l.dtype(x), shape, quant: l.ty(x).quant.clone().filter(|q| q.axis.is_none()) }
 }
 
@@ -67,7 +66,7 @@ fn expand(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 }
 
 /// Repeats axes (or, with `each`, every element along them) by way of new axes.
-fn repeat(l: &mut Lower, c: &Call, x: ValueId, times: &[Dim], each: bool) -> Result<ValueId> {
+pub(super) fn repeat(l: &mut Lower, c: &Call, x: ValueId, times: &[Dim], each: bool) -> Result<ValueId> {
     let shape = l.shape(x);
     let (mut apart, mut wide, mut out) = (Vec::new(), Vec::new(), Vec::new());
     for (d, t) in shape.iter().zip(times) {
@@ -220,8 +219,7 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     for (i, &axis) in axes.iter().enumerate() {
         all[axis] = (pads[i].clone(), pads[axes.len() + i].clone());
     }
-    let negative = |d: &Dim| d.eval_signed(&[]).is_ok_and(|v| v < 0);
-    ensure!(!all.iter().any(|(a, b)| negative(a) || negative(b)), Unsupported, "negative pads are not supported");
+    let x = crop(l, c, x, &mut all);
     if all.iter().all(|(a, b)| a.as_fixed() == Some(0) && b.as_fixed() == Some(0)) {
         return Ok(vec![x]);
     }
@@ -241,6 +239,26 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         mode @ ("reflect" | "edge") => mirror(l, c, x, &all, mode == "reflect").map(|v| vec![v]),
         other => bail!(Unsupported, "mode {other} is not supported"),
     }
+}
+
+/// Takes off what negative pads say and makes them zero.
+fn crop(l: &mut Lower, c: &Call, x: ValueId, pads: &mut [(Dim, Dim)]) -> ValueId {
+    let mut x = x;
+    for (axis, (before, after)) in pads.iter_mut().enumerate() {
+        let negative = |d: &mut Dim| match d.eval_signed(&[]) {
+            Ok(v) if v < 0 => core::mem::replace(d, Dim::fixed(0)),
+            _ => Dim::fixed(0),
+        };
+        let (head, tail) = (negative(before), negative(after));
+        if head.as_fixed() == Some(0) && tail.as_fixed() == Some(0) {
+            continue;
+        }
+        let mut shape = l.shape(x);
+        shape[axis] = shape[axis].clone() + head.clone() + tail;
+        let ty = moved(l, x, shape);
+        x = l.emit(c, Op::Slice { axis, start: Dim::fixed(0) - head, step: 1 }, &[x], ty);
+    }
+    x
 }
 
 /// Padding with what is already there, axis by axis: slices joined to both ends.
@@ -344,37 +362,4 @@ fn constant_of_shape(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     ensure!(value.len() == 1, InvalidModel, "has a value of {} elements", value.len());
     let value = l.graph.add_const(c.name(), &value.reshaped(&[])?);
     Ok(vec![l.emit(c, Op::Expand, &[value], ty)])
-}
-
-/// Nearest-neighbour enlargement by whole factors, which repeats elements.
-fn resize(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
-    let x = c.input(0)?;
-    let mode = c.node.string("mode").unwrap_or("nearest");
-    ensure!(mode == "nearest", Unsupported, "mode {mode} is not supported");
-    let out = c.out()?.shape;
-    let shape = l.shape(x);
-    let mut times = Vec::new();
-    for (from, to) in shape.iter().zip(&out) {
-        let factor = match (from.as_fixed(), to.as_fixed()) {
-            _ if from == to => 1,
-            (Some(from), Some(to)) if from > 0 && to % from == 0 => to / from,
-            _ => bail!(Unsupported, "only enlargement by whole factors is supported"),
-        };
-        times.push(Dim::fixed(factor));
-    }
-    if times.iter().all(is_one) {
-        return Ok(vec![x]);
-    }
-    // Pixel i of the result is pixel floor(i / factor) with any of these conventions.
-    let transform = c.node.string("coordinate_transformation_mode").unwrap_or("half_pixel");
-    let nearest = c.node.string("nearest_mode").unwrap_or("round_prefer_floor");
-    let old = c.node.op_type == "Upsample" || c.node.opset < 11;
-    let repeats = old
-        || matches!(
-            (transform, nearest),
-            ("asymmetric", "floor")
-                | ("half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric", "round_prefer_floor" | "round_prefer_ceil")
-        );
-    ensure!(repeats, Unsupported, "nearest_mode {nearest} with {transform} is not supported");
-    Ok(vec![repeat(l, c, x, &times, true)?])
 }

@@ -65,6 +65,11 @@ impl OnnxNode {
         self.attribute(name).map(|a| a.floats.as_slice())
     }
 
+    pub(super) fn strings(&self, name: &str) -> Vec<&str> {
+        let list = self.attribute(name).map_or(&[][..], |a| &a.strings);
+        list.iter().filter_map(|s| core::str::from_utf8(s).ok()).collect()
+    }
+
     pub(super) fn string(&self, name: &str) -> Option<&str> {
         self.attribute(name).and_then(|a| core::str::from_utf8(&a.s).ok())
     }

@@ -17,8 +17,10 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "BatchNormalization" => batch_norm,
         "InstanceNormalization" => instance_norm,
         "LayerNormalization" => |l, c| {
-            ensure!(!c.wants(1) && !c.wants(2), Unsupported, "the mean and deviation as outputs are not supported");
             let axis = c.node.int("axis").unwrap_or(-1);
+            if c.wants(1) || c.wants(2) {
+                return with_statistics(l, c, axis);
+            }
             let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.optional(2));
             layer_norm(l, c, x, scale, bias, axis).map(|v| vec![v])
         },
@@ -29,6 +31,9 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             rms_norm(l, c, x, scale).map(|v| vec![v])
         },
         "LpNormalization" => lp_norm,
+        "GroupNormalization" => group_norm,
+        "MeanVarianceNormalization" => mean_variance,
+        "LRN" => response_norm,
         _ => return None,
     })
 }
@@ -124,6 +129,102 @@ fn layer_norm(l: &mut Lower, c: &Call, x: ValueId, scale: ValueId, bias: Option<
     let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
     let ty = ValueType::new(dtype, l.shape(x));
     Ok(l.emit(c, Op::LayerNorm { axis, epsilon, bias: bias.is_some() }, &inputs, ty))
+}
+
+/// Layer normalisation in its parts, for models that want the mean and the inverse deviation, too.
+fn with_statistics(l: &mut Lower, c: &Call, axis: i64) -> Result<Vec<ValueId>> {
+    let (x, rank) = (c.input(0)?, l.rank(c.input(0)?));
+    ensure!(l.dtype(x) == DType::F32, Unsupported, "layer normalisation of {} is not supported", l.dtype(x));
+    let axes: Vec<usize> = (l.axis(axis, rank)?..rank).collect();
+    let mean = reduce(l, c, ReduceOp::Mean, x, &axes);
+    let centred = l.binary(c, BinaryOp::Sub, x, mean);
+    let square = l.binary(c, BinaryOp::Mul, centred, centred);
+    let variance = reduce(l, c, ReduceOp::Mean, square, &axes);
+    let epsilon = l.f32_scalar(c.name(), c.node.float("epsilon").unwrap_or(1e-5));
+    let shifted = l.binary(c, BinaryOp::Add, variance, epsilon);
+    let deviation = l.unary(c, Unary::Sqrt, shifted);
+    let inverse = l.unary(c, Unary::Reciprocal, deviation);
+    let normal = l.binary(c, BinaryOp::Mul, centred, inverse);
+    let mut y = l.binary(c, BinaryOp::Mul, normal, c.input(1)?);
+    if let Some(bias) = c.optional(2) {
+        y = l.binary(c, BinaryOp::Add, y, bias);
+    }
+    let wanted = [(1, mean), (2, inverse)].into_iter().filter(|(i, _)| c.wants(*i)).map(|(_, v)| v);
+    Ok([y].into_iter().chain(wanted).collect())
+}
+
+/// Groups of channels of each sample normalised together; scale and bias are per channel, before operator set 21 per group.
+fn group_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let shape = l.shape(x);
+    let groups = c.node.int("num_groups").and_then(|g| usize::try_from(g).ok()).unwrap_or(0);
+    ensure!(
+        groups > 0 && shape.len() >= 2 && l.rank(scale) == 1 && l.rank(bias) == 1,
+        InvalidModel,
+        "has operands of unfit ranks"
+    );
+    let per_group = shape[1].clone() / Dim::fixed(groups);
+    let apart = [&[shape[0].clone(), Dim::fixed(groups), per_group.clone()], &shape[2..]].concat();
+    let x = l.reshape(c.name(), x, apart);
+    let axes: Vec<usize> = (2..l.rank(x)).collect();
+    let mean = reduce(l, c, ReduceOp::Mean, x, &axes);
+    let centred = l.binary(c, BinaryOp::Sub, x, mean);
+    let square = l.binary(c, BinaryOp::Mul, centred, centred);
+    let variance = reduce(l, c, ReduceOp::Mean, square, &axes);
+    let mut y = normalised(l, c, centred, variance, c.node.float("epsilon").unwrap_or(1e-5));
+    let rank = l.rank(y);
+    for (v, op) in [(scale, BinaryOp::Mul), (bias, BinaryOp::Add)] {
+        let mut along = vec![Dim::fixed(1); rank - 1];
+        along[0] = Dim::fixed(groups);
+        if l.shape(v)[0] == shape[1] && shape[1].as_fixed() != Some(groups) {
+            along[1] = per_group.clone();
+        }
+        let v = l.reshape(c.name(), v, along);
+        y = l.binary(c, op, y, v);
+    }
+    Ok(vec![l.reshape(c.name(), y, shape)])
+}
+
+/// `(x − mean) / deviation` over the given axes.
+fn mean_variance(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let x = c.input(0)?;
+    let axes = l.axes(Some(c.node.ints("axes").unwrap_or(&[0, 2, 3])), l.rank(x))?;
+    let mean = reduce(l, c, ReduceOp::Mean, x, &axes);
+    let centred = l.binary(c, BinaryOp::Sub, x, mean);
+    let square = l.binary(c, BinaryOp::Mul, centred, centred);
+    let variance = reduce(l, c, ReduceOp::Mean, square, &axes);
+    Ok(vec![normalised(l, c, centred, variance, 1e-9)])
+}
+
+/// `x / (bias + alpha/size · Σ x²)^beta`, the sum being over neighbouring channels.
+fn response_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let x = c.input(0)?;
+    let size = c.node.int("size").and_then(|s| usize::try_from(s).ok()).unwrap_or(0);
+    ensure!((1..=64).contains(&size), Unsupported, "a size of {size} is not supported");
+    ensure!(l.rank(x) >= 2 && l.dtype(x) == DType::F32, Unsupported, "needs a float32 input with channels");
+    let square = l.binary(c, BinaryOp::Mul, x, x);
+    let mut pads = vec![(Dim::fixed(0), Dim::fixed(0)); l.rank(x)];
+    pads[1] = (Dim::fixed((size - 1) / 2), Dim::fixed(size / 2));
+    let shape = l.shape(x);
+    let mut wide = shape.clone();
+    wide[1] = wide[1].clone() + Dim::fixed(size - 1);
+    let padded = l.emit(c, Op::Pad { pads, value: 0.0 }, &[square], ValueType::new(DType::F32, wide));
+    let mut sum = None;
+    for i in 0..size {
+        let ty = ValueType::new(DType::F32, shape.clone());
+        let part = l.emit(c, Op::Slice { axis: 1, start: Dim::fixed(i), step: 1 }, &[padded], ty);
+        sum = Some(match sum {
+            Some(sum) => l.binary(c, BinaryOp::Add, sum, part),
+            None => part,
+        });
+    }
+    let float = |name: &str, default: f32| c.node.float(name).unwrap_or(default);
+    let share = l.f32_scalar(c.name(), float("alpha", 1e-4) / size as f32);
+    let (bias, beta) = (l.f32_scalar(c.name(), float("bias", 1.0)), l.f32_scalar(c.name(), float("beta", 0.75)));
+    let scaled = l.binary(c, BinaryOp::Mul, sum.unwrap_or(square), share);
+    let base = l.binary(c, BinaryOp::Add, scaled, bias);
+    let divisor = l.binary(c, BinaryOp::Pow, base, beta);
+    Ok(vec![l.binary(c, BinaryOp::Div, x, divisor)])
 }
 
 /// `LayerNorm(input + skip + bias)`; the fourth output is the sum.

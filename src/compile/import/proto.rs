@@ -14,11 +14,18 @@ use tract_onnx::{
     prelude::SymbolScope,
 };
 
-use super::{dims::SymbolNames, weights};
+use super::{
+    Ports,
+    dims::SymbolNames,
+    half::{self, Half},
+    shape_math, validate, weights,
+};
 use crate::{
     compile::Options,
     error::{Error, Result, bail, ensure},
     graph::plan,
+    runtime::{DimInfo, PortInfo},
+    tensor::Tensor,
 };
 
 /// Newest operator set whose operators were reviewed.
@@ -30,6 +37,7 @@ const MAX_NODES: usize = 20_000;
 pub(super) struct Model {
     pub proto: pb::ModelProto,
     pub symbols: SymbolNames,
+    pub half: Half,
 }
 
 /// Decodes and checks a model.
@@ -41,9 +49,14 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
     inline_external_data(graph, &options.external_data)?;
+    inline_constants(graph, &options.constants);
+    let half = half::widen(graph);
     check_graph(graph, &BTreeSet::new())?;
     check_order(graph)?;
+    validate::check_nodes(graph)?;
     normalise_domains(graph);
+    shape_math::open_ends(graph);
+    shape_math::widen(graph);
     drop_unused_outputs(graph);
     make_names_unique(graph);
     // What the file claims about intermediate and output shapes is inferred anyway, and may be wrong.
@@ -52,7 +65,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
         output.r#type = None;
     }
     let symbols = name_dimensions(graph, &options.dimensions)?;
-    Ok(Model { proto, symbols })
+    Ok(Model { proto, symbols, half })
 }
 
 fn recognise(bytes: &[u8]) -> Result<()> {
@@ -168,6 +181,42 @@ fn inline_external_data(graph: &mut pb::GraphProto, external: &[(String, Vec<u8>
     Ok(())
 }
 
+/// Inputs whose values are known become weights.
+fn inline_constants(graph: &mut pb::GraphProto, constants: &[(String, Tensor)]) {
+    for (name, tensor) in constants {
+        let before = graph.input.len();
+        graph.input.retain(|i| i.name != *name);
+        if graph.input.len() < before {
+            graph.initializer.retain(|t| t.name != *name);
+            graph.initializer.push(weights::message(name, tensor));
+        }
+    }
+}
+
+/// The inputs and outputs as the model describes them.
+pub(super) fn ports(onnx: &[u8]) -> Result<Ports> {
+    let proto =
+        pb::ModelProto::decode(onnx).map_err(|e| Error::InvalidModel(format!("the bytes are not an ONNX model ({e})")))?;
+    let Some(graph) = &proto.graph else { bail!(InvalidModel, "the model has no graph") };
+    let constants: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let inputs = graph.input.iter().filter(|i| !constants.contains(i.name.as_str()));
+    Ok(Ports { inputs: inputs.map(port).collect::<Result<_>>()?, outputs: graph.output.iter().map(port).collect::<Result<_>>()? })
+}
+
+fn port(info: &pb::ValueInfoProto) -> Result<PortInfo> {
+    let Some(type_proto::Value::TensorType(t)) = info.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        bail!(Unsupported, "'{}' is not a tensor", info.name);
+    };
+    let dims = t.shape.iter().flat_map(|s| &s.dim).enumerate();
+    let dims = dims.map(|(axis, dim)| match &dim.value {
+        Some(dimension::Value::DimValue(v)) if *v >= 0 => DimInfo::Fixed(*v as usize),
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() && name != "?" => DimInfo::Symbol(name.clone()),
+        _ => DimInfo::Symbol(format!("{}_d{axis}", info.name)),
+    });
+    let dtype = weights::supported(t.elem_type).map_err(|e| Error::Unsupported(format!("'{}': {e}", info.name)))?;
+    Ok(PortInfo { name: info.name.clone(), dtype, shape: dims.collect() })
+}
+
 /// Every name that is read is defined, every tensor is as long as it says; `outer` are the names that enclosing graphs define.
 fn check_graph(graph: &pb::GraphProto, outer: &BTreeSet<&str>) -> Result<()> {
     ensure!(graph.node.len() <= MAX_NODES, Limit, "the model has {} nodes, the limit is {MAX_NODES}", graph.node.len());
@@ -275,7 +324,7 @@ fn normalise_domains(graph: &mut pb::GraphProto) {
 }
 
 /// tract refuses two nodes of one name, which ONNX allows.
-fn make_names_unique(graph: &mut pb::GraphProto) {
+pub(super) fn make_names_unique(graph: &mut pb::GraphProto) {
     let mut used: BTreeSet<String> = graph.input.iter().map(|i| i.name.clone()).collect();
     used.extend(graph.initializer.iter().map(|t| t.name.clone()));
     for (i, node) in graph.node.iter_mut().enumerate() {

@@ -131,6 +131,10 @@ pub(super) fn quantize(l: &mut Lower, c: &Call, x: ValueId, dtype: DType, params
 pub(super) fn dequantize(l: &mut Lower, c: &Call, x: ValueId, params: Params, axis: i64) -> Result<ValueId> {
     let shape = l.shape(x);
     let dtype = l.dtype(x);
+    if let Some(zero) = params.zero {
+        let zero = l.dtype(zero);
+        ensure!(zero == dtype, InvalidModel, "has a zero point of type {zero} for values of type {dtype}; they must be the same");
+    }
     if let Some(quant) = params.constant(l, &shape, axis)? {
         check_zero_point(&quant, dtype)?;
         let x = l.reinterpret(x, Some(quant));
@@ -158,7 +162,7 @@ fn along(l: &mut Lower, c: &Call, v: ValueId, axis: i64, rank: usize) -> Result<
 }
 
 /// The u8 values, scale and zero point.
-fn dynamic_quantize(l: &mut Lower, c: &Call, x: ValueId) -> [ValueId; 3] {
+pub(super) fn dynamic_quantize(l: &mut Lower, c: &Call, x: ValueId) -> [ValueId; 3] {
     let x = l.raw(x);
     let types =
         [ValueType::new(DType::U8, l.shape(x)), ValueType::new(DType::F32, Vec::new()), ValueType::new(DType::U8, Vec::new())];

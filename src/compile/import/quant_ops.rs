@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::infer::{Factoid, ShapeFactoid};
 use super::node::OnnxNode;
 use crate::tensor::DType;
 
-/// Quantized operators of ONNX, quantized and fused ones of `com.microsoft`.
+/// Quantized operators of ONNX, quantized and fused ones of `com.microsoft`, and others that have a twin.
 pub(super) const NAMES: &[&str] = &[
     "QuantizeLinear",
     "DequantizeLinear",
@@ -32,6 +32,7 @@ pub(super) const NAMES: &[&str] = &[
     "FusedConv",
     "FusedGemm",
     "FusedMatMul",
+    "LpPool",
 ];
 
 /// Element type of an output.
@@ -58,7 +59,7 @@ impl Like {
             "QLinearAdd" | "QLinearMul" => "Add",
             "QLinearConcat" => "Concat",
             "QLinearWhere" => "Where",
-            "QLinearAveragePool" => "AveragePool",
+            "QLinearAveragePool" | "LpPool" => "AveragePool",
             "QLinearGlobalAveragePool" => "GlobalAveragePool",
             "QLinearReduceMean" => "ReduceMean",
             "QGemm" | "FusedGemm" => "Gemm",

@@ -5,7 +5,10 @@ use alloc::{vec, vec::Vec};
 use super::lower::{Call, Lower, Lowering};
 use crate::{
     error::{Result, ensure},
-    graph::{Dim, Op, ValueId, ValueType, ops::ReduceOp},
+    graph::{
+        Dim, Op, ValueId, ValueType,
+        ops::{BinaryOp, ReduceOp},
+    },
 };
 
 pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
@@ -57,12 +60,22 @@ fn reduce(l: &mut Lower, c: &Call, op: ReduceOp) -> Result<Vec<ValueId>> {
 }
 
 fn arg(l: &mut Lower, c: &Call, op: ReduceOp) -> Result<Vec<ValueId>> {
-    ensure!(!c.node.flag("select_last_index", false), Unsupported, "select_last_index is not supported");
     let x = c.input(0)?;
     let x = l.raw(x);
     let axis = l.axis(c.node.int("axis").unwrap_or(0), l.rank(x))?;
-    let ty = c.out()?;
-    Ok(vec![l.emit(c, Op::Reduce { op, axes: vec![axis], keep_dims: c.node.flag("keepdims", true) }, &[x], ty)])
+    let (ty, keep_dims) = (c.out()?, c.node.flag("keepdims", true));
+    let reduce = Op::Reduce { op, axes: vec![axis], keep_dims };
+    if !c.node.flag("select_last_index", false) {
+        return Ok(vec![l.emit(c, reduce, &[x], ty)]);
+    }
+    // The last of equals is the first from the end.
+    let last = l.shape(x)[axis].clone() - Dim::fixed(1);
+    let reversed = ValueType::new(l.dtype(x), l.shape(x));
+    let x = l.emit(c, Op::Slice { axis, start: last.clone(), step: -1 }, &[x], reversed);
+    let from_end = l.emit(c, reduce, &[x], ty);
+    let last = l.graph.add_dims(c.name(), vec![last]);
+    let last = l.reshape(c.name(), last, Vec::new());
+    Ok(vec![l.binary(c, BinaryOp::Sub, last, from_end)])
 }
 
 /// Softmax of `x` by the call's attributes.

@@ -2,6 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
+use prost::Message;
 use tract_onnx::{
     pb::{self, tensor_proto::DataType},
     prelude::DatumType,
@@ -153,17 +154,53 @@ fn take(tensor: &mut pb::TensorProto) -> Result<Tensor> {
             let bits: Vec<u16> = ints.iter().map(|&v| v as u16).collect();
             Tensor::from_bytes(DType::F16, &shape, bytemuck::cast_slice(&bits))
         }
+        // These two share a field.
+        DType::U64 => Tensor::from_slice(&shape, &core::mem::take(&mut tensor.uint64_data)),
+        DType::U32 => {
+            let values: Vec<u32> = core::mem::take(&mut tensor.uint64_data).iter().map(|&v| v as u32).collect();
+            Tensor::from_slice(&shape, &values)
+        }
         DType::Bool => {
             let bytes: Vec<u8> = ints.iter().map(|&v| u8::from(v != 0)).collect();
             Tensor::from_bytes(DType::Bool, &shape, &bytes)
         }
-        other => bail!(Internal, "weights of type {other} are not taken out"),
+        DType::String => bail!(Unsupported, "tensor '{}' holds strings", tensor.name),
     }
 }
 
 /// The tensor's elements.
 pub(super) fn tensor(tensor: &pb::TensorProto) -> Result<Tensor> {
     take(&mut tensor.clone())
+}
+
+/// Reads a file that holds a single ONNX tensor, as the data of ONNX's backend tests is stored.
+pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
+    let mut tensor = pb::TensorProto::decode(bytes).map_err(|e| {
+        crate::Error::InvalidModel(format!("the bytes are not an ONNX tensor, or it is truncated or damaged ({e})"))
+    })?;
+    check(&tensor)?;
+    take(&mut tensor)
+}
+
+/// The tensor as a message of this name.
+pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
+    let code = match tensor.dtype() {
+        DType::F32 => DataType::Float,
+        DType::F64 => DataType::Double,
+        DType::F16 => DataType::Float16,
+        DType::I8 => DataType::Int8,
+        DType::U8 => DataType::Uint8,
+        DType::I16 => DataType::Int16,
+        DType::U16 => DataType::Uint16,
+        DType::I32 => DataType::Int32,
+        DType::U32 => DataType::Uint32,
+        DType::I64 => DataType::Int64,
+        DType::U64 => DataType::Uint64,
+        DType::Bool => DataType::Bool,
+        DType::String => DataType::String,
+    };
+    let dims = tensor.shape().iter().map(|&d| d as i64).collect();
+    pb::TensorProto { name: name.into(), dims, data_type: code as i32, raw_data: tensor.bytes().to_vec(), ..Default::default() }
 }
 
 fn is_detachable(tensor: &pb::TensorProto) -> bool {

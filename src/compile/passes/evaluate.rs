@@ -33,11 +33,14 @@ pub(super) fn constant(graph: &Graph, v: ValueId) -> Option<Tensor> {
 pub(super) fn evaluate(graph: &Graph, node: &Node) -> Result<Vec<Tensor>> {
     let unknown = || Error::Unsupported("an operand is not known at compile time".into());
     let inputs: Vec<Tensor> = node.inputs.iter().map(|v| constant(graph, *v)).collect::<Option<_>>().ok_or_else(unknown)?;
-    let mut outputs = Vec::with_capacity(node.outputs.len());
-    for v in &node.outputs {
-        let ty = &graph.value(*v).ty;
-        outputs.push(Tensor::zeros(ty.dtype, &ty.fixed_shape().ok_or_else(unknown)?)?);
-    }
+    let shapes: Option<Vec<Vec<usize>>> = node.outputs.iter().map(|v| graph.value(*v).ty.fixed_shape()).collect();
+    compute(graph, node, &inputs, &shapes.ok_or_else(unknown)?)
+}
+
+/// The node's results of these shapes for other operands than the graph's, which must have the same types.
+pub(super) fn compute(graph: &Graph, node: &Node, inputs: &[Tensor], shapes: &[Vec<usize>]) -> Result<Vec<Tensor>> {
+    let outputs = node.outputs.iter().zip(shapes).map(|(v, shape)| Tensor::zeros(graph.value(*v).ty.dtype, shape));
+    let mut outputs = outputs.collect::<Result<Vec<Tensor>>>()?;
     if matches!(node.op, Op::Reshape | Op::Reinterpret) {
         let shape = outputs[0].shape().to_vec();
         return Ok(alloc::vec![Tensor::from_bytes(outputs[0].dtype(), &shape, inputs[0].bytes())?]);
@@ -52,11 +55,11 @@ pub(super) fn evaluate(graph: &Graph, node: &Node) -> Result<Vec<Tensor>> {
     let mut packed = PackedWeights::default();
     let kernel = prepare(&mut Prepare {
         node,
-        inputs: node.inputs.iter().zip(&inputs).map(|(v, t)| Operand { data: Some(t.bytes()), ..operand(*v, t) }).collect(),
+        inputs: node.inputs.iter().zip(inputs).map(|(v, t)| Operand { data: Some(t.bytes()), ..operand(*v, t) }).collect(),
         outputs: node.outputs.iter().zip(&outputs).map(|(v, t)| operand(*v, t)).collect(),
         packed: &mut packed,
         then: None,
     })?;
-    run_once(&*kernel, &inputs, &mut outputs)?;
+    run_once(&*kernel, inputs, &mut outputs)?;
     Ok(outputs)
 }

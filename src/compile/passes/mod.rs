@@ -26,6 +26,7 @@ mod rewrite;
 mod scale;
 mod share;
 mod softmax;
+mod tables;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod testing;
 
@@ -89,6 +90,8 @@ fn passes() -> Vec<&'static dyn Pass> {
         &activation::FuseActivation,
         &share::ShareEqualNodes,
         &identity::RemoveIdentities,
+        // Last: what a table holds, no other pass can see.
+        &tables::MakeTables,
     ]
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn selftest() -> Result<()> {
     Ok(())
 }
 
+#[inline(never)]
 fn check(isa: Isa, rows: usize, depth: usize, columns: usize) -> Result<()> {
     let numbers = |n: usize, step: usize| (0..n).map(|i| (i * step % 17) as f32 - 8.0).collect::<Vec<f32>>();
     let (a, b) = (numbers(rows * depth, 5), numbers(depth * columns, 7));

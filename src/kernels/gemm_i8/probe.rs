@@ -40,8 +40,9 @@ pub(crate) fn exact_schemes() -> Vec<Scheme> {
 /// Engines may read the second operand as signed or unsigned when its top bit is set, and may saturate or wrap sums of two
 /// products in i16. The vectors hold every pair of extremes in every pair of positions, so each such engine is told apart.
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+#[inline(never)]
 fn relaxed_scheme() -> Option<Scheme> {
-    use core::{arch::wasm32::*, hint::black_box};
+    use core::hint::black_box;
 
     const WEIGHTS: [i8; 5] = [-128, -127, 1, 64, 127];
     const ROWS: [u8; 6] = [0, 1, 127, 128, 200, 255];
@@ -53,12 +54,7 @@ fn relaxed_scheme() -> Option<Scheme> {
         let w: [i8; 16] = [w0, w1, 0, 0, 0, 0, w0, w1, w0, w1, w0, w1, w0, 0, w1, 0];
         let x: [u8; 16] = [x0, x1, 0, 0, 0, 0, x0, x1, x0, x1, x0, x1, x0, 0, x1, 0];
         let start = 1_000_000_000;
-        let (w, x) = (black_box(w), black_box(x));
-        // SAFETY: both are 16 bytes.
-        let (w, x) = unsafe { (v128_load(w.as_ptr().cast()), v128_load(x.as_ptr().cast())) };
-        let y = i32x4_relaxed_dot_i8x16_i7x16_add(w, x, i32x4_splat(start));
-        let lanes =
-            [i32x4_extract_lane::<0>(y), i32x4_extract_lane::<1>(y), i32x4_extract_lane::<2>(y), i32x4_extract_lane::<3>(y)];
+        let lanes = relaxed_dot(black_box(&w), black_box(&x), start);
         let expected = |x0: i32, x1: i32| {
             let sum = i32::from(w0) * x0 + i32::from(w1) * x1;
             [sum, sum, 2 * sum, sum].map(|s| start + s)
@@ -75,6 +71,17 @@ fn relaxed_scheme() -> Option<Scheme> {
     }
 }
 
+/// Not inlined: a loop around much code would make engines spend their time on optimising a probe.
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+#[inline(never)]
+fn relaxed_dot(w: &[i8; 16], x: &[u8; 16], start: i32) -> [i32; 4] {
+    use core::arch::wasm32::*;
+    // SAFETY: both are 16 bytes.
+    let (w, x) = unsafe { (v128_load(w.as_ptr().cast()), v128_load(x.as_ptr().cast())) };
+    let y = i32x4_relaxed_dot_i8x16_i7x16_add(w, x, i32x4_splat(start));
+    [i32x4_extract_lane::<0>(y), i32x4_extract_lane::<1>(y), i32x4_extract_lane::<2>(y), i32x4_extract_lane::<3>(y)]
+}
+
 /// Compares the scheme in use with plain arithmetic on small products of extreme values.
 pub(crate) fn selftest() -> Result<()> {
     for scheme in exact_schemes() {
@@ -85,6 +92,7 @@ pub(crate) fn selftest() -> Result<()> {
     Ok(())
 }
 
+#[inline(never)]
 fn check(scheme: Scheme, m: usize, n: usize, k: usize) -> Result<()> {
     let mut state = (m * 31 + n * 17 + k) as u32;
     let mut next = || {

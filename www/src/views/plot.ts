@@ -1,7 +1,7 @@
 /** The distribution of both sides' latencies: columns up for this device and down for the cloud, on one logarithmic axis. */
 
 import { byId, element, setText, svg } from '../dom'
-import { formatCount, formatMs } from '../format'
+import { formatMs } from '../format'
 import { LogAxis, type Series } from '../stats'
 import type { Call } from '../edge'
 import type { SideName } from './answers'
@@ -54,7 +54,7 @@ export class PlotView {
   update(edge: Series<Call>, cloud: Series<Call>, failed: number): void {
     const bins = { edge: edge.histogram(AXIS), cloud: cloud.histogram(AXIS) }
     // Each side fills its own half: what counts is where on the axis its calls are, not how many they were.
-    setText(this.#sides.cloud.name, failed === 0 ? 'The cloud' : `The cloud, ${formatCount(failed, 'call')} failed`)
+    setText(this.#sides.cloud.name, failed === 0 ? 'The cloud' : `The cloud (${failed} failed)`)
     this.#draw('edge', bins.edge, edge.percentiles().p50)
     this.#draw('cloud', bins.cloud, cloud.percentiles().p50)
     const say = (name: string, series: Series<Call>): string => {
@@ -85,7 +85,8 @@ export class PlotView {
     if (median === undefined) return
     const at = AXIS.position(median)
     mark.style.setProperty('--at', `${(at * 100).toFixed(2)}%`)
-    mark.toggleAttribute('data-right', at > 0.6)
+    // On a narrow screen the side's name needs the right half.
+    mark.toggleAttribute('data-right', at > 0.28)
     setText(label, `p50 ${formatMs(median)}`)
   }
 }

@@ -1,6 +1,8 @@
 //! One file per subcommand, and how they read models.
 
+pub mod check;
 pub mod compile;
+pub mod conformance;
 pub mod inspect;
 pub mod run;
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use nearside::{
     Tensor,
-    compile::Compiled,
-    runtime::{DimInfo, PortInfo, Session},
+    runtime::{self, DimInfo, PortInfo, Session},
 };
+
+use crate::engine::Engine;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,16 +29,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut model = match super::load(&args.model)? {
-        Compiled::Plan { plan, .. } => Model::Plan(Box::new(Session::new(plan)?)),
-        Compiled::Fallback { model, .. } => Model::Fallback(Box::new(model)),
-    };
+    let mut model = Engine::of(super::load(&args.model)?)?;
     let inputs = read_inputs(args, model.inputs())?;
+    let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let mut times = Vec::new();
     let mut outputs = Vec::new();
     for _ in 0..args.repeat.max(1) {
         let start = std::time::Instant::now();
-        outputs = model.run(&inputs)?;
+        outputs = model.run(&views)?;
         times.push(start.elapsed());
     }
     times.sort();
@@ -47,8 +46,8 @@ pub fn run(args: &Args) -> Result<()> {
         println!("    {}", elements(&tensor, args.elements));
     }
     match (&mut model, args.profile) {
-        (Model::Plan(session), true) => profile(session, &inputs, args.repeat),
-        (Model::Fallback(_), true) => bail!("only models that run on the light runtime can be profiled"),
+        (Engine::Plan(session), true) => profile(session, &inputs, args.repeat),
+        (Engine::Resident(_), true) => bail!("only models that run on the light runtime can be profiled"),
         _ => Ok(()),
     }
 }
@@ -56,60 +55,29 @@ pub fn run(args: &Args) -> Result<()> {
 /// Prints the fastest time of every operator kind and of the slowest nodes.
 fn profile(session: &mut Session, inputs: &[(String, Tensor)], repeat: usize) -> Result<()> {
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
-    let mut fastest: Vec<(String, &'static str, f64)> = Vec::new();
-    for round in 0..repeat.max(1) {
-        let mut index = 0;
-        let mut last = std::time::Instant::now();
-        session.run_observed(&views, |node| {
-            let now = std::time::Instant::now();
-            let micros = (now - last).as_secs_f64() * 1e6;
-            last = now;
-            if round == 0 {
-                fastest.push((node.name.clone(), node.op.name(), micros));
-            } else {
-                fastest[index].2 = fastest[index].2.min(micros);
-            }
-            index += 1;
-        })?;
+    let start = std::time::Instant::now();
+    let mut nodes = runtime::profile(session, &views, repeat, || start.elapsed().as_secs_f64() * 1e3)?;
+    let mut operators = std::collections::BTreeMap::<&str, (usize, f64, u64)>::new();
+    for node in &nodes {
+        let entry = operators.entry(node.op).or_default();
+        *entry = (entry.0 + 1, entry.1 + node.min_ms, entry.2 + node.macs);
     }
-    let mut operators = std::collections::BTreeMap::<&str, (usize, f64)>::new();
-    for (_, op, micros) in &fastest {
-        let entry = operators.entry(op).or_default();
-        *entry = (entry.0 + 1, entry.1 + micros);
-    }
-    let total: f64 = fastest.iter().map(|f| f.2).sum();
+    let total: f64 = nodes.iter().map(|n| n.min_ms).sum();
+    let line = |ms: f64, macs: u64, what: String| {
+        let speed = if macs > 0 { format!("{:.1}", macs as f64 / ms / 1e6) } else { String::new() };
+        println!("{:>10.1} µs {:>5.1} % {speed:>7}  {what}", ms * 1e3, ms / total * 100.0);
+    };
+    println!("      time          of all  GMAC/s");
     let mut operators: Vec<_> = operators.into_iter().collect();
     operators.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
-    for (op, (count, micros)) in operators {
-        println!("{micros:>10.1} µs {:>5.1} %  {op}×{count}", micros / total * 100.0);
+    for (op, (count, ms, macs)) in operators {
+        line(ms, macs, format!("{op}×{count}"));
     }
-    fastest.sort_by(|a, b| b.2.total_cmp(&a.2));
-    for (name, op, micros) in fastest.iter().take(20) {
-        println!("{micros:>10.1} µs {:>5.1} %  {op} '{name}'", micros / total * 100.0);
+    nodes.sort_by(|a, b| b.min_ms.total_cmp(&a.min_ms));
+    for node in nodes.iter().take(20) {
+        line(node.min_ms, node.macs, format!("{} '{}' {:?}", node.op, node.name, node.shape));
     }
     Ok(())
-}
-
-enum Model {
-    Plan(Box<Session>),
-    Fallback(Box<nearside::compile::Fallback>),
-}
-
-impl Model {
-    fn inputs(&self) -> &[PortInfo] {
-        match self {
-            Model::Plan(session) => session.inputs(),
-            Model::Fallback(model) => model.inputs(),
-        }
-    }
-
-    fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
-        Ok(match self {
-            Model::Plan(session) => session.run(&views)?.iter().map(|(n, v)| (n.to_string(), v.to_tensor())).collect(),
-            Model::Fallback(model) => model.run(&views)?,
-        })
-    }
 }
 
 fn read_inputs(args: &Args, ports: &[PortInfo]) -> Result<Vec<(String, Tensor)>> {

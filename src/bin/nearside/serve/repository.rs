@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nearside::{
     DType, Tensor,
-    compile::{Compiled, Fallback, Options, compile},
+    compile::{Compiled, Options, Resident, compile},
     graph::{Graph, Op, plan, plan::Plan},
     runtime::{PortInfo, Session},
     tensor::AlignedBytes,
@@ -46,7 +46,7 @@ enum Source {
 /// Runs a model for one request at a time.
 enum Executor {
     Session(Box<Session>),
-    Tract(Box<Fallback>),
+    Tract(Box<Resident>),
 }
 
 impl Repository {
@@ -128,7 +128,7 @@ impl Source {
     fn executor(&self) -> nearside::Result<Executor> {
         Ok(match self {
             Source::Plan(plan) => Executor::Session(Box::new(Session::new(plan.clone())?)),
-            Source::Onnx(bytes) => Executor::Tract(Box::new(Fallback::new(bytes, &Options::default())?)),
+            Source::Onnx(bytes) => Executor::Tract(Box::new(Resident::new(bytes, &Options::default())?)),
         })
     }
 }

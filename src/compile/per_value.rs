@@ -1,0 +1,279 @@
+//! Models for which the values of some inputs decide shapes, or which make sense for some shapes only: they are compiled again for every
+//! new set of such values.
+//!
+//! What was compiled is kept, a bounded number of times, so that a caller who gives the same values pays once.
+
+use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
+
+use super::{
+    Compiled, Fallback, Options, compile,
+    import::{self, Ports},
+};
+use crate::{
+    error::{Result, bail, ensure},
+    runtime::{DimInfo, PortInfo, Session},
+    tensor::{Tensor, TensorView},
+};
+
+/// How many sets of values are kept.
+const KEPT: usize = 8;
+
+/// Sizes that a model is tried with when it is loaded: of the first axes of its inputs, and of the others.
+const TRIAL_SIZES: [(usize, usize); 5] = [(1, 32), (1, 224), (1, 512), (32, 32), (1, 1)];
+
+/// A model that is compiled when values are known.
+pub struct PerValue {
+    onnx: Vec<u8>,
+    options: Options,
+    ports: Ports,
+    /// Names of the inputs that decide.
+    deciding: Vec<String>,
+    /// Whether shapes have to be known, too.
+    shapes: bool,
+    /// The most recently used last.
+    kept: Vec<(Known, Runner)>,
+}
+
+/// What a model was compiled for.
+#[derive(Default)]
+struct Known {
+    values: Vec<Tensor>,
+    dimensions: Vec<(String, usize)>,
+}
+
+enum Runner {
+    Plan(Box<Session>),
+    Resident(Box<Resident>),
+}
+
+impl PerValue {
+    /// A model of which some inputs decide; `None` if none does.
+    fn of_values(onnx: &[u8], options: &Options) -> Result<Option<PerValue>> {
+        let deciding = import::deciding(onnx, options)?;
+        match Ports::read(onnx) {
+            Ok(ports) if !deciding.is_empty() => Ok(Some(Self::with(onnx, options, ports, deciding, false))),
+            _ => Ok(None),
+        }
+    }
+
+    /// A model that can be compiled only when all shapes are known; `None` if it cannot even then, or if they are known already.
+    fn of_shapes(onnx: &[u8], options: &Options) -> Option<PerValue> {
+        let ports = Ports::read(onnx).ok()?;
+        let symbols = |first: usize, other: usize| {
+            let axes = ports.inputs.iter().flat_map(|p| p.shape.iter().enumerate());
+            axes.filter_map(move |(axis, d)| match d {
+                DimInfo::Symbol(name) => Some((name.clone(), if axis == 0 { first } else { other })),
+                DimInfo::Fixed(_) => None,
+            })
+        };
+        let unknown = symbols(1, 1).any(|(name, _)| options.dimensions.iter().all(|(known, _)| *known != name));
+        let fits = unknown
+            && TRIAL_SIZES.iter().any(|&(first, other)| {
+                let mut options = options.clone();
+                options.dimensions.extend(symbols(first, other));
+                compile(onnx, &options).is_ok()
+            });
+        fits.then(|| Self::with(onnx, options, ports, Vec::new(), true))
+    }
+
+    fn with(onnx: &[u8], options: &Options, ports: Ports, deciding: Vec<String>, shapes: bool) -> PerValue {
+        PerValue { onnx: onnx.to_vec(), options: options.clone(), ports, deciding, shapes, kept: Vec::new() }
+    }
+
+    /// The model's inputs, those that decide included.
+    pub fn inputs(&self) -> &[PortInfo] {
+        &self.ports.inputs
+    }
+
+    /// The model's outputs, as far as the model describes them.
+    pub fn outputs(&self) -> &[PortInfo] {
+        &self.ports.outputs
+    }
+
+    /// The inputs whose values decide.
+    pub fn deciding(&self) -> &[String] {
+        &self.deciding
+    }
+
+    /// Whether the last run was tract's.
+    pub fn on_tract(&self) -> bool {
+        matches!(self.kept.last(), Some((_, Runner::Resident(model))) if model.on_tract())
+    }
+
+    /// Runs the model. Inputs may come in any order; each must be there once.
+    pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
+        let known = self.known(inputs)?;
+        if let Err(error) = self.prepare(known) {
+            if self.shapes {
+                return Err(error);
+            }
+            // Values alone may leave too much open.
+            self.shapes = true;
+            if let Err(error) = self.known(inputs).and_then(|known| self.prepare(known)) {
+                self.shapes = false;
+                return Err(error);
+            }
+        }
+        let rest: Vec<(&str, TensorView<'_>)> =
+            inputs.iter().filter(|(n, _)| self.deciding.iter().all(|d| d != n)).copied().collect();
+        match self.kept.last_mut() {
+            Some((_, Runner::Plan(session))) => {
+                Ok(session.run(&rest)?.iter().map(|(n, v)| (n.to_owned(), v.to_tensor())).collect())
+            }
+            Some((_, Runner::Resident(model))) => model.run(&rest),
+            None => bail!(Internal, "what was kept is gone"),
+        }
+    }
+
+    /// What the inputs of a run say about what the model must be compiled for.
+    fn known(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<Known> {
+        let mut known = Known::default();
+        for port in self.ports.inputs.iter().filter(|p| self.shapes || self.deciding.contains(&p.name)) {
+            let name = &port.name;
+            let mut given = inputs.iter().filter(|(n, _)| n == name);
+            let Some((_, view)) = given.next() else { bail!(InvalidInput, "input '{name}' is missing") };
+            ensure!(given.next().is_none(), InvalidInput, "input '{name}' is given twice");
+            check(port, view)?;
+            if self.deciding.contains(name) {
+                known.values.push(view.to_tensor());
+            }
+            for (dim, &size) in port.shape.iter().zip(view.shape).filter(|_| self.shapes) {
+                let DimInfo::Symbol(symbol) = dim else { continue };
+                match known.dimensions.iter().find(|(n, _)| n == symbol) {
+                    Some((_, other)) => ensure!(
+                        *other == size,
+                        InvalidInput,
+                        "input '{name}' has {size} for the dimension '{symbol}', another input has {other}"
+                    ),
+                    None => known.dimensions.push((symbol.clone(), size)),
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// Puts what runs the model for these values at the end of what is kept.
+    fn prepare(&mut self, known: Known) -> Result<()> {
+        let entry = match self.kept.iter().position(|(kept, _)| kept.same(&known)) {
+            Some(i) => self.kept.remove(i),
+            None => {
+                let mut options = self.options.clone();
+                options.constants.extend(self.deciding.iter().cloned().zip(known.values.iter().cloned()));
+                options.dimensions.extend(known.dimensions.iter().cloned());
+                let runner = match compile(&self.onnx, &options)? {
+                    Compiled::Plan { plan, .. } => Runner::Plan(Box::new(Session::new(plan)?)),
+                    Compiled::Fallback { model, .. } => Runner::Resident(Box::new(model)),
+                };
+                (known, runner)
+            }
+        };
+        if self.kept.len() >= KEPT {
+            self.kept.remove(0);
+        }
+        self.kept.push(entry);
+        Ok(())
+    }
+}
+
+impl Known {
+    fn same(&self, other: &Known) -> bool {
+        let equal = |(a, b): (&Tensor, &Tensor)| a.shape() == b.shape() && a.bytes() == b.bytes();
+        self.dimensions == other.dimensions
+            && self.values.len() == other.values.len()
+            && self.values.iter().zip(&other.values).all(equal)
+    }
+}
+
+fn check(port: &PortInfo, view: &TensorView<'_>) -> Result<()> {
+    let name = &port.name;
+    ensure!(
+        view.dtype == port.dtype,
+        InvalidInput,
+        "input '{name}' is {}, the model expects {}; convert it before the call",
+        view.dtype,
+        port.dtype
+    );
+    let fits = view.shape.len() == port.shape.len()
+        && view.shape.iter().zip(&port.shape).all(|(n, d)| !matches!(d, DimInfo::Fixed(size) if size != n));
+    ensure!(fits, InvalidInput, "input '{name}' has shape {:?}, the model expects {:?}", view.shape, port.shape);
+    let bytes = crate::tensor::element_count(view.shape)? * view.dtype.size();
+    ensure!(bytes == view.data.len(), InvalidInput, "input '{name}' needs {bytes} bytes, {} were given", view.data.len());
+    Ok(())
+}
+
+/// A model that stays with the compiler, because it has no plan.
+pub enum Resident {
+    /// On tract.
+    Tract(Fallback),
+    /// Compiled for each set of values, or shapes, of the inputs that decide.
+    PerValue(PerValue),
+}
+
+impl Resident {
+    /// Loads a model that has no plan.
+    pub fn new(onnx: &[u8], options: &Options) -> Result<Resident> {
+        if let Some(model) = PerValue::of_values(onnx, options)? {
+            return Ok(Resident::PerValue(model));
+        }
+        match Fallback::new(onnx, options) {
+            Ok(model) => Ok(Resident::Tract(model)),
+            Err(error) => PerValue::of_shapes(onnx, options).map(Resident::PerValue).ok_or(error),
+        }
+    }
+
+    /// The model's inputs.
+    pub fn inputs(&self) -> &[PortInfo] {
+        match self {
+            Resident::Tract(model) => model.inputs(),
+            Resident::PerValue(model) => model.inputs(),
+        }
+    }
+
+    /// The model's outputs.
+    pub fn outputs(&self) -> &[PortInfo] {
+        match self {
+            Resident::Tract(model) => model.outputs(),
+            Resident::PerValue(model) => model.outputs(),
+        }
+    }
+
+    /// Whether tract runs the model, as far as is known yet.
+    pub fn on_tract(&self) -> bool {
+        match self {
+            Resident::Tract(_) => true,
+            Resident::PerValue(model) => model.on_tract(),
+        }
+    }
+
+    /// Runs the model. Inputs may come in any order; each must be there once.
+    pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
+        match self {
+            Resident::Tract(model) => model.run(inputs),
+            Resident::PerValue(model) => model.run(inputs),
+        }
+    }
+
+    /// Why the model has no plan, as a sentence; `operators` are those that the graph lacks, `first` is the first reason.
+    pub(super) fn note(&self, operators: &[String], first: &str) -> String {
+        match self {
+            Resident::PerValue(model) if model.deciding().is_empty() => {
+                "This model cannot be compiled before the shapes of its inputs are known: it is compiled anew when they change."
+                    .into()
+            }
+            Resident::PerValue(model) => {
+                let names: Vec<String> = model.deciding().iter().map(|n| format!("'{n}'")).collect();
+                format!(
+                    "The values of {} decide shapes in this model: it is compiled anew when they change.",
+                    names.join(" and ")
+                )
+            }
+            Resident::Tract(_) if operators.is_empty() => {
+                format!("This model runs on the slower reference engine, because it cannot be compiled ({first}).")
+            }
+            Resident::Tract(_) => format!(
+                "This model runs on the slower reference engine, because it has operators without a fast implementation: {}.",
+                operators.join(", ")
+            ),
+        }
+    }
+}
