@@ -264,7 +264,15 @@ describe('a session', () => {
     const download = () => Promise.resolve(Float32Array.of(1, 1, 1))
     const away = Tensor.fromGpuBuffer(any({}), { dims: [1, 3], download })
     expect((await session.run({ x: away }))['y']?.data).toEqual(Float32Array.of(2, 3, 4))
-    expect((await new Proxy(session, {}).run(feeds()))['y']?.data).toEqual(Float32Array.of(1, 0, 4))
+    // As frameworks do it, with all objects inside.
+    const reactive = <T extends object>(target: T): T =>
+      new Proxy(target, {
+        get: (object, key, receiver) => {
+          const value: unknown = Reflect.get(object, key, receiver)
+          return value !== null && typeof value === 'object' && !ArrayBuffer.isView(value) ? reactive(value) : value
+        },
+      })
+    expect((await reactive(session).run(reactive(feeds())))['y']?.data).toEqual(Float32Array.of(1, 0, 4))
     await session.release()
   })
 
@@ -276,6 +284,8 @@ describe('a session', () => {
     )
     await expect(session.run({ x: new Tensor('int4', new Uint8Array(2), [1, 3]) })).rejects.toThrow(/Input 'x' is int4/)
     await expect(session.run({ x: new Tensor('int32', [1, 2, 3], [1, 3]) })).rejects.toThrow(/takes float32/)
+    for (const none of [null, 5, [1, 2, 3], Float32Array.of(1), { type: 'float32' }])
+      await expect(session.run({ x: any(none) })).rejects.toThrow("input 'x' is not a tensor; give new Tensor(type, data, dims).")
     await expect(session.run(feeds(), { terminate: true })).rejects.toThrow('its option terminate is true')
     const disposed = feeds()
     disposed.x.dispose()

@@ -1,6 +1,6 @@
 /** Tensors beside onnxruntime-web's own: the same values, and the same messages for what cannot be one. */
 
-import * as theirs from 'onnxruntime-common'
+import * as theirs from 'onnxruntime-web'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import * as ours from '../../ts/ort/index.js'
 

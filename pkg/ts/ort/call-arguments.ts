@@ -48,7 +48,7 @@ export interface RunCall {
 export function isTensor(value: unknown): value is OnnxValue {
   if (typeof value !== 'object' || value === null) return false
   const { type, dims } = value as Partial<OnnxValue>
-  return typeof type === 'string' && Array.isArray(dims) && ('data' in value || 'cpuData' in value)
+  return typeof type === 'string' && Array.isArray(dims) && 'data' in value
 }
 
 /** Reads the arguments of `run`, for a session with these inputs and outputs. */
@@ -63,8 +63,9 @@ export function parseRun(
     throw new TypeError("'feeds' must be an object that use input names as keys and OnnxValue as corresponding values.")
   const call = parseFetches(outputs, second, third)
   for (const name of inputs) {
-    if ((feeds as { readonly [name: string]: unknown })[name] === undefined)
-      throw new Error(`input '${name}' is missing in 'feeds'.`)
+    const feed = (feeds as { readonly [name: string]: unknown })[name]
+    if (feed === undefined) throw new Error(`input '${name}' is missing in 'feeds'.`)
+    if (!isTensor(feed)) throw new TypeError(`input '${name}' is not a tensor; give new Tensor(type, data, dims).`)
   }
   return call
 }

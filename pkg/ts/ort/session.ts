@@ -16,12 +16,13 @@ import { TRACE_EVENT_BEGIN, TRACE_EVENT_END, TRACE_FUNC_BEGIN, TRACE_FUNC_END } 
 /** Models of this size may be one of those that run without any WebAssembly. */
 const SMALL = 256
 
-// A plain property for the handler keeps sessions usable behind a Proxy.
+// Frameworks wrap sessions, and whatever objects are in them, in proxies, through which private members cannot be reached:
+// behind a function the handler stays itself.
 class SessionImplementation implements SessionInterface {
-  private readonly handler: InferenceSessionHandler
+  private readonly handler: () => InferenceSessionHandler
 
   private constructor(handler: InferenceSessionHandler) {
-    this.handler = handler
+    this.handler = () => handler
   }
 
   static create(...call: readonly unknown[]): Promise<SessionInterface> {
@@ -37,37 +38,37 @@ class SessionImplementation implements SessionInterface {
   run(feeds: SessionInterface.FeedsType, second?: unknown, third?: unknown): Promise<SessionInterface.ReturnType> {
     return traced('InferenceSession.run', async () => {
       const { fetches, options } = parseRun(this.inputNames, this.outputNames, feeds, second, third)
-      const results = await this.handler.run(feeds, fetches, options)
+      const results = await this.handler().run(feeds, fetches, options)
       return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, own(value)]))
     })
   }
 
   release(): Promise<void> {
-    return this.handler.dispose()
+    return this.handler().dispose()
   }
 
   startProfiling(): void {
-    this.handler.startProfiling()
+    this.handler().startProfiling()
   }
 
   endProfiling(): void {
-    this.handler.endProfiling()
+    this.handler().endProfiling()
   }
 
   get inputNames(): readonly string[] {
-    return this.handler.inputNames
+    return this.handler().inputNames
   }
 
   get outputNames(): readonly string[] {
-    return this.handler.outputNames
+    return this.handler().outputNames
   }
 
   get inputMetadata(): readonly SessionInterface.ValueMetadata[] {
-    return this.handler.inputMetadata
+    return this.handler().inputMetadata
   }
 
   get outputMetadata(): readonly SessionInterface.ValueMetadata[] {
-    return this.handler.outputMetadata
+    return this.handler().outputMetadata
   }
 }
 

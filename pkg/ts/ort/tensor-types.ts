@@ -50,8 +50,7 @@ export declare namespace Tensor {
     'float32' | 'float16' | 'int8' | 'uint8' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'bool' | 'uint4' | 'int4'
 }
 
-/** A tensor whose element type is known. */
-export interface TypedTensor<T extends Tensor.Type> {
+interface TensorBase<T extends Tensor.Type> {
   /** Dimensions, outermost first. Applications may assign it. */
   readonly dims: readonly number[]
   readonly type: T
@@ -70,7 +69,11 @@ export interface TypedTensor<T extends Tensor.Type> {
   toImageData(options?: TensorToImageDataOptions): ImageData
 }
 
-export interface Tensor extends TypedTensor<Tensor.Type> {}
+/** A tensor whose element type is known. */
+export interface TypedTensor<T extends Tensor.Type> extends TensorBase<T> {}
+
+// Not derived from TypedTensor: else `instanceof Tensor` would forget the element type.
+export interface Tensor extends TensorBase<Tensor.Type> {}
 
 export type ImageFormat = 'RGB' | 'RGBA' | 'BGR' | 'RBG'
 export type ImageTensorLayout = 'NHWC' | 'NCHW'
@@ -217,7 +220,7 @@ export interface TensorConstructor extends TensorFactory {
   new (data: Float64Array, dims?: Dims): TypedTensor<'float64'>
   new (data: Uint32Array, dims?: Dims): TypedTensor<'uint32'>
   new (data: BigUint64Array, dims?: Dims): TypedTensor<'uint64'>
-  new <T extends LocatedConstructorParameters>(parameters: T): TypedTensor<T['type']>
+  new (parameters: LocatedConstructorParameters): Tensor
   new (
     type: Tensor.Type,
     data: Tensor.DataType | readonly number[] | readonly string[] | readonly bigint[] | readonly boolean[],

@@ -9,7 +9,7 @@ env.useBrowserCache = false
 
 async function embed(sentences: string[]): Promise<{ dims: number[]; data: number[] }> {
   const extract = await pipeline('feature-extraction', 'all_minilm', { dtype: 'q8' })
-  const { dims, data } = await extract(sentences, { pooling: 'mean', normalize: true })
+  const { dims, data } = (await extract(sentences, { pooling: 'mean', normalize: true })) as { dims: number[]; data: unknown }
   await extract.dispose()
   return { dims, data: Array.from(data as Float32Array) }
 }
