@@ -18,4 +18,12 @@ export default tseslint.config(
       '@typescript-eslint/no-unused-vars': 'off',
     },
   },
+  {
+    // onnxruntime-web's types are reached as members of its classes, as in `InferenceSession.SessionOptions`.
+    files: ['pkg/ts/ort/**'],
+    rules: {
+      '@typescript-eslint/no-namespace': 'off',
+      '@typescript-eslint/no-empty-object-type': ['error', { allowInterfaces: 'with-single-extends' }],
+    },
+  },
 )

@@ -1,11 +1,11 @@
-// Builds dist/: index.js (with what it loads lazily beside it), worker.js in one file, and the declarations.
+// Builds dist/: index.js and ort/index.js (with what they load lazily beside them), worker.js in one file, and the declarations.
 // `cargo xtask build` has put the WebAssembly files and their glue in dist/wasm before.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
 
@@ -23,19 +23,26 @@ const withoutCompiler = {
   load: (id) => (id === '\0no-compiler' ? 'export default () => { throw new Error("built without the compiler") }' : undefined),
 }
 
-async function bundle(entry) {
+/** One runtime serves all ways in: other entries import the package's own file, from the folder where all of their chunks lie. */
+const packageEntry = {
+  name: 'package-entry',
+  resolveId: (id) => (/^(\.\.\/)+index\.js$/.test(id) ? { id: '../index.js', external: true } : undefined),
+}
+
+/** @param folder of the entry, in the sources as in dist. */
+async function bundle(entry, folder = '.') {
   const build = await rolldown({
-    input: { [entry]: join(here, `ts/${entry}.ts`) },
+    input: { [entry]: join(here, 'ts', folder, `${entry}.ts`) },
     platform: 'browser',
     preserveEntrySignatures: 'allow-extension',
     tsconfig: join(here, 'tsconfig.json'),
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
     transform: { target: 'es2022', define: { NEARSIDE_COMPILER_ID: JSON.stringify(compilerId) } },
-    plugins: [withoutCompiler],
+    plugins: [withoutCompiler, folder === '.' ? undefined : packageEntry],
   })
   // Chunks lie flat beside the entry, so that `new URL('./wasm/…', import.meta.url)` is right in each of them.
   await build.write({
-    dir: dist,
+    dir: join(dist, folder),
     format: 'esm',
     minify: true,
     sourcemap: true,
@@ -49,17 +56,21 @@ mkdirSync(dist, { recursive: true })
 for (const name of readdirSync(dist)) if (name !== 'wasm') rmSync(join(dist, name), { recursive: true })
 await bundle('index')
 await bundle('worker')
+await bundle('index', 'ort')
 
-// Declarations of everything, of which the package keeps what index.d.ts leads to.
+// Declarations of everything, of which the package keeps what the entries lead to.
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 const all = join(dist, 'declarations')
 execFileSync(process.execPath, [tsc, '-p', here, '--emitDeclarationOnly', '--outDir', all], { stdio: 'inherit' })
-const wanted = ['index.d.ts']
+const wanted = ['index.d.ts', 'ort/index.d.ts']
 for (const name of wanted) {
   const text = readFileSync(join(all, name), 'utf8')
+  mkdirSync(dirname(join(dist, name)), { recursive: true })
   writeFileSync(join(dist, name), text)
-  for (const [, next] of text.matchAll(/ from '\.\/([\w-]+)\.js'/g))
-    if (!wanted.includes(`${next}.d.ts`)) wanted.push(`${next}.d.ts`)
+  for (const [, path] of text.matchAll(/ from '(\.[\w./-]+)\.js'/g)) {
+    const next = `${posix.join(dirname(name), path)}.d.ts`
+    if (!wanted.includes(next)) wanted.push(next)
+  }
 }
 rmSync(all, { recursive: true })
 

@@ -23,10 +23,18 @@ export interface OnnxNode {
   readonly outputs: readonly string[]
 }
 
+/** Constants in another file. */
+export interface External {
+  readonly dims: readonly number[]
+  readonly location: string
+  readonly offset: number
+  readonly length: number
+}
+
 export interface OnnxModel {
   readonly inputs: { readonly [name: string]: Dims }
   readonly outputs: { readonly [name: string]: Dims }
-  readonly constants?: { readonly [name: string]: readonly number[] }
+  readonly constants?: { readonly [name: string]: readonly number[] | External }
   readonly nodes: readonly OnnxNode[]
 }
 
@@ -38,7 +46,13 @@ export function encodeOnnx(model: OnnxModel): Uint8Array<ArrayBuffer> {
     const tensor = [...number(1, FLOAT), ...bytes(2, dims.flatMap(dimension))]
     return [...text(1, name), ...bytes(2, bytes(1, tensor))]
   }
-  const constant = ([name, data]: [string, readonly number[]]): Bytes => {
+  const constant = ([name, data]: [string, readonly number[] | External]): Bytes => {
+    if ('location' in data) {
+      const entry = ([key, v]: [string, unknown]): Bytes => bytes(13, [...text(1, key), ...text(2, String(v))])
+      const { dims, ...where } = data
+      const head = [...dims.flatMap((d) => number(1, d)), ...number(2, FLOAT), ...text(8, name)]
+      return [...head, ...Object.entries(where).flatMap(entry), ...number(14, 1)]
+    }
     const raw = [...new Uint8Array(Float32Array.from(data).buffer)]
     return [...number(1, data.length), ...number(2, FLOAT), ...text(8, name), ...bytes(9, raw)]
   }
