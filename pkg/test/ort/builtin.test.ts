@@ -90,4 +90,15 @@ describe('the graphs of transformers.js', () => {
     const session = await ours.InferenceSession.create(models[NAMES.indexOf(name)] ?? expect.unreachable())
     await expect(session.run(feeds)).rejects.toThrow(message)
   })
+
+  it('write into tensors that are prepared', async () => {
+    const session = await ours.InferenceSession.create(models[NAMES.indexOf('topK')] ?? expect.unreachable())
+    const feeds = { x: new ours.Tensor(Float32Array.of(1, 3, 2)), k: int(2) }
+    const v = new ours.Tensor(new Float32Array(2))
+    expect((await session.run(feeds, { v }))['v']).toBe(v)
+    expect(v.data).toEqual(Float32Array.of(3, 2))
+    await expect(session.run(feeds, { v: new ours.Tensor(new Float32Array(1)) })).rejects.toThrow(
+      "The tensor given for output 'v' is float32 [1], the result float32 [2]; prepare one of that type and shape.",
+    )
+  })
 })

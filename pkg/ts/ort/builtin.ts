@@ -4,6 +4,7 @@
  */
 
 import { DisposedError } from '../index.js'
+import { deliver } from './deliver.js'
 import { matmul } from './operators/matmul.js'
 import { resize, type ResizeMode } from './operators/resize.js'
 import { slice } from './operators/slice.js'
@@ -132,9 +133,7 @@ class BuiltinHandler implements InferenceSessionHandler {
     operator.run(...values).forEach(({ data, dims }, i) => {
       const name = this.outputNames[i] ?? ''
       if (!Object.hasOwn(fetches, name)) return
-      const prepared = fetches[name]
-      if (prepared) (prepared.data as Float32Array).set(data as Float32Array)
-      results[name] = prepared ?? new Tensor(data, dims)
+      results[name] = deliver(name, new Tensor(data, dims), fetches[name] ?? undefined)
     })
     return Promise.resolve(results)
   }

@@ -1,7 +1,7 @@
 /** Sessions on this package's own models. */
 
-import { InputError, Model, type Port, type RunTiming, type TensorLike, UnsupportedError } from '../index.js'
-import type { Elements } from './element-types.js'
+import { Model, type Port, type RunTiming, type TensorLike, UnsupportedError } from '../index.js'
+import { deliver } from './deliver.js'
 import { env, warn } from './env.js'
 import { checkLogging } from './options.js'
 import type { InferenceSession, InferenceSessionHandler, OnnxValue } from './session-types.js'
@@ -96,18 +96,4 @@ function asInput(name: string, value: OnnxValue, data: unknown): TensorLike {
   if (value.type === 'int4' || value.type === 'uint4')
     throw new UnsupportedError(`Input '${name}' is ${value.type}; models here take whole bytes, give uint8 or int8.`)
   return { type: value.type, data, dims: value.dims }
-}
-
-/** The result itself, or the tensor that the caller prepared, filled with it. */
-function deliver(name: string, result: Tensor, prepared: Tensor | undefined): Tensor {
-  if (prepared === undefined) return result
-  const fits = prepared.type === result.type && prepared.dims.join() === result.dims.join()
-  if (!fits) {
-    throw new InputError(
-      `The tensor given for output '${name}' is ${prepared.type} [${prepared.dims.join(', ')}], the result ${result.type} [${result.dims.join(', ')}]; prepare one of that type and shape.`,
-    )
-  }
-  const target = prepared.data as Elements
-  ;(target as Uint8Array).set(result.data as Uint8Array)
-  return prepared instanceof Tensor ? prepared : new Tensor(result.type, target, result.dims)
 }
