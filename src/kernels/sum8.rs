@@ -45,17 +45,14 @@ impl Sum8 {
         // themselves there are mostly some for which none does.
         let near = |x: f64| [x as f32, (x as f32).next_up(), (x as f32).next_down()];
         let [a, b] = self.ratios.map(near);
-        let mut candidates: Vec<[f32; 3]> =
-            near(self.constant).iter().flat_map(|&c| b.iter().flat_map(move |&b| a.map(|a| [a, b, c]))).collect();
+        let constants = near(self.constant);
+        let mut candidates = constants.iter().flat_map(|&c| b.iter().flat_map(move |&b| a.map(|a| [a, b, c])));
         let [first_a, first_b] = signed.map(|s| if s { -128 } else { 0 });
-        for b in first_b..first_b + 256 {
-            let exact: [u8; 256] = core::array::from_fn(|i| self.store(first_a + i as i32, b) as u8);
-            candidates.retain(|&single| {
-                let row: [u8; 256] = core::array::from_fn(|i| self.store_single(single, first_a + i as i32, b) as u8);
-                row == exact
-            });
-        }
-        Sum8 { single: candidates.first().copied(), ..self }
+        let exact: Vec<[u8; 256]> = (first_b..first_b + 256).map(|b| row(first_a, |a| self.store(a, b))).collect();
+        let same = |single: &[f32; 3]| {
+            exact.iter().zip(first_b..).all(|(exact, b)| *exact == row(first_a, |a| self.store_single(*single, a, b)))
+        };
+        Sum8 { single: candidates.find(same), ..self }
     }
 
     /// The ratios and the constant for [`Sum8::store_single`], if it gives what [`Sum8::store`] does.
@@ -86,6 +83,16 @@ impl Sum8 {
         let sum = f32x4_add(product(a, ratio_a), f32x4_add(product(b, ratio_b), f32x4_splat(constant)));
         round_clamped_x4(sum, self.lo, self.hi, 0)
     }
+}
+
+/// The bytes that `f` gives for `first` and the 255 integers after it.
+#[inline(always)]
+fn row(first: i32, f: impl Fn(i32) -> i32) -> [u8; 256] {
+    let mut row = [0; 256];
+    for (i, byte) in row.iter_mut().enumerate() {
+        *byte = f(first + i as i32) as u8;
+    }
+    row
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
