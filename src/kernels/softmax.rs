@@ -85,7 +85,7 @@ fn row(x: &[f32], y: &mut [f32], log: bool) {
     let top = tops.iter().chain(rest).copied().fold(f32::NEG_INFINITY, max);
     // A sum in this loop would keep it from being vectorised.
     for (y, x) in y.iter_mut().zip(x) {
-        *y = math::exp(*x - top);
+        *y = math::exp_below(*x - top);
     }
     let sum = sum(y);
     if log {
@@ -126,7 +126,7 @@ fn columns(x: &[f32], y: &mut [f32], inner: usize, first: usize, count: usize, l
         let (x, y) = (&x[first..first + count], &mut y[first..first + count]);
         for (((y, x), sum), top) in y.iter_mut().zip(x).zip(&mut sums).zip(&tops) {
             let shifted = x - top;
-            let e = math::exp(shifted);
+            let e = math::exp_below(shifted);
             *y = if log { shifted } else { e };
             *sum += e;
         }
