@@ -31,10 +31,16 @@ export interface External {
   readonly length: number
 }
 
+/** Constants with more than one dimension. */
+export interface Shaped {
+  readonly dims: readonly number[]
+  readonly data: readonly number[]
+}
+
 export interface OnnxModel {
   readonly inputs: { readonly [name: string]: Dims }
   readonly outputs: { readonly [name: string]: Dims }
-  readonly constants?: { readonly [name: string]: readonly number[] | External }
+  readonly constants?: { readonly [name: string]: readonly number[] | Shaped | External }
   readonly nodes: readonly OnnxNode[]
 }
 
@@ -46,15 +52,16 @@ export function encodeOnnx(model: OnnxModel): Uint8Array<ArrayBuffer> {
     const tensor = [...number(1, FLOAT), ...bytes(2, dims.flatMap(dimension))]
     return [...text(1, name), ...bytes(2, bytes(1, tensor))]
   }
-  const constant = ([name, data]: [string, readonly number[] | External]): Bytes => {
-    if ('location' in data) {
+  const constant = ([name, given]: [string, readonly number[] | Shaped | External]): Bytes => {
+    if ('location' in given) {
       const entry = ([key, v]: [string, unknown]): Bytes => bytes(13, [...text(1, key), ...text(2, String(v))])
-      const { dims, ...where } = data
+      const { dims, ...where } = given
       const head = [...dims.flatMap((d) => number(1, d)), ...number(2, FLOAT), ...text(8, name)]
       return [...head, ...Object.entries(where).flatMap(entry), ...number(14, 1)]
     }
+    const { dims, data } = 'data' in given ? given : { dims: [given.length], data: given }
     const raw = [...new Uint8Array(Float32Array.from(data).buffer)]
-    return [...number(1, data.length), ...number(2, FLOAT), ...text(8, name), ...bytes(9, raw)]
+    return [...dims.flatMap((d) => number(1, d)), ...number(2, FLOAT), ...text(8, name), ...bytes(9, raw)]
   }
   const node = ({ op, inputs, outputs }: OnnxNode): Bytes => [
     ...inputs.flatMap((name) => text(1, name)),

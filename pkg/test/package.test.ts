@@ -327,12 +327,18 @@ describe.each([
 
   it('runs what the runtime lacks on the fallback, with one warning that names it', async () => {
     const warnings: string[] = []
-    const source = unary('Hardmax', [1, 3])
+    const dims = [1, 1, 1, 1, 3]
+    const source = encodeOnnx({
+      inputs: { x: dims },
+      outputs: { y: dims },
+      constants: { w: { dims: [1, 1, 1, 1, 1], data: [2] } },
+      nodes: [{ op: 'Conv', inputs: ['x', 'w'], outputs: ['y'] }],
+    })
     using model = await load({ worker, onWarning: (message) => warnings.push(message) }, source)
-    expect(model.engine.fallbackOperators).toEqual(['Hardmax'])
+    expect(model.engine.fallbackOperators).toEqual(['Conv'])
     expect(warnings).toHaveLength(1)
-    expect(warnings[0]).toContain('(Hardmax)')
-    for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(0, 1, 0))
+    expect(warnings[0]).toContain('(Conv)')
+    for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(2, 10, 4))
     expect(await failure(model.run({ x: new Float32Array(4) }))).toBeInstanceOf(nearside.InputError)
     expect(fakeCaches.entries.size).toBe(0)
   })
