@@ -9,6 +9,8 @@ use crate::wasm::{self, Effort};
 use crate::{demo, size, tools};
 
 #[derive(Args, Clone, Default)]
+// The demo's options include these, and clap names a group of options after its type.
+#[group(id = "build")]
 pub struct Options {
     /// Build in seconds, without link-time optimisation: for trying things, not for measuring
     #[arg(long)]

@@ -89,3 +89,13 @@ fn fmt(check: bool) -> Result<()> {
     let rust = shell::run(&mut rust);
     shell::run(&mut web).and(rust)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_can_be_parsed() {
+        super::Cli::command().debug_assert();
+    }
+}
