@@ -120,7 +120,8 @@ fn internal(error: TractError) -> Error {
     Error::Unsupported(format!("{error:#}"))
 }
 
-fn check_input(port: &PortInfo, view: &TensorView<'_>) -> Result<()> {
+/// Fails unless the input has the port's type and fixed sizes, and as many bytes as its shape needs.
+pub(super) fn check_input(port: &PortInfo, view: &TensorView<'_>) -> Result<()> {
     ensure!(
         view.dtype == port.dtype,
         InvalidInput,

@@ -7,6 +7,7 @@ use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
 
 use super::{
     Compiled, Fallback, Options, compile,
+    fallback::check_input,
     import::{self, Ports},
 };
 use crate::{
@@ -133,7 +134,7 @@ impl PerValue {
             let mut given = inputs.iter().filter(|(n, _)| n == name);
             let Some((_, view)) = given.next() else { bail!(InvalidInput, "input '{name}' is missing") };
             ensure!(given.next().is_none(), InvalidInput, "input '{name}' is given twice");
-            check(port, view)?;
+            check_input(port, view)?;
             if self.deciding.contains(name) {
                 known.values.push(view.to_tensor());
             }
@@ -182,23 +183,6 @@ impl Known {
             && self.values.len() == other.values.len()
             && self.values.iter().zip(&other.values).all(equal)
     }
-}
-
-fn check(port: &PortInfo, view: &TensorView<'_>) -> Result<()> {
-    let name = &port.name;
-    ensure!(
-        view.dtype == port.dtype,
-        InvalidInput,
-        "input '{name}' is {}, the model expects {}; convert it before the call",
-        view.dtype,
-        port.dtype
-    );
-    let fits = view.shape.len() == port.shape.len()
-        && view.shape.iter().zip(&port.shape).all(|(n, d)| !matches!(d, DimInfo::Fixed(size) if size != n));
-    ensure!(fits, InvalidInput, "input '{name}' has shape {:?}, the model expects {:?}", view.shape, port.shape);
-    let bytes = crate::tensor::element_count(view.shape)? * view.dtype.size();
-    ensure!(bytes == view.data.len(), InvalidInput, "input '{name}' needs {bytes} bytes, {} were given", view.data.len());
-    Ok(())
 }
 
 /// A model that stays with the compiler, because it has no plan.

@@ -36,8 +36,7 @@ pub fn profile(
     mut clock: impl FnMut() -> f64,
 ) -> Result<Vec<NodeProfile>> {
     let mut nodes = Vec::new();
-    session.run_observed(inputs, |node| nodes.push(node.clone()))?;
-    let outputs = session.run(inputs)?;
+    let outputs = session.run_observed(inputs, |node| nodes.push(node.clone()))?;
     let (graph, shapes) = outputs.bound();
     let mut all: Vec<NodeProfile> = nodes.iter().map(|node| describe(graph, shapes, node)).collect();
     for _ in 0..runs.max(1) {
