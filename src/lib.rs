@@ -34,6 +34,7 @@ pub mod compile;
 pub mod error;
 pub mod graph;
 pub mod kernels;
+pub mod limits;
 pub mod runtime;
 pub mod tensor;
 #[cfg(target_arch = "wasm32")]
@@ -41,6 +42,7 @@ pub mod tensor;
 pub mod web;
 
 pub use error::{Error, ErrorKind, Result};
+pub use limits::Limits;
 pub use tensor::{DType, Tensor, TensorView};
 
 // Unit tests for wasm are of kernels: they run where kernels do, in a browser's Worker, whatever calls them.

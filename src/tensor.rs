@@ -135,9 +135,6 @@ impl fmt::Debug for AlignedBytes {
     }
 }
 
-/// Most memory in bytes that a model's intermediate results may take, so that a small file cannot ask for all there is.
-pub const MEMORY_LIMIT: usize = 1 << 30;
-
 /// Number of elements of a shape, or an error if it does not fit in memory.
 pub fn element_count(shape: &[usize]) -> Result<usize> {
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
@@ -207,6 +204,11 @@ impl Tensor {
     /// The data as little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.data
+    }
+
+    /// The data, without a copy.
+    pub fn into_bytes(self) -> AlignedBytes {
+        self.data
     }
 
     /// The data as mutable little-endian bytes.

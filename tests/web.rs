@@ -9,7 +9,7 @@ use nearside::{
         ops::{Activation, Binary, BinaryOp, Op},
         plan::{self, Meta, Plan},
     },
-    web::{self, RawModel},
+    web::{self, RawDigest, RawLimits, RawLoader, RawModel},
 };
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -30,7 +30,16 @@ fn plan() -> Vec<u8> {
 }
 
 fn load(bytes: &[u8]) -> Result<RawModel, JsValue> {
-    RawModel::new(&Uint8Array::from(bytes))
+    load_within(bytes, &RawLimits::new())
+}
+
+/// Loads a plan in pieces.
+fn load_within(bytes: &[u8], limits: &RawLimits) -> Result<RawModel, JsValue> {
+    let mut loader = RawLoader::new(bytes.len())?;
+    for piece in bytes.chunks(100) {
+        loader.push(&Uint8Array::from(piece))?;
+    }
+    loader.finish(limits)
 }
 
 fn stage(model: &mut RawModel, dims: &[u32], data: &[f32]) -> Result<(), JsValue> {
@@ -137,7 +146,24 @@ fn bad_inputs_are_errors_and_the_next_run_works() {
 
 #[wasm_bindgen_test]
 fn digests() {
-    let digest = web::sha256(&Uint8Array::from(&b"abc"[..])).unwrap().to_vec();
-    assert_eq!(digest[..4], [0xba, 0x78, 0x16, 0xbf]);
-    assert_eq!(digest.len(), 32);
+    let mut digest = RawDigest::new();
+    for piece in [&b"a"[..], b"bc"] {
+        digest.push(&Uint8Array::from(piece)).unwrap();
+    }
+    let hex = digest.finish();
+    assert!(hex.starts_with("ba7816bf") && hex.len() == 64, "{hex}");
+}
+
+#[wasm_bindgen_test]
+fn limits_are_kept() {
+    let mut limits = RawLimits::new();
+    assert!(limits.set("tensorBytes", 100.0) && !limits.set("patience", 1.0));
+    let mut model = load_within(&plan(), &limits).unwrap();
+    stage(&mut model, &[100, 3], &[0.0; 300]).unwrap();
+    let (kind, message) = failure(run(&mut model));
+    assert_eq!(kind, "Limit");
+    assert!(message.contains("the limit of 100 bytes (tensorBytes)"), "{message}");
+    let mut loader = RawLoader::new(3).unwrap();
+    let (kind, _) = failure(loader.push(&Uint8Array::from(&[0; 4][..])));
+    assert_eq!(kind, "Internal");
 }

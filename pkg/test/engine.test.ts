@@ -36,6 +36,7 @@ class FakeChannel implements Channel {
 }
 
 const plan = (): Uint8Array<ArrayBuffer> => Uint8Array.of(1, 2, 3)
+const bytesOf = async (blob: Blob): Promise<Uint8Array> => new Uint8Array(await blob.arrayBuffer())
 const lost = (): never => {
   throw new ChannelLost(new InternalError('trapped'))
 }
@@ -75,7 +76,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0
 
 describe('Engine', () => {
   it('starts one instance for many calls and runs them one by one, in order', async () => {
-    const model = await engine.load(plan(), true)
+    const model = await engine.load(plan(), true, {})
     const { release, count } = holdRuns()
     const done: number[] = []
     const runs = [1, 2, 3].map((n) => model.run([]).then(() => done.push(n)))
@@ -92,7 +93,7 @@ describe('Engine', () => {
   })
 
   it('takes an aborted call out of the queue, and drops the result of one that runs', async () => {
-    const model = await engine.load(plan(), true)
+    const model = await engine.load(plan(), true, {})
     const { release, count } = holdRuns()
     const [first, second] = [new AbortController(), new AbortController()]
     const running = model.run([], first.signal)
@@ -114,7 +115,7 @@ describe('Engine', () => {
     const controller = new AbortController()
     let go = (): void => {}
     answer = (name) => (name === 'load' ? new Promise((resolve) => (go = () => resolve(undefined))) : undefined)
-    const loading = engine.load(plan(), true, controller.signal)
+    const loading = engine.load(plan(), true, {}, controller.signal)
     await turn()
     controller.abort(new Error('enough'))
     await expect(loading).rejects.toThrow('enough')
@@ -124,7 +125,7 @@ describe('Engine', () => {
   })
 
   it('passes ordinary errors on and keeps the instance', async () => {
-    const model = await engine.load(plan(), true)
+    const model = await engine.load(plan(), true, {})
     answer = (name) => {
       if (name === 'run') throw new InputError('no')
       return undefined
@@ -136,34 +137,39 @@ describe('Engine', () => {
   })
 
   it('replaces a lost instance, brings models back from their bytes, and loses no other call', async () => {
-    const a = await engine.load(plan(), false)
-    const b = await engine.load(plan(), false)
-    const plans: unknown[] = []
-    answer = (name) => (name === 'run' ? lost() : undefined)
+    const a = await engine.load(plan(), false, {})
+    const b = await engine.load(plan(), false, {})
+    const plans: Promise<Uint8Array>[] = []
+    let trapped = false
+    answer = (name, request) => {
+      if (name === 'load') plans.push(bytesOf((request as { plan: Blob }).plan))
+      if (name !== 'run' || trapped) return undefined
+      trapped = true
+      return lost()
+    }
     const first = a.run([])
     const second = a.run([])
     const third = b.run([])
     await expect(first).rejects.toThrow('trapped')
-    answer = (name, request) => void (name === 'load' && plans.push((request as { plan: Uint8Array }).plan))
     await second
     await third
     expect(channels).toHaveLength(2)
     expect(channels[0]?.closed).toBe(true)
     expect(channels[1]?.seen).toEqual(['start', 'load', 'run', 'load', 'run'])
-    expect(plans).toEqual([plan(), plan()])
+    expect(await Promise.all(plans)).toEqual([plan(), plan()])
   })
 
   it('tries again after an instance that could not start', async () => {
     answer = (name) => (name === 'start' ? lost() : undefined)
-    await expect(engine.load(plan(), true)).rejects.toThrow(InternalError)
+    await expect(engine.load(plan(), true, {})).rejects.toThrow(InternalError)
     answer = () => undefined
-    const model = await engine.load(plan(), true)
+    const model = await engine.load(plan(), true, {})
     await model.run([])
     expect(channels.map((c) => c.closed)).toEqual([true, false])
   })
 
   it('ends the instance with the last lease, and what waits with it', async () => {
-    const model = await engine.load(plan(), true)
+    const model = await engine.load(plan(), true, {})
     engine.retain()
     engine.release()
     expect(channels[0]?.closed).toBe(false)
@@ -179,18 +185,50 @@ describe('Engine', () => {
   })
 
   it('opens a new instance when it is wanted again', async () => {
-    await engine.load(plan(), true)
+    await engine.load(plan(), true, {})
     engine.release()
     engine.retain()
-    await engine.load(plan(), true)
+    await engine.load(plan(), true, {})
     expect(channels).toHaveLength(2)
   })
 
   it('refuses a dropped model', async () => {
-    const model = await engine.load(plan(), true)
+    const model = await engine.load(plan(), true, {})
     model.drop()
     model.drop()
     await expect(model.run([])).rejects.toThrow(DisposedError)
     expect(channels[0]?.seen.filter((name) => name === 'drop')).toHaveLength(1)
+  })
+
+  it('gives a compiled model what it needs of other files, piece by piece', async () => {
+    const needed = [{ path: 'w', start: 4, length: 8 }]
+    const supplied: unknown[] = []
+    answer = (name, request) => {
+      if (name === 'open') return { id: 7, needed }
+      if (name === 'supply') supplied.push(request)
+      if (name === 'compile') return { kind: 'plan', plan: plan(), notes: [], ms: 1 }
+      return name === 'supply' ? null : undefined
+    }
+    const weights = async (
+      ranges: unknown,
+      take: (piece: { path: string; at: number; bytes: Uint8Array<ArrayBuffer> }) => unknown,
+    ) => {
+      expect(ranges).toBe(needed)
+      await take({ path: 'w', at: 4, bytes: Uint8Array.of(1) })
+      await take({ path: 'w', at: 5, bytes: Uint8Array.of(2) })
+    }
+    const result = await engine.compile(plan(), {}, weights)
+    expect(result).toMatchObject({ kind: 'plan', external: true })
+    expect(supplied).toMatchObject([
+      { id: 7, path: 'w', at: 4 },
+      { id: 7, path: 'w', at: 5 },
+    ])
+  })
+
+  it('forgets a model whose weights do not come', async () => {
+    answer = (name) => (name === 'open' ? { id: 7, needed: [{ path: 'w', start: 0, length: 8 }] } : undefined)
+    const failing = engine.compile(plan(), {}, () => Promise.reject(new InputError('no weights')))
+    await expect(failing).rejects.toThrow('no weights')
+    expect(channels[0]?.seen).toEqual(['start', 'open', 'drop'])
   })
 })

@@ -7,10 +7,13 @@ import { InputError, InternalError, LimitError, ModelFormatError, PlanError, Uns
 
 const module = {} as WebAssembly.Module
 
-/** A host over a binary whose `sha256` does as told. */
-async function hostThat(sha256: () => Uint8Array): Promise<{ host: Host; panic: (text: string) => void }> {
+/** A host over a binary whose digests do as told. */
+async function hostThat(push: () => void): Promise<{ host: Host; panic: (text: string) => void }> {
   let panic: (text: string) => void = () => {}
-  const raw = { start: (report: (text: string) => void) => ((panic = report), 'fake'), sha256 }
+  class RawDigest {
+    push = push
+  }
+  const raw = { start: (report: (text: string) => void) => ((panic = report), 'fake'), RawDigest }
   const host = new Host(() => Promise.resolve(raw as unknown as Raw))
   await host.handle('start', { role: 'core', module })
   return { host, panic: (text) => panic(text) }
@@ -18,7 +21,7 @@ async function hostThat(sha256: () => Uint8Array): Promise<{ host: Host; panic: 
 
 async function failureOf(host: Host): Promise<Error> {
   try {
-    await host.handle('sha256', { bytes: new Uint8Array(0) })
+    await host.handle('sha256', { file: new Uint8Array(0) })
   } catch (error) {
     // As it would cross to another thread.
     return fromWire(structuredClone(host.describe(error)))

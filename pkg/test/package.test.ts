@@ -30,6 +30,15 @@ const SUM = encodeOnnx({
   ],
 })
 
+/** `y = x + w`, where w is in a file of its own, with something before it. */
+const SPLIT = encodeOnnx({
+  inputs: { x: [3] },
+  outputs: { y: [3] },
+  constants: { w: { dims: [3], location: 'data/w.bin', offset: 64, length: 12 } },
+  nodes: [{ op: 'Add', inputs: ['x', 'w'], outputs: ['y'] }],
+})
+const WEIGHTS = new Uint8Array([...new Uint8Array(64), ...new Uint8Array(Float32Array.of(1, 2, 3).buffer)])
+
 const unary = (op: string, dims: Dims): Uint8Array<ArrayBuffer> =>
   encodeOnnx({ inputs: { x: dims }, outputs: { y: dims }, nodes: [{ op, inputs: ['x'], outputs: ['y'] }] })
 
@@ -53,7 +62,13 @@ let fakeCaches: FakeCaches
 
 beforeAll(async () => {
   const wasm = (name: string): [string, Buffer] => [`/wasm/${name}`, file(`wasm/${name}`)]
-  const files = new Map([wasm('core.simd.wasm'), wasm('compiler.wasm'), ['/sum.onnx', Buffer.from(SUM)]] as const)
+  const files = new Map([
+    wasm('core.simd.wasm'),
+    wasm('compiler.wasm'),
+    ['/sum.onnx', Buffer.from(SUM)],
+    ['/split/split.onnx', Buffer.from(SPLIT)],
+    ['/split/data/w.bin', Buffer.from(WEIGHTS)],
+  ] as const)
   server = await serve((request, response) => {
     const path = request.url ?? ''
     requests.push(path)
@@ -341,6 +356,51 @@ describe.each([
     for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(2, 10, 4))
     expect(await failure(model.run({ x: new Float32Array(4) }))).toBeInstanceOf(nearside.InputError)
     expect(fakeCaches.entries.size).toBe(0)
+  })
+
+  it("takes weights from other files: of the model's folder, or given", async () => {
+    const sources: [Package.ModelSource, LoadOptions][] = [
+      [`${server.url}/split/split.onnx`, {}],
+      [SPLIT, { externalData: { 'data/w.bin': WEIGHTS } }],
+      [new Blob([SPLIT]), { externalData: { 'data/w.bin': new Blob([WEIGHTS]) } }],
+      [SPLIT, { externalData: { 'data/w.bin': `${server.url}/split/data/w.bin` } }],
+    ]
+    for (const [source, options] of sources) {
+      using model = await load({ worker, ...options }, source)
+      expect((await model.run([1, 1, 1])).y?.data).toEqual(Float32Array.of(2, 3, 4))
+    }
+    expect(fakeCaches.entries.size).toBe(0)
+    const cases: [Package.ModelSource, LoadOptions, string, RegExp][] = [
+      [SPLIT, {}, 'InputError', /weights in the file 'data\/w.bin'; give it in the option externalData/],
+      [
+        SPLIT,
+        { externalData: { 'data/w.bin': new Uint8Array(70) } },
+        'ModelFormatError',
+        /Bytes 64 to 76 of 'data\/w.bin' are needed, the file ends before/,
+      ],
+      [SPLIT, { externalData: { 'data/w.bin': `${server.url}/missing.bin` } }, 'NetworkError', /404/],
+    ]
+    for (const [source, options, name, message] of cases) {
+      const error = await failure(load({ worker, ...options }, source))
+      expect(error).toMatchObject({ name })
+      expect(error.message).toMatch(message)
+    }
+  })
+
+  it('keeps to limits and names them', async () => {
+    const cases: [Package.Limits, RegExp][] = [
+      [{ modelBytes: 100 }, /\d+ bytes, the limit is 100 \(modelBytes\)/],
+      [{ nodes: 1 }, /2 nodes, the limit is 1 \(nodes\)/],
+    ]
+    for (const [limits, message] of cases) {
+      const error = await failure(load({ worker, limits, cache: false }))
+      expect(error).toBeInstanceOf(nearside.LimitError)
+      expect(error.message).toMatch(message)
+    }
+    using model = await load({ worker, limits: { tensorBytes: 1000 }, cache: false })
+    await expectWorks(model)
+    expect((await failure(model.run(new Float32Array(3000)))).message).toMatch(/limit of 1000 bytes \(tensorBytes\)/)
+    await expectWorks(model)
   })
 
   it('says where its WebAssembly should be', async () => {

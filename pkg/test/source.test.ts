@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { InputError, NetworkError } from '../ts/errors.js'
-import { type ReadOptions, readSource } from '../ts/source.js'
+import { readRange, type ReadOptions, readSource } from '../ts/source.js'
 import type { ModelSource } from '../ts/types.js'
 import { serve, type TestServer } from './server.js'
 
 const payload = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251))
 let server: TestServer
+const asked: (string | undefined)[] = []
 
 beforeAll(async () => {
   server = await serve((request, response) => {
@@ -15,6 +16,11 @@ beforeAll(async () => {
       case '/chunked':
         response.write(payload.subarray(0, 70_000))
         return response.end(payload.subarray(70_000))
+      case '/ranges': {
+        const [, from = '0', to = ''] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
+        asked.push(request.headers.range)
+        return response.writeHead(206).end(payload.subarray(Number(from), Number(to) + 1))
+      }
       case '/missing':
         return response.writeHead(404, { 'content-type': 'text/html' }).end('<!doctype html><title>Not found</title>')
       case '/page':
@@ -36,12 +42,41 @@ function read(source: ModelSource, options: Partial<ReadOptions> = {}): ReturnTy
   return readSource(source, { timeout: 5000, onBytes: () => {}, ...options })
 }
 
+/** The bytes of a small source. */
+async function inMemory(source: ModelSource): Promise<Uint8Array<ArrayBuffer>> {
+  const { bytes } = await read(source)
+  if (bytes instanceof Blob) expect.unreachable()
+  return bytes
+}
+
 async function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => expect.unreachable(),
     (error: unknown) => error,
   )
 }
+
+describe('readRange', () => {
+  it('gives a part of any source, and asks servers for it', async () => {
+    const range = { start: 60_000, end: 80_000 }
+    for (const source of [`${server.url}/ranges`, `${server.url}/chunked`, payload, new Blob([payload])] as ModelSource[]) {
+      const pieces: [number, Uint8Array][] = []
+      await readRange(source, range, { timeout: 5000 }, (at, bytes) => Promise.resolve(pieces.push([at, bytes])))
+      const whole = Buffer.alloc(payload.length)
+      for (const [at, bytes] of pieces) whole.set(bytes, at)
+      const part = (bytes: Buffer): Buffer => bytes.subarray(range.start, range.end)
+      expect(part(whole).equals(part(payload))).toBe(true)
+    }
+    expect(asked).toEqual(['bytes=60000-79999'])
+  })
+
+  it('names a file that is missing', async () => {
+    const reading = readRange(`${server.url}/missing`, { start: 0, end: 10 }, { timeout: 5000 }, () => Promise.resolve())
+    expect(await failure(reading)).toMatchObject({ name: 'NetworkError', reason: 'status' })
+    const page = readRange(`${server.url}/page`, { start: 0, end: 10 }, { timeout: 5000 }, () => Promise.resolve())
+    expect(await failure(page)).toMatchObject({ name: 'NetworkError', reason: 'html' })
+  })
+})
 
 describe('readSource', () => {
   it('reads addresses, requests, answers, files and bytes alike', async () => {
@@ -60,13 +95,13 @@ describe('readSource', () => {
       view.subarray(3, 3 + payload.length),
       new DataView(view.buffer, 3, payload.length),
     ]
-    for (const source of sources) expect(Buffer.from((await read(source)).bytes).equals(payload)).toBe(true)
+    for (const source of sources) expect(Buffer.from(await inMemory(source)).equals(payload)).toBe(true)
   })
 
   it("marks the caller's buffer as shared and copies a part of one", async () => {
     const whole = Uint8Array.of(1, 2, 3)
     expect(await read(whole)).toMatchObject({ shared: true })
-    expect((await read(whole.subarray(1))).bytes.buffer.byteLength).toBe(2)
+    expect((await inMemory(whole.subarray(1))).buffer.byteLength).toBe(2)
     expect(await read(new Blob([whole]))).toMatchObject({ shared: false })
   })
 
@@ -94,7 +129,7 @@ describe('readSource', () => {
     expect(error).toBeInstanceOf(NetworkError)
     expect(error).toMatchObject({ ...about, url: server.url + path })
     expect((error as Error).message).toMatch(message)
-    expect((await read(`${server.url}/model`)).bytes.length).toBe(payload.length)
+    expect((await inMemory(`${server.url}/model`)).length).toBe(payload.length)
   })
 
   it('names a server that is not there', async () => {

@@ -3,10 +3,12 @@
  * (private windows, file://, http, a full disk) is as good as none: nothing here throws.
  */
 
+import { type FileBytes, LARGE } from './file.js'
+
 /** A cache of plans. */
 export interface PlanCache {
   /** The plan for a model, if there is one. */
-  get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined>
+  get(sha256: string): Promise<FileBytes | undefined>
   /** Keeps a plan that is known to load. */
   put(sha256: string, plan: Blob): Promise<void>
   /** Forgets a plan that did not load. */
@@ -33,7 +35,9 @@ export function openPlanCache(storage: CacheStorage | undefined, compilerId = NE
     get: (sha256) =>
       attempt(async (cache) => {
         const found = await cache.match(folder + sha256)
-        return found && new Uint8Array(await found.arrayBuffer())
+        if (found === undefined) return undefined
+        const plan = await found.blob()
+        return plan.size > LARGE ? plan : new Uint8Array(await plan.arrayBuffer())
       }),
     put: async (sha256, plan) => {
       await attempt(async (cache) => {

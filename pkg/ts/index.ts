@@ -28,6 +28,7 @@ export type {
   EngineInfo,
   Feed,
   Feeds,
+  Limits,
   LoadOptions,
   LoadPhase,
   LoadTimings,

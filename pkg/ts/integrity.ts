@@ -1,10 +1,11 @@
 /** The `integrity` option: the sha-256 that a model's bytes must have. Digests are hexadecimal inside. */
 
 import { InputError, IntegrityError } from './errors.js'
+import type { FileBytes } from './file.js'
 import { describeValue } from './tensor.js'
 
-/** Something that computes sha-256. */
-export type Sha256 = (bytes: Uint8Array<ArrayBuffer>) => Promise<Uint8Array>
+/** Something that computes sha-256, in hexadecimal. */
+export type Sha256 = (file: FileBytes) => Promise<string>
 
 /** The digest that an `integrity` option demands. */
 export function parseIntegrity(text: string): string {
@@ -25,10 +26,11 @@ export function checkIntegrity(expected: string, actual: string, label: string):
   )
 }
 
-/** Sha-256 in hexadecimal; by `fallback` where the page has no `crypto.subtle` (http other than localhost). */
-export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>, fallback: Sha256): Promise<string> {
+/** Sha-256 in hexadecimal; by `fallback` for files that are not in memory, and where the page has no `crypto.subtle` (http other than localhost). */
+export async function sha256Hex(file: FileBytes, fallback: Sha256): Promise<string> {
   const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined
-  return toHex(subtle === undefined ? await fallback(bytes) : new Uint8Array(await subtle.digest('SHA-256', bytes)))
+  if (subtle === undefined || file instanceof Blob) return fallback(file)
+  return toHex(new Uint8Array(await subtle.digest('SHA-256', file)))
 }
 
 function toHex(bytes: Uint8Array): string {

@@ -5,13 +5,16 @@ import { openPlanCache, type PlanCache } from './cache.js'
 import type { Resident } from './engine/engine.js'
 import { compilerFor, type Placement, runtimeFor } from './engines.js'
 import { InputError, PlanError } from './errors.js'
+import { externalWeights } from './external.js'
+import { type FileBytes, headOf } from './file.js'
 import { checkIntegrity, parseIntegrity, sha256Hex } from './integrity.js'
 import { ProgressMeter } from './progress.js'
+import { checkLimits } from './limits.js'
 import { modelKind } from './sniff.js'
 import { describeSource, isRemote, readSource, type SourceBytes } from './source.js'
 import { describeValue } from './tensor.js'
 import { Timeline } from './timeline.js'
-import type { EngineInfo, LoadOptions, ModelSource } from './types.js'
+import type { EngineInfo, Limits, LoadOptions, ModelSource } from './types.js'
 
 const DEFAULT_TIMEOUT = 30_000
 
@@ -48,6 +51,7 @@ class Loading {
   readonly #progress: ProgressMeter
   readonly #cache: PlanCache
   readonly #place: Placement
+  readonly #limits: Limits
   readonly #undo: (() => void)[] = []
   #releaseRuntime: (() => void) | undefined
 
@@ -62,6 +66,7 @@ class Loading {
     this.#label = describeSource(source)
     this.#progress = new ProgressMeter(options.onProgress)
     this.#cache = openPlanCache(options.cache === false ? undefined : globalThis.caches)
+    this.#limits = checkLimits(options.limits)
     this.#place = runtimeFor(this.#options)
   }
 
@@ -74,7 +79,7 @@ class Loading {
     if (known !== undefined) return this.#finish(known, started)
 
     const { bytes, shared } = await this.#timeline.measure('download', () => this.#read())
-    const kind = modelKind(bytes, this.#label)
+    const kind = modelKind(await headOf(bytes), this.#label)
     const sha256 = this.#expected !== undefined || kind === 'onnx' ? await this.#digest(bytes) : ''
     if (this.#expected !== undefined) checkIntegrity(this.#expected, sha256, this.#label)
     if (kind === 'plan') return this.#finish(await this.#bind(bytes, shared), started)
@@ -102,9 +107,9 @@ class Loading {
     })
   }
 
-  #digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  #digest(bytes: FileBytes): Promise<string> {
     return abortable(
-      sha256Hex(bytes, (b) => this.#place.engine.sha256(b, this.#signal)),
+      sha256Hex(bytes, (file) => this.#place.engine.sha256(file, this.#signal)),
       this.#signal,
     )
   }
@@ -123,21 +128,24 @@ class Loading {
     }
   }
 
-  async #bind(plan: Uint8Array<ArrayBuffer>, shared: boolean): Promise<Resident> {
+  async #bind(plan: FileBytes, shared: boolean): Promise<Resident> {
     await abortable(this.#place.engine.start(this.#timeline), this.#signal)
     this.#progress.enter('bind')
-    const resident = await this.#timeline.measure('bind', () => this.#place.engine.load(plan, shared, this.#signal))
+    const resident = await this.#timeline.measure('bind', () => this.#place.engine.load(plan, shared, this.#limits, this.#signal))
     this.#undo.push(() => resident.drop())
     return resident
   }
 
-  async #compile(onnx: Uint8Array<ArrayBuffer>, sha256: string, started: Promise<string>): Promise<Loaded> {
+  async #compile(onnx: FileBytes, sha256: string, started: Promise<string>): Promise<Loaded> {
     this.#progress.enter('compile')
     const compiler = compilerFor(this.#options)
     const releaseCompiler = this.#lease(compiler)
     const compilerStarted = compiler.start(this.#timeline)
     await abortable(Promise.all([started, compilerStarted]), this.#signal)
-    const compiled = await this.#timeline.measure('compileModel', () => compiler.compile(onnx, this.#signal))
+    const weights = externalWeights(this.#source, this.#options)
+    const compiled = await this.#timeline.measure('compileModel', () =>
+      compiler.compile(onnx, this.#limits, weights, this.#signal),
+    )
     if (compiled.kind === 'fallback') {
       this.#undo.push(() => compiled.resident.drop())
       const { operators, resident } = compiled
@@ -149,8 +157,8 @@ class Loading {
     releaseCompiler()
     for (const note of compiled.notes) this.#warn(note)
     const resident = await this.#bind(compiled.plan, false)
-    // Only now: a plan that did not load must not come back. The page need not wait for it.
-    void this.#cache.put(sha256, resident.file)
+    // Only now: a plan that did not load must not come back. The page need not wait for it. The digest tells nothing of other files.
+    if (!compiled.external) void this.#cache.put(sha256, resident.file)
     return this.#finish(resident, started)
   }
 

@@ -2,13 +2,14 @@
 
 import { abortable } from './abort.js'
 import { InputError, NetworkError } from './errors.js'
+import { eachPiece, FileBuilder, type FileBytes, headOf, LARGE } from './file.js'
 import { looksLikeHtml } from './sniff.js'
 import { describeValue } from './tensor.js'
 import type { LoadOptions, ModelSource } from './types.js'
 
 /** A model's bytes. */
 export interface SourceBytes {
-  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly bytes: FileBytes
   /** Whether the caller may still use the buffer, so that it must not be moved to another thread. */
   readonly shared: boolean
 }
@@ -51,7 +52,9 @@ export async function readSource(source: ModelSource, options: ReadOptions): Pro
       : whole(view.slice(), false)
   }
   if (source instanceof Blob) {
-    return whole(new Uint8Array(await abortable(source.arrayBuffer(), options.signal)), false)
+    if (source.size <= LARGE) return whole(new Uint8Array(await abortable(source.arrayBuffer(), options.signal)), false)
+    options.onBytes(source.size, source.size)
+    return { bytes: source, shared: true }
   }
   if (source instanceof Response || isRemote(source)) return { bytes: await readRemote(source, options), shared: false }
   throw new InputError(
@@ -59,7 +62,93 @@ export async function readSource(source: ModelSource, options: ReadOptions): Pro
   )
 }
 
-async function readRemote(source: string | URL | Request | Response, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
+async function readRemote(source: string | URL | Request | Response, options: ReadOptions): Promise<FileBytes> {
+  const label = describeSource(source)
+  return request(source, options, async (response, url, touch, signal) => {
+    const total = expectedLength(response)
+    const file = new FileBuilder(total)
+    await eachChunk(response, signal, (chunk) => {
+      touch()
+      file.push(chunk)
+      options.onBytes(file.size, total)
+    })
+    if (total !== undefined && file.size !== total) {
+      const message = `${label} ended after ${file.size} of ${total} bytes; try again.`
+      throw new NetworkError(message, { url, reason: 'protocol', status: response.status })
+    }
+    const bytes = file.finish()
+    refuseHtml(await headOf(bytes), file.size, label, url, response)
+    return bytes
+  })
+}
+
+/** Throws if the answer is a web page. */
+function refuseHtml(head: Uint8Array, size: number, label: string, url: string, response: Response): void {
+  if (!looksLikeHtml(head)) return
+  throw new NetworkError(
+    `${label} is a web page (${size} bytes of HTML), not a model; check the address: many servers answer so when a file is missing.`,
+    { url, reason: 'html', status: response.status },
+  )
+}
+
+/** A part of a file: from `start` on, up to `end`. */
+export interface FileRange {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * Gives `take` the bytes of a range of a source, piece by piece, each after the last was taken. A server is asked for the range, and
+ * may send the whole file from its beginning.
+ */
+export async function readRange(
+  source: ModelSource,
+  range: FileRange,
+  options: Omit<ReadOptions, 'onBytes'>,
+  take: (at: number, bytes: Uint8Array<ArrayBuffer>) => Promise<unknown>,
+): Promise<void> {
+  if (!(source instanceof Response || isRemote(source))) {
+    const { bytes } = await readSource(source, { ...options, onBytes: () => {} })
+    const part = bytes instanceof Blob ? bytes.slice(range.start, range.end) : bytes.slice(range.start, range.end)
+    let at = range.start
+    await eachPiece(part, async (piece) => {
+      const here = at
+      at += piece.length
+      await take(here, piece)
+    })
+    return
+  }
+  const headers = new Headers(options.request?.headers)
+  if (range.start > 0) headers.set('range', `bytes=${range.start}-${range.end - 1}`)
+  await request(source, { ...options, request: { ...options.request, headers } }, async (response, url, touch, signal) => {
+    let at = response.status === 206 ? range.start : 0
+    let waiting = new FileBuilder()
+    const flush = async (): Promise<void> => {
+      const bytes = waiting.finish() as Uint8Array<ArrayBuffer>
+      waiting = new FileBuilder()
+      if (at === 0) refuseHtml(bytes.subarray(0, 256), bytes.length, describeSource(source), url, response)
+      await take(at, bytes)
+      at += bytes.length
+    }
+    await eachChunk(response, signal, async (chunk) => {
+      touch()
+      waiting.push(chunk)
+      if (waiting.size >= FLUSH) await flush()
+      return at >= range.end
+    })
+    if (waiting.size > 0) await flush()
+  })
+}
+
+/** Pieces of ranges are gathered to this many bytes before they cross to the Worker. */
+const FLUSH = 1 << 20
+
+/** Asks for the source and hands over the answer, once it is known to be good; whatever fails on the way is a typed error. */
+async function request<T>(
+  source: string | URL | Request | Response,
+  options: Omit<ReadOptions, 'onBytes'>,
+  use: (response: Response, url: string, touch: () => void, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const label = describeSource(source)
   const url = typeof source === 'string' ? source : source instanceof URL ? source.href : source.url
   const stop = new AbortController()
@@ -81,18 +170,7 @@ async function readRemote(source: string | URL | Request | Response, options: Re
         : await abortable(fetch(source, { ...options.request, signal: stop.signal }), stop.signal)
     timer.touch()
     checkStatus(response, label, url)
-    const bytes = await readBody(response, label, url, { ...options, signal: stop.signal }, timer)
-    if (looksLikeHtml(bytes)) {
-      throw new NetworkError(
-        `${label} is a web page (${bytes.length} bytes of HTML), not a model; check the address: many servers answer so when a file is missing.`,
-        {
-          url,
-          reason: 'html',
-          status: response.status,
-        },
-      )
-    }
-    return bytes
+    return await use(response, url, () => timer.touch(), stop.signal)
   } catch (cause) {
     if (stop.signal.aborted) throw stop.signal.reason
     if (cause instanceof NetworkError || cause instanceof InputError) throw cause
@@ -135,44 +213,25 @@ function checkStatus(response: Response, label: string, url: string): void {
   )
 }
 
-async function readBody(
+/** Gives each chunk of the body to `take`, until that says it has enough. */
+async function eachChunk(
   response: Response,
-  label: string,
-  url: string,
-  options: ReadOptions,
-  timer: StallTimer,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const total = expectedLength(response)
+  signal: AbortSignal,
+  take: (chunk: Uint8Array) => void | Promise<boolean>,
+): Promise<void> {
   const reader = response.body?.getReader()
-  if (reader === undefined) return new Uint8Array(0)
-  let bytes = new Uint8Array(Math.min(total ?? 1 << 16, 1 << 30))
-  let loaded = 0
+  if (reader === undefined) return
   try {
     for (;;) {
-      const { done, value } = await abortable(reader.read(), options.signal)
-      if (done) break
-      timer.touch()
-      if (loaded + value.length > bytes.length) {
-        const grown = new Uint8Array(Math.max(loaded + value.length, bytes.length * 2))
-        grown.set(bytes.subarray(0, loaded))
-        bytes = grown
-      }
-      bytes.set(value, loaded)
-      loaded += value.length
-      options.onBytes(loaded, total)
+      const { done, value } = await abortable(reader.read(), signal)
+      if (done) return
+      if (await take(value)) break
     }
   } catch (error) {
     reader.cancel(error).catch(() => {})
     throw error
   }
-  if (total !== undefined && loaded !== total) {
-    throw new NetworkError(`${label} ended after ${loaded} of ${total} bytes; try again.`, {
-      url,
-      reason: 'protocol',
-      status: response.status,
-    })
-  }
-  return loaded === bytes.length ? bytes : bytes.slice(0, loaded)
+  reader.cancel().catch(() => {})
 }
 
 /** Bytes that will arrive, if the server says. Of a compressed answer it only says how many travel. */

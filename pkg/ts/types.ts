@@ -143,8 +143,32 @@ export interface LoadOptions {
   urls?: AssetUrls | undefined
   /** Called with each warning, as a sentence; without it, warnings go to `console.warn`. */
   onWarning?: ((message: string) => void) | undefined
+  /**
+   * Files in which an ONNX model keeps its weights, by the path that the model gives. Those that are not here are fetched from the
+   * model's own folder, if the model comes from an address. Only the parts that the model needs are read. Plans of such models are not
+   * cached: compile them with `nearside compile` and publish the plan.
+   */
+  externalData?: { readonly [path: string]: ModelSource } | undefined
+  /** How much the model may ask for. */
+  limits?: Limits | undefined
   /** What the page's head has started already. */
   early?: EarlyStart | undefined
+}
+
+/**
+ * How much a model may ask for, so that a file from somewhere cannot take all there is. What exceeds one is a `LimitError` that names it.
+ */
+export interface Limits {
+  /** Bytes of the model's file. Default 2 GiB. */
+  readonly modelBytes?: number | undefined
+  /** Nodes of a graph. Default 20 000. */
+  readonly nodes?: number | undefined
+  /** Graphs inside graphs (bodies of If, Loop and Scan). Default 16. */
+  readonly nesting?: number | undefined
+  /** Bytes of the intermediate results of a run. Default 1 GiB. */
+  readonly tensorBytes?: number | undefined
+  /** Iterations of a loop. Default 1 000 000. */
+  readonly loopIterations?: number | undefined
 }
 
 /** One step of a load, in milliseconds since `Model.load` was called. Steps overlap: the runtime arrives while the model does. */

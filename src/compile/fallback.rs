@@ -19,6 +19,7 @@ use crate::{
         ValueType,
         plan::{Meta, Plan},
     },
+    limits::Limits,
     runtime::{DimInfo, PortInfo, Session},
     tensor::{DType, Tensor, TensorView},
 };
@@ -28,6 +29,7 @@ pub struct Fallback {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<PortInfo>,
     outputs: Vec<PortInfo>,
+    limits: Limits,
 }
 
 impl Fallback {
@@ -52,7 +54,7 @@ impl Fallback {
         let outputs = typed.outputs.iter().zip(&reference.output_names);
         let outputs = outputs.map(|(o, name)| port(name, fact(*o)?)).collect::<Result<_>>()?;
         let plan = prepare(reference.typed)?;
-        Ok(Fallback { plan, inputs, outputs })
+        Ok(Fallback { plan, inputs, outputs, limits: options.limits })
     }
 
     /// The model's inputs.
@@ -84,7 +86,7 @@ impl Fallback {
         if let Some((name, _)) = inputs.iter().find(|(name, _)| self.inputs.iter().all(|p| p.name != *name)) {
             bail!(InvalidInput, "the model has no input '{name}'");
         }
-        check_sizes(self.plan.model(), &symbols)?;
+        check_sizes(self.plan.model(), &symbols, &self.limits)?;
         let results =
             guarded(|| self.plan.run(operands).map_err(|e| Error::InvalidInput(format!("the model cannot run: {e:#}"))))?;
         let result = |(port, value): (&PortInfo, &TValue)| {

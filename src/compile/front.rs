@@ -2,12 +2,13 @@
 
 use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec, vec::Vec};
 
-use sha2::{Digest, Sha256};
-
 use super::{
     import::{self, Imported},
+    onnx_file::check_total,
     passes::{self, PassReport},
     per_value::Resident,
+    reader::{Stripped, strip},
+    weight_files::WeightFiles,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -16,6 +17,7 @@ use crate::{
         plan::{Meta, Plan},
         verify,
     },
+    limits::Limits,
     runtime,
     tensor::Tensor,
 };
@@ -25,10 +27,12 @@ use crate::{
 pub struct Options {
     /// Sizes of symbolic dimensions that are known now, by name (`batch`); an unnamed dimension is called `<input>_d<axis>`.
     pub dimensions: Vec<(String, usize)>,
-    /// Files in which the model keeps its weights, by the path that the model gives.
-    pub external_data: Vec<(String, Vec<u8>)>,
+    /// Files in which the model keeps weights.
+    pub external_data: WeightFiles,
     /// Values of inputs that are known now, by name: they become constants of the model.
     pub constants: Vec<(String, Tensor)>,
+    /// How much the model may ask for.
+    pub limits: Limits,
 }
 
 /// What became of a model.
@@ -71,11 +75,21 @@ pub struct Report {
 
 /// Compiles an ONNX model.
 pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
+    check_total(onnx.len() as u64, &options.limits)?;
+    import::recognise(onnx)?;
+    let Stripped { onnx, weights, sha256 } = strip(onnx)?;
+    let mut options = options.clone();
+    options.external_data.extend(weights);
+    compile_stripped(&onnx, hex(&sha256), &options)
+}
+
+/// Compiles a model whose large weights are among `options.external_data`.
+pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Options) -> Result<Compiled> {
     match to_graph(onnx, options) {
         Ok((graph, report)) => {
             let meta = Meta {
                 producer: concat!("nearside ", env!("CARGO_PKG_VERSION")).into(),
-                source_sha256: hex(&Sha256::digest(onnx)),
+                source_sha256,
                 notes: report.notes.clone(),
             };
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
@@ -147,6 +161,6 @@ fn fall_back(onnx: &[u8], options: &Options, operators: Vec<String>, reasons: Ve
     Ok(Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes } })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -4,9 +4,15 @@
 pub mod fallback;
 #[cfg(feature = "compiler")]
 pub mod import;
+#[cfg(feature = "compiler")]
+mod onnx_file;
 pub mod passes;
 #[cfg(feature = "compiler")]
 mod per_value;
+#[cfg(feature = "compiler")]
+mod reader;
+#[cfg(feature = "compiler")]
+mod weight_files;
 
 #[cfg(feature = "compiler")]
 pub use fallback::Fallback;
@@ -15,7 +21,11 @@ pub use front::{Compiled, Options, Report, compile};
 #[cfg(feature = "compiler")]
 pub use import::read_tensor;
 #[cfg(feature = "compiler")]
+pub use onnx_file::{OnnxFile, OnnxReader};
+#[cfg(feature = "compiler")]
 pub use per_value::{PerValue, Resident};
+#[cfg(feature = "compiler")]
+pub use weight_files::{Needed, WeightFiles};
 
 #[cfg(feature = "compiler")]
 mod front;

@@ -162,7 +162,7 @@ impl PerValue {
                 options.constants.extend(self.deciding.iter().cloned().zip(known.values.iter().cloned()));
                 options.dimensions.extend(known.dimensions.iter().cloned());
                 let runner = match compile(&self.onnx, &options)? {
-                    Compiled::Plan { plan, .. } => Runner::Plan(Box::new(Session::new(plan)?)),
+                    Compiled::Plan { plan, .. } => Runner::Plan(Box::new(Session::with_limits(plan, &self.options.limits)?)),
                     Compiled::Fallback { model, .. } => Runner::Resident(Box::new(model)),
                 };
                 (known, runner)

@@ -212,9 +212,16 @@ impl Graph {
 
     /// Adds a constant whose integers stand for real numbers.
     pub fn add_quantized_const(&mut self, name: impl Into<String>, tensor: &Tensor, quant: Option<Quant>) -> ValueId {
-        let ty = ValueType { dtype: tensor.dtype(), shape: tensor.shape().iter().map(|&d| Dim::fixed(d)).collect(), quant };
+        let ty = ValueType { quant, ..ValueType::new(tensor.dtype(), fixed(tensor.shape())) };
         let id = self.add_value(name, ty);
         self.value_mut(id).init = Some(Init::Data(Blob::new(AlignedBytes::copy_of(tensor.bytes()))));
+        id
+    }
+
+    /// Adds a constant whose bytes are shared with others who hold them. They must be as many as the type and shape take.
+    pub fn add_const_bytes(&mut self, name: impl Into<String>, dtype: DType, shape: &[usize], bytes: Blob) -> ValueId {
+        let id = self.add_value(name, ValueType::new(dtype, fixed(shape)));
+        self.value_mut(id).init = Some(Init::Data(bytes));
         id
     }
 
@@ -363,6 +370,10 @@ impl Value {
             _ => None,
         }
     }
+}
+
+fn fixed(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|&d| Dim::fixed(d)).collect()
 }
 
 #[cfg(test)]

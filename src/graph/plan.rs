@@ -84,6 +84,52 @@ pub fn is_plan(bytes: &[u8]) -> bool {
 
 /// The plan as a file.
 pub fn write(plan: &Plan) -> Result<Vec<u8>> {
+    let pieces = Pieces::of(plan)?;
+    let mut out = Vec::with_capacity(pieces.len());
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+    Ok(out)
+}
+
+/// A plan's file in pieces, of which the weights are the plan's own: writing a large one takes no memory for a second copy.
+pub struct Pieces<'a> {
+    graph: &'a Graph,
+    /// Header and metadata.
+    head: Vec<u8>,
+}
+
+const PADDING: [u8; ALIGN] = [0; ALIGN];
+
+impl<'a> Pieces<'a> {
+    /// Encodes what stands before the weights.
+    pub fn of(plan: &'a Plan) -> Result<Pieces<'a>> {
+        let mut pieces = Pieces { graph: &plan.graph, head: encode_head(plan)? };
+        let total = pieces.len() as u64;
+        pieces.head[24..32].copy_from_slice(&total.to_le_bytes());
+        let mut hash = Sha256::new().chain_update(&pieces.head[..32]).chain_update(&pieces.head[HEADER..]);
+        pieces.iter().skip(1).for_each(|piece| hash.update(piece));
+        pieces.head[32..64].copy_from_slice(&hash.finalize());
+        Ok(pieces)
+    }
+
+    /// Bytes of the file.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.iter().map(<[u8]>::len).sum()
+    }
+
+    /// The pieces, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let padded = |bytes: &'a [u8]| [bytes, &PADDING[..bytes.len().next_multiple_of(ALIGN) - bytes.len()]];
+        let blobs = self.graph.values.iter().filter_map(|v| match &v.init {
+            Some(Init::Data(blob)) => Some(blob.bytes()),
+            _ => None,
+        });
+        core::iter::once(&self.head[..]).chain(blobs.flat_map(padded))
+    }
+}
+
+/// Header and metadata, but for the file's length and its sum.
+fn encode_head(plan: &Plan) -> Result<Vec<u8>> {
     let graph = &plan.graph;
     let mut weights_len = 0usize;
     let values: Vec<StoredValue> = graph
@@ -113,23 +159,13 @@ pub fn write(plan: &Plan) -> Result<Vec<u8>> {
     let metadata = postcard::to_allocvec(&stored).map_err(|e| Error::Internal(format!("the plan cannot be encoded: {e}")))?;
 
     let weights_at = HEADER + metadata.len().next_multiple_of(ALIGN);
-    let mut out = Vec::with_capacity(weights_at + weights_len);
+    let mut out = Vec::with_capacity(weights_at);
     out.resize(HEADER, 0);
     out.extend_from_slice(&metadata);
     out.resize(weights_at, 0);
-    for value in &graph.values {
-        if let Some(Init::Data(blob)) = &value.init {
-            out.extend_from_slice(blob.bytes());
-            out.resize(out.len().next_multiple_of(ALIGN), 0);
-        }
-    }
-    let total = out.len() as u64;
     out[..8].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&VERSION.to_le_bytes());
     out[16..24].copy_from_slice(&(metadata.len() as u64).to_le_bytes());
-    out[24..32].copy_from_slice(&total.to_le_bytes());
-    let digest = digest(&out);
-    out[32..64].copy_from_slice(&digest);
     Ok(out)
 }
 

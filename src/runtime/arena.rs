@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::{
     error::{Error, Result},
-    tensor::{AlignedBytes, MEMORY_LIMIT},
+    tensor::AlignedBytes,
 };
 
 /// A buffer that must exist from step `first` to step `last`, both inclusive.
@@ -17,11 +17,11 @@ pub(super) struct Lifetime {
 
 const ALIGN: usize = 64;
 
-/// Offsets for `buffers`, so that no two that live at the same time overlap, and the total size.
+/// Offsets for `buffers`, so that no two that live at the same time overlap, and the total size, which is an error beyond `limit`.
 ///
 /// Greedy by size: the largest buffer first, each at the lowest offset that is free for its whole life
 /// (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
-pub(super) fn place(buffers: &[Lifetime]) -> Result<(Vec<usize>, usize)> {
+pub(super) fn place(buffers: &[Lifetime], limit: usize) -> Result<(Vec<usize>, usize)> {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (core::cmp::Reverse(buffers[i].bytes), i));
     let mut offsets = alloc::vec![0; buffers.len()];
@@ -42,7 +42,7 @@ pub(super) fn place(buffers: &[Lifetime]) -> Result<(Vec<usize>, usize)> {
             at = at.max((offsets[j] + other.bytes).next_multiple_of(ALIGN));
         }
         offsets[i] = at;
-        let end = at.checked_add(b.bytes).filter(|e| *e <= MEMORY_LIMIT).ok_or_else(|| too_large(b.bytes))?;
+        let end = at.checked_add(b.bytes).filter(|e| *e <= limit).ok_or_else(|| too_large(b.bytes, limit))?;
         total = total.max(end);
         let position = placed.partition_point(|&j| offsets[j] <= at);
         placed.insert(position, i);
@@ -51,9 +51,11 @@ pub(super) fn place(buffers: &[Lifetime]) -> Result<(Vec<usize>, usize)> {
 }
 
 #[cold]
-fn too_large(bytes: usize) -> Error {
-    let text = "the model's intermediate results need more than the limit of 1 GiB of memory";
-    Error::Limit(alloc::format!("{text}, one of them {bytes} bytes; use a smaller input"))
+fn too_large(bytes: usize, limit: usize) -> Error {
+    let text = "the model's intermediate results need more memory than the limit of";
+    Error::Limit(alloc::format!(
+        "{text} {limit} bytes (tensorBytes), one of them {bytes} bytes; raise it, or use a smaller input"
+    ))
 }
 
 /// The buffer behind all bindings of a session; it only grows.
@@ -98,7 +100,7 @@ mod tests {
         fn live_buffers_never_overlap(raw in prop::collection::vec((0usize..20, 0usize..6, 0usize..500), 0..40)) {
             let buffers: Vec<Lifetime> =
                 raw.iter().map(|&(first, len, bytes)| Lifetime { first, last: first + len, bytes }).collect();
-            let (offsets, total) = place(&buffers).unwrap();
+            let (offsets, total) = place(&buffers, usize::MAX).unwrap();
             for (i, a) in buffers.iter().enumerate() {
                 prop_assert!(offsets[i] % ALIGN == 0 && offsets[i] + a.bytes <= total);
                 for (j, b) in buffers.iter().enumerate().skip(i + 1) {
@@ -113,6 +115,6 @@ mod tests {
     #[test]
     fn a_chain_needs_two_buffers() {
         let chain: Vec<Lifetime> = (0..10).map(|i| Lifetime { first: i, last: i + 1, bytes: 640 }).collect();
-        assert_eq!(place(&chain).unwrap().1, 1280);
+        assert_eq!(place(&chain, usize::MAX).unwrap().1, 1280);
     }
 }

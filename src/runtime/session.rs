@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Result, ensure},
     graph::{Graph, Init, Node, plan::Meta, plan::Plan},
     kernels::{Io, PackedWeights},
+    limits::Limits,
     tensor::{DType, TensorView},
 };
 
@@ -52,11 +53,17 @@ pub struct Session {
     bindings: Vec<Binding>,
     arena: Arena,
     runs: u64,
+    tensor_bytes: usize,
 }
 
 impl Session {
     /// Prepares a plan. A model whose input shapes are all fixed is bound at once, so that its first run is like any other.
     pub fn new(plan: Plan) -> Result<Session> {
+        Session::with_limits(plan, &Limits::default())
+    }
+
+    /// As [`Session::new`]; of the limits `tensor_bytes` is meant.
+    pub fn with_limits(plan: Plan, limits: &Limits) -> Result<Session> {
         let Plan { graph, meta } = plan;
         let info = |port: &crate::graph::Port| {
             let ty = &graph.value(port.value).ty;
@@ -76,6 +83,7 @@ impl Session {
             bindings: Vec::new(),
             arena: Arena::default(),
             runs: 0,
+            tensor_bytes: limits.tensor_bytes,
             graph,
         };
         let fixed: Option<Vec<Vec<usize>>> =
@@ -127,7 +135,7 @@ impl Session {
         if self.find_binding(|i| shapes.get(i).copied()).is_some() {
             return Ok(());
         }
-        let binding = Binding::new(&self.graph, &mut self.packed, shapes)?;
+        let binding = Binding::new(&self.graph, &mut self.packed, shapes, self.tensor_bytes)?;
         self.arena.reserve(binding.arena_len)?;
         if self.bindings.len() == MAX_BINDINGS
             && let Some(oldest) = (0..MAX_BINDINGS).min_by_key(|&i| self.bindings[i].last_used)

@@ -1,31 +1,96 @@
 //! The compiler, for JavaScript.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String};
 
 use js_sys::{Array, JsString, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::{RawModel, copy_in, error::to_js, model::Executor};
+use super::{RawLimits, RawModel, copy_in, error::to_js, model::Executor};
 use crate::{
-    compile::{self as compiler, Compiled, Options},
-    error::Result,
-    graph::plan,
+    compile::{Compiled, OnnxFile, OnnxReader, Options, Report},
+    error::{Error, Result},
+    graph::plan::{Pieces, Plan},
 };
+
+/// An ONNX model on its way in: `push` its bytes, `finish`, `supply` what it needs of other files, `compile`.
+#[wasm_bindgen]
+pub struct RawOnnx {
+    state: State,
+    limits: RawLimits,
+}
+
+enum State {
+    Reading(OnnxReader),
+    Read(OnnxFile),
+    Gone,
+}
+
+#[wasm_bindgen]
+impl RawOnnx {
+    /// A model of this many bytes.
+    #[wasm_bindgen(constructor)]
+    pub fn new(total: f64, limits: &RawLimits) -> Result<RawOnnx, JsValue> {
+        let reader = OnnxReader::new(total as u64, &limits.0).map_err(to_js)?;
+        Ok(RawOnnx { state: State::Reading(reader), limits: *limits })
+    }
+
+    /// Takes the next bytes of the model.
+    pub fn push(&mut self, piece: &Uint8Array) -> Result<(), JsValue> {
+        let State::Reading(reader) = &mut self.state else { return Err(to_js(out_of_turn())) };
+        copy_in(piece).and_then(|piece| reader.push(&piece)).map_err(to_js)
+    }
+
+    /// After the last bytes: the ranges of other files that the model needs, flat: path, first byte and length of each in turn.
+    pub fn finish(&mut self) -> Result<Array, JsValue> {
+        let State::Reading(reader) = core::mem::replace(&mut self.state, State::Gone) else { return Err(to_js(out_of_turn())) };
+        let file = reader.finish().map_err(to_js)?;
+        let out = Array::new();
+        for needed in file.needed() {
+            out.push(&JsString::from(needed.path.as_str()));
+            out.push(&JsValue::from_f64(needed.start as f64));
+            out.push(&JsValue::from_f64(needed.len as f64));
+        }
+        self.state = State::Read(file);
+        Ok(out)
+    }
+
+    /// Takes bytes of another file, from its byte `at` on.
+    pub fn supply(&mut self, path: &str, at: f64, piece: &Uint8Array) -> Result<(), JsValue> {
+        let State::Read(file) = &mut self.state else { return Err(to_js(out_of_turn())) };
+        copy_in(piece).and_then(|piece| file.supply(path, at as u64, &piece)).map_err(to_js)
+    }
+
+    /// Compiles the model.
+    pub fn compile(self) -> Result<RawCompiled, JsValue> {
+        let State::Read(file) = self.state else { return Err(to_js(out_of_turn())) };
+        let options = Options { limits: self.limits.0, ..Options::default() };
+        file.compile(&options).map(RawCompiled::of).map_err(to_js)
+    }
+}
+
+fn out_of_turn() -> Error {
+    Error::Internal("a model that is read piece by piece was asked out of turn".into())
+}
 
 /// What a model was compiled to: a plan, or a model that runs here because the runtime lacks some of its operators.
 #[wasm_bindgen]
 pub struct RawCompiled {
-    plan: Option<Vec<u8>>,
+    plan: Option<Plan>,
     fallback: Option<RawModel>,
-    fallback_operators: Vec<String>,
-    notes: Vec<String>,
+    report: Report,
 }
 
 #[wasm_bindgen]
 impl RawCompiled {
-    /// The plan file, once; `undefined` for a fallback model.
-    pub fn take_plan(&mut self) -> Option<Uint8Array> {
-        self.plan.take().map(|bytes| Uint8Array::from(bytes.as_slice()))
+    /// Gives the plan's file to `sink` in pieces, and the number of its bytes to `start` before; `false` for a fallback model.
+    pub fn write_plan(&self, start: &js_sys::Function, sink: &js_sys::Function) -> Result<bool, JsValue> {
+        let Some(plan) = &self.plan else { return Ok(false) };
+        let pieces = Pieces::of(plan).map_err(to_js)?;
+        start.call1(&JsValue::NULL, &JsValue::from_f64(pieces.len() as f64))?;
+        for piece in pieces.iter() {
+            sink.call1(&JsValue::NULL, &Uint8Array::from(piece))?;
+        }
+        Ok(true)
     }
 
     /// The fallback model, once; `undefined` where there is a plan.
@@ -35,39 +100,27 @@ impl RawCompiled {
 
     /// The operators that made the fallback necessary.
     pub fn fallback_operators(&self) -> Array {
-        strings(&self.fallback_operators)
+        strings(&self.report.fallback_operators)
     }
 
     /// What the user should know, as sentences.
     pub fn notes(&self) -> Array {
-        strings(&self.notes)
+        strings(&self.report.notes)
+    }
+}
+
+impl RawCompiled {
+    fn of(compiled: Compiled) -> RawCompiled {
+        match compiled {
+            Compiled::Plan { plan, report } => RawCompiled { plan: Some(plan), fallback: None, report },
+            Compiled::Fallback { model, report } => {
+                let model = RawModel::with(Executor::Fallback(Box::new(model)));
+                RawCompiled { plan: None, fallback: Some(model), report }
+            }
+        }
     }
 }
 
 fn strings(items: &[String]) -> Array {
     items.iter().map(|s| JsString::from(s.as_str())).collect()
-}
-
-/// Compiles an ONNX model.
-#[wasm_bindgen]
-pub fn compile(onnx: &Uint8Array) -> Result<RawCompiled, JsValue> {
-    try_compile(onnx).map_err(to_js)
-}
-
-fn try_compile(onnx: &Uint8Array) -> Result<RawCompiled> {
-    let onnx = copy_in(onnx)?;
-    Ok(match compiler::compile(&onnx, &Options::default())? {
-        Compiled::Plan { plan, report } => RawCompiled {
-            plan: Some(plan::write(&plan)?),
-            fallback: None,
-            fallback_operators: report.fallback_operators,
-            notes: report.notes,
-        },
-        Compiled::Fallback { model, report } => RawCompiled {
-            plan: None,
-            fallback: Some(RawModel::with(Executor::Fallback(Box::new(model)))),
-            fallback_operators: report.fallback_operators,
-            notes: report.notes,
-        },
-    })
 }

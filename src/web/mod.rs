@@ -6,16 +6,17 @@
 #[cfg(feature = "compiler")]
 mod compile;
 mod error;
+mod loader;
 mod model;
 
 #[cfg(feature = "compiler")]
-pub use compile::{RawCompiled, compile};
+pub use compile::{RawCompiled, RawOnnx};
+pub use loader::{RawDigest, RawLimits, RawLoader};
 pub use model::RawModel;
 
 use alloc::string::{String, ToString};
 
 use js_sys::{Function, Uint8Array};
-use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
 use crate::{
@@ -40,21 +41,15 @@ pub fn start(report: Function) -> Result<String, JsValue> {
     }
 }
 
-/// Sha-256 of `bytes`, for pages without `crypto.subtle` (which needs a secure context).
-#[wasm_bindgen]
-pub fn sha256(bytes: &Uint8Array) -> Result<Uint8Array, JsValue> {
-    let bytes = copy_in(bytes).map_err(error::to_js)?;
-    Ok(Uint8Array::from(Sha256::digest(&bytes[..]).as_slice()))
-}
-
 /// A copy of JavaScript's bytes, aligned for any element type. The one copy that is made on the way in.
 fn copy_in(bytes: &Uint8Array) -> Result<AlignedBytes> {
-    let len = bytes.length() as usize;
-    // AlignedBytes aborts when memory runs out; asking first turns a file that is too large into an ordinary error.
-    alloc::vec::Vec::<u8>::new().try_reserve_exact(len + 64).map_err(|_| {
-        Error::Limit(alloc::format!("{len} bytes do not fit in WebAssembly memory; use a smaller model or input"))
-    })?;
-    let mut out = AlignedBytes::zeroed(len);
+    let mut out = zeroed(bytes.length() as usize)?;
     bytes.copy_to(&mut out);
     Ok(out)
+}
+
+/// `len` zero bytes, or an error that fits what JavaScript asked for.
+fn zeroed(len: usize) -> Result<AlignedBytes> {
+    AlignedBytes::try_zeroed(len)
+        .map_err(|_| Error::Limit(alloc::format!("{len} bytes do not fit in WebAssembly memory; use a smaller model or input")))
 }

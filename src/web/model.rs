@@ -10,7 +10,6 @@ use super::{copy_in, error::to_js};
 use crate::compile::Resident;
 use crate::{
     error::{Error, Result, ensure},
-    graph::plan,
     runtime::{self, DimInfo, PortInfo, Session},
     tensor::{AlignedBytes, DType, TensorView},
 };
@@ -138,13 +137,6 @@ fn push(results: &Array, view: TensorView<'_>) -> Result<()> {
 
 #[wasm_bindgen]
 impl RawModel {
-    /// Loads a plan.
-    #[wasm_bindgen(constructor)]
-    pub fn new(bytes: &Uint8Array) -> Result<RawModel, JsValue> {
-        let session = copy_in(bytes).and_then(plan::read).and_then(Session::new).map_err(to_js)?;
-        Ok(RawModel::with(Executor::Plan(Box::new(session))))
-    }
-
     /// Inputs or outputs, flat: name, type and dimensions (numbers and names) of each in turn.
     pub fn ports(&self, outputs: bool) -> Array {
         let out = Array::new();

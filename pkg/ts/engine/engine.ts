@@ -5,13 +5,15 @@
  */
 
 import { DisposedError, InternalError } from '../errors.js'
+import type { FileBytes } from '../file.js'
 import type { Timeline } from '../timeline.js'
-import type { Port } from '../types.js'
+import type { Limits, Port } from '../types.js'
 import {
   type Channel,
   ChannelLost,
   type CompileResult,
   type Loaded,
+  type NeededRange,
   type RequestOf,
   type ResponseOf,
   type Role,
@@ -68,32 +70,52 @@ export class Engine {
     return (await this.#open(timeline)).integerPath
   }
 
-  /** Loads a plan. The bytes move to the other side unless `keep` is set. */
-  async load(plan: Uint8Array<ArrayBuffer>, keep: boolean, signal?: AbortSignal): Promise<Resident> {
-    const file = new Blob([plan])
+  /** Loads a plan. Bytes in memory move to the other side unless `keep` is set. */
+  async load(plan: FileBytes, keep: boolean, limits: Limits, signal?: AbortSignal): Promise<Resident> {
+    const file = plan instanceof Blob ? plan : new Blob([plan])
+    const again = async (instance: Instance): Promise<Loaded> => instance.channel.call('load', { plan: file, limits })
     return this.enqueue(async (instance) => {
-      const loaded = await instance.channel.call('load', { plan }, keep ? [] : [plan.buffer])
-      const resident = new Resident(this, file, 'load', loaded, instance)
+      const moved = keep || plan instanceof Blob ? [] : [plan.buffer]
+      const loaded = await instance.channel.call('load', { plan, limits }, moved)
+      const resident = new Resident(this, file, again, loaded, instance)
       if (signal?.aborted) resident.drop()
       return resident
     }, signal)
   }
 
-  /** Compiles ONNX, to a plan or to a model that lives in this engine. */
-  async compile(onnx: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<Compiled> {
-    const file = new Blob([onnx])
+  /** Compiles ONNX, to a plan or to a model that lives in this engine. `weights` gives what the model needs of other files. */
+  async compile(onnx: FileBytes, limits: Limits, weights: WeightSource, signal?: AbortSignal): Promise<Compiled> {
+    const file = onnx instanceof Blob ? onnx : new Blob([onnx])
+    const compile = async (instance: Instance, onnx: FileBytes): Promise<CompileResult & { readonly external: boolean }> => {
+      const { channel } = instance
+      const { id, needed } = await channel.call('open', { onnx, limits })
+      try {
+        if (needed.length > 0) await weights(needed, (piece) => channel.call('supply', { id, ...piece }, [piece.bytes.buffer]))
+        signal?.throwIfAborted()
+      } catch (error) {
+        channel.call('drop', { id }).catch(() => {})
+        throw error
+      }
+      return { ...(await channel.call('compile', { id })), external: needed.length > 0 }
+    }
+    const again = async (instance: Instance): Promise<Loaded> => {
+      const result = await compile(instance, file)
+      if (result.kind === 'plan')
+        throw new InternalError('A model that needed the fallback compiled to a plan after a restart; load it again.')
+      return result.model
+    }
     return this.enqueue(async (instance) => {
-      const result = await instance.channel.call('compile', { onnx })
+      const result = await compile(instance, onnx)
       if (result.kind === 'plan') return result
-      const resident = new Resident(this, file, 'compile', result.model, instance)
+      const resident = new Resident(this, file, again, result.model, instance)
       if (signal?.aborted) resident.drop()
       return { kind: 'fallback', resident, operators: result.operators }
     }, signal)
   }
 
-  /** Digest of bytes, where `crypto.subtle` is missing. */
-  sha256(bytes: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.enqueue((instance) => instance.channel.call('sha256', { bytes }), signal)
+  /** Sha-256 in hexadecimal, of what `crypto.subtle` cannot take. */
+  sha256(file: FileBytes, signal?: AbortSignal): Promise<string> {
+    return this.enqueue((instance) => instance.channel.call('sha256', { file }), signal)
   }
 
   /** Runs a job when its turn comes. An abort takes it out of the queue, or drops its result. */
@@ -170,9 +192,15 @@ export class Engine {
   }
 }
 
-/** What {@link Engine.compile} gives. */
+/** Gives `take` the bytes of these ranges, file by file and in order, one piece after the other was taken. */
+export type WeightSource = (
+  needed: readonly NeededRange[],
+  take: (piece: { readonly path: string; readonly at: number; readonly bytes: Uint8Array<ArrayBuffer> }) => Promise<unknown>,
+) => Promise<void>
+
+/** What {@link Engine.compile} gives; `external` tells whether other files are part of the model. */
 export type Compiled =
-  | Extract<CompileResult, { kind: 'plan' }>
+  | (Extract<CompileResult, { kind: 'plan' }> & { readonly external: boolean })
   | { readonly kind: 'fallback'; readonly resident: Resident; readonly operators: readonly string[] }
 
 /** A model that lives in an engine, and comes back from its bytes when the instance is replaced. */
@@ -185,19 +213,19 @@ export class Resident {
   readonly loadMs: number
   /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
   readonly file: Blob
-  readonly #kind: 'load' | 'compile'
+  readonly #again: (instance: Instance) => Promise<Loaded>
   #id: number
   #home: Instance | undefined
   #dropped = false
 
-  constructor(engine: Engine, file: Blob, kind: 'load' | 'compile', loaded: Loaded, home: Instance) {
+  constructor(engine: Engine, file: Blob, again: (instance: Instance) => Promise<Loaded>, loaded: Loaded, home: Instance) {
     this.engine = engine
     this.inputs = loaded.inputs
     this.outputs = loaded.outputs
     this.notes = loaded.notes
     this.loadMs = loaded.ms
     this.file = file
-    this.#kind = kind
+    this.#again = again
     this.#id = loaded.id
     this.#home = home
   }
@@ -239,17 +267,7 @@ export class Resident {
   async #settle(instance: Instance): Promise<number> {
     if (this.#dropped) throw new DisposedError('The model was disposed before its turn to run came.')
     if (this.#home === instance) return this.#id
-    const bytes = new Uint8Array(await this.file.arrayBuffer())
-    let loaded: Loaded
-    if (this.#kind === 'load') {
-      loaded = await instance.channel.call('load', { plan: bytes }, [bytes.buffer])
-    } else {
-      const result = await instance.channel.call('compile', { onnx: bytes }, [bytes.buffer])
-      if (result.kind === 'plan')
-        throw new InternalError('A model that needed the fallback compiled to a plan after a restart; load it again.')
-      loaded = result.model
-    }
-    this.#id = loaded.id
+    this.#id = (await this.#again(instance)).id
     this.#home = instance
     return this.#id
   }

@@ -1,12 +1,14 @@
 /** The side that holds the wasm instance: answers each message of the protocol, in a Worker or in the calling thread. */
 
 import { UnsupportedError } from '../errors.js'
+import { eachPiece, FileBuilder, sizeOf } from '../file.js'
 import type { DataType } from '../tensor.js'
-import type { NodeProfile, Port } from '../types.js'
+import type { Limits, NodeProfile, Port } from '../types.js'
 import type {
   CompileResult,
   Loaded,
   MessageName,
+  NeededRange,
   Protocol,
   RequestOf,
   ResponseOf,
@@ -14,7 +16,7 @@ import type {
   WireError,
   WireTensor,
 } from './protocol.js'
-import type { Raw, RawModel } from './raw.js'
+import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
 
 type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }
 
@@ -24,6 +26,7 @@ const KINDS: readonly string[] = ['InvalidModel', 'InvalidPlan', 'Unsupported', 
 export class Host {
   readonly #instantiate: (role: Role, module: WebAssembly.Module) => Promise<Raw>
   readonly #models = new Map<number, RawModel>()
+  readonly #opened = new Map<number, RawOnnx>()
   #raw: Raw | undefined
   #nextId = 1
   #panic: string | undefined
@@ -64,15 +67,36 @@ export class Host {
       this.#raw = raw
       return { integerPath }
     },
-    load: ({ plan }) => {
+    load: async ({ plan, limits }) => {
       const start = performance.now()
-      return this.#hold(new (this.#instance().RawModel)(plan), start)
+      const loader = new (this.#instance().RawLoader)(sizeOf(plan))
+      await eachPiece(plan, (piece) => loader.push(piece))
+      return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
     },
-    compile: ({ onnx }) => {
+    open: async ({ onnx, limits }) => {
+      const { RawOnnx } = this.#instance()
+      if (RawOnnx === undefined) throw new Error('the runtime was asked to compile')
+      const opened = this.#withLimits(limits, (raw) => new RawOnnx(sizeOf(onnx), raw))
+      try {
+        await eachPiece(onnx, (piece) => opened.push(piece))
+        const needed = ranges(opened.finish())
+        const id = this.#nextId++
+        this.#opened.set(id, opened)
+        return { id, needed }
+      } catch (error) {
+        opened.free()
+        throw error
+      }
+    },
+    supply: ({ id, path, at, bytes }) => {
+      this.#openedModel(id).supply(path, at, bytes)
+      return null
+    },
+    compile: ({ id }) => {
       const start = performance.now()
-      const { compile } = this.#instance()
-      if (compile === undefined) throw new Error('the runtime was asked to compile')
-      const compiled = compile(onnx)
+      const opened = this.#openedModel(id)
+      this.#opened.delete(id)
+      const compiled = opened.compile()
       try {
         return this.#compileResult(compiled, start)
       } finally {
@@ -96,8 +120,9 @@ export class Host {
       return nodes(model.profile(runs, () => performance.now()))
     },
     drop: ({ id }) => {
-      const model = this.#models.get(id)
+      const model = this.#models.get(id) ?? this.#opened.get(id)
       this.#models.delete(id)
+      this.#opened.delete(id)
       model?.free()
       return null
     },
@@ -105,13 +130,19 @@ export class Host {
       const model = this.#model(id)
       return { wasm: this.#instance().memory.buffer.byteLength, weights: model.weights(), activations: model.activations() }
     },
-    sha256: ({ bytes }) => this.#instance().sha256(bytes),
+    sha256: async ({ file }) => {
+      const digest = new (this.#instance().RawDigest)()
+      await eachPiece(file, (piece) => digest.push(piece))
+      return digest.finish()
+    },
   }
 
-  #compileResult(compiled: ReturnType<NonNullable<Raw['compile']>>, start: number): CompileResult {
+  #compileResult(compiled: RawCompiled, start: number): CompileResult {
     const notes = compiled.notes() as string[]
-    const plan = compiled.take_plan() as Uint8Array<ArrayBuffer> | undefined
-    if (plan !== undefined) return { kind: 'plan', plan, notes, ms: performance.now() - start }
+    let file = new FileBuilder()
+    const begin = (size: number): void => void (file = new FileBuilder(size))
+    if (compiled.write_plan(begin, (piece: Uint8Array) => file.push(piece)))
+      return { kind: 'plan', plan: file.finish(), notes, ms: performance.now() - start }
     const model = compiled.take_fallback()
     if (model === undefined) throw new Error('the compiler gave neither a plan nor a model')
     return { kind: 'fallback', model: this.#hold(model, start, notes), operators: compiled.fallback_operators() as string[] }
@@ -121,6 +152,22 @@ export class Host {
     const id = this.#nextId++
     this.#models.set(id, model)
     return { id, inputs: ports(model, false), outputs: ports(model, true), notes, ms: performance.now() - start }
+  }
+
+  #withLimits<T>(limits: Limits, use: (raw: RawLimits) => T): T {
+    const raw = new (this.#instance().RawLimits)()
+    try {
+      for (const [name, value] of Object.entries(limits)) if (value !== undefined) raw.set(name, value)
+      return use(raw)
+    } finally {
+      raw.free()
+    }
+  }
+
+  #openedModel(id: number): RawOnnx {
+    const opened = this.#opened.get(id)
+    if (opened === undefined) throw new Error(`no model ${id} was opened here`)
+    return opened
   }
 
   #instance(): Raw {
@@ -140,6 +187,14 @@ function ports(model: RawModel, outputs: boolean): Port[] {
   const out: Port[] = []
   for (let i = 0; i + 2 < flat.length; i += 3) {
     out.push({ name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] })
+  }
+  return out
+}
+
+function ranges(flat: unknown[]): NeededRange[] {
+  const out: NeededRange[] = []
+  for (let i = 0; i + 2 < flat.length; i += 3) {
+    out.push({ path: flat[i] as string, start: flat[i + 1] as number, length: flat[i + 2] as number })
   }
   return out
 }
@@ -165,5 +220,7 @@ function nodes(flat: unknown[]): NodeProfile[] {
 export function transferables(name: MessageName, response: ResponseOf<MessageName>): Transferable[] {
   if (name === 'run') return (response as Protocol['run']['response']).outputs.map((o) => o.bytes.buffer as ArrayBuffer)
   const compiled = response as CompileResult
-  return name === 'compile' && compiled.kind === 'plan' ? [compiled.plan.buffer] : []
+  if (name !== 'compile' || compiled.kind !== 'plan') return []
+  // A Blob needs no move: its bytes are not copied.
+  return compiled.plan instanceof Blob ? [] : [compiled.plan.buffer]
 }

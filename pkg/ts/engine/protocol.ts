@@ -3,7 +3,8 @@
  * and response, from which both sides derive their types. Tensors travel as bytes, in the order of the model's ports.
  */
 
-import type { MemoryUse, NodeProfile, Port } from '../types.js'
+import type { FileBytes } from '../file.js'
+import type { Limits, MemoryUse, NodeProfile, Port } from '../types.js'
 
 /** Which binary an engine runs: the runtime, or the compiler (which also runs fallback models). */
 export type Role = 'core' | 'compiler'
@@ -27,17 +28,31 @@ export interface Loaded {
 
 /** What became of an ONNX model. */
 export type CompileResult =
-  | { readonly kind: 'plan'; readonly plan: Uint8Array<ArrayBuffer>; readonly notes: readonly string[]; readonly ms: number }
+  | { readonly kind: 'plan'; readonly plan: FileBytes; readonly notes: readonly string[]; readonly ms: number }
   | { readonly kind: 'fallback'; readonly model: Loaded; readonly operators: readonly string[] }
+
+/** A part of a file in which a model keeps weights. */
+export interface NeededRange {
+  /** Path of the file in the model's folder. */
+  readonly path: string
+  /** Its first byte. */
+  readonly start: number
+  /** Number of bytes. */
+  readonly length: number
+}
 
 /** All messages. */
 export interface Protocol {
   /** Instantiates the binary; the first message. */
   start: { request: { role: Role; module: WebAssembly.Module }; response: { integerPath: string } }
   /** Loads a plan. */
-  load: { request: { plan: Uint8Array }; response: Loaded }
-  /** Compiles ONNX. */
-  compile: { request: { onnx: Uint8Array }; response: CompileResult }
+  load: { request: { plan: FileBytes; limits: Limits }; response: Loaded }
+  /** Reads an ONNX model; tells what it needs of other files. */
+  open: { request: { onnx: FileBytes; limits: Limits }; response: { id: number; needed: readonly NeededRange[] } }
+  /** Gives a model that was opened bytes of another file, from its byte `at` on. */
+  supply: { request: { id: number; path: string; at: number; bytes: Uint8Array }; response: null }
+  /** Compiles a model that was opened, and forgets it. */
+  compile: { request: { id: number }; response: CompileResult }
   /** Runs a model; inputs are in the order of its ports. */
   run: { request: { id: number; inputs: readonly WireTensor[] }; response: { outputs: readonly WireTensor[]; ms: number } }
   /** Runs a model several times; tells what each node took. */
@@ -46,8 +61,8 @@ export interface Protocol {
   drop: { request: { id: number }; response: null }
   /** Memory in use. */
   memory: { request: { id: number }; response: MemoryUse }
-  /** Digest, for pages without `crypto.subtle`. */
-  sha256: { request: { bytes: Uint8Array }; response: Uint8Array }
+  /** Sha-256 in hexadecimal, for files that are not in memory, and for pages without `crypto.subtle`. */
+  sha256: { request: { file: FileBytes }; response: string }
 }
 
 export type MessageName = keyof Protocol

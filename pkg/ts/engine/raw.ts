@@ -8,11 +8,11 @@ import * as coreGlue from '../../dist/wasm/core.js'
 import { UnsupportedError } from '../errors.js'
 import type { Role } from './protocol.js'
 
-export type { RawCompiled, RawModel } from '../../dist/wasm/compiler.js'
+export type { RawCompiled, RawLimits, RawModel, RawOnnx } from '../../dist/wasm/compiler.js'
 
 /** What both binaries export, and what only the compiler does. */
-export type Raw = Pick<typeof coreGlue, 'RawModel' | 'sha256' | 'start'> &
-  Partial<Pick<typeof compilerGlue, 'compile'>> & {
+export type Raw = Pick<typeof coreGlue, 'RawDigest' | 'RawLimits' | 'RawLoader' | 'start'> &
+  Partial<Pick<typeof compilerGlue, 'RawOnnx'>> & {
     readonly memory: WebAssembly.Memory
     /** Ends the use of the instance; the runtime's memory is given back: an unused one takes its place. */
     dismiss(lost: boolean): void

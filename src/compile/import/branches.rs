@@ -14,17 +14,16 @@ use alloc::{
 use tract_onnx::{pb, tract_core::internal::DatumType};
 
 use super::{proto, type_model, whole};
+use crate::limits::Limits;
 
 /// Conditions that are nested deeper stay.
 const MAX_ROUNDS: usize = 32;
-/// More nodes than this are not brought in from branches.
-const MAX_NODES: usize = 20_000;
 
 /// Replaces what can be replaced. What cannot stays as it is.
-pub(super) fn resolve(model: &mut pb::ModelProto) {
+pub(super) fn resolve(model: &mut pb::ModelProto, limits: &Limits) {
     for _ in 0..MAX_ROUNDS {
-        let known = known_conditions(model);
-        let Some(graph) = model.graph.as_mut().filter(|g| !known.is_empty() && g.node.len() < MAX_NODES) else { break };
+        let known = known_conditions(model, limits);
+        let Some(graph) = model.graph.as_mut().filter(|g| !known.is_empty() && g.node.len() < limits.nodes) else { break };
         let nodes = core::mem::take(&mut graph.node);
         for node in nodes {
             match known.get(node.input.first().map_or("", String::as_str)) {
@@ -37,7 +36,7 @@ pub(super) fn resolve(model: &mut pb::ModelProto) {
 }
 
 /// The values of those conditions that are known, by name.
-fn known_conditions(model: &pb::ModelProto) -> BTreeMap<String, bool> {
+fn known_conditions(model: &pb::ModelProto, limits: &Limits) -> BTreeMap<String, bool> {
     let mut known = BTreeMap::new();
     let Some(graph) = &model.graph else { return known };
     let mut producers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -87,7 +86,7 @@ fn known_conditions(model: &pb::ModelProto) -> BTreeMap<String, bool> {
         graph: Some(part),
         ..Default::default()
     };
-    let Ok(typed) = type_model(&whole::keeping_all(), &part) else { return known };
+    let Ok(typed) = type_model(&whole::keeping_all(), &part, limits) else { return known };
     for (name, outlet) in wanted.into_iter().zip(&typed.outputs) {
         let Some(value) = typed.outlet_fact(*outlet).ok().and_then(|f| f.konst.clone()) else { continue };
         if value.datum_type() == DatumType::Bool
@@ -180,7 +179,7 @@ mod tests {
         let graph = pb::GraphProto { node: vec![choice], initializer: vec![flag], ..Default::default() };
         let opset = pb::OperatorSetIdProto { domain: String::new(), version: 13 };
         let mut model = pb::ModelProto { opset_import: vec![opset], graph: Some(graph), ..Default::default() };
-        resolve(&mut model);
+        resolve(&mut model, &Limits::default());
         let nodes = model.graph.unwrap().node;
         let list: Vec<(&str, &str, &str)> = nodes.iter().map(|n| (&*n.op_type, &*n.input[0], &*n.output[0])).collect();
         assert_eq!(list, [("Abs", "x", "y/inner"), ("Identity", "y/inner", "y")]);

@@ -54,7 +54,7 @@ fn elem_type(port: &pb::ValueInfoProto) -> Option<i32> {
     Some(t.elem_type)
 }
 
-fn is_half(code: i32) -> bool {
+pub(super) fn is_half(code: i32) -> bool {
     matches!(DataType::try_from(code), Ok(DataType::Float16 | DataType::Bfloat16))
 }
 

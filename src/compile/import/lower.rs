@@ -110,7 +110,7 @@ impl Lower {
             if let Some(op) = node.op_as::<Detached>() {
                 let weight = weights.get_mut(op.index).and_then(Option::take);
                 let weight = weight.ok_or_else(|| Error::Internal(format!("weight '{}' is used twice", node.name)))?;
-                values.insert(id.into(), self.graph.add_const(weight.name, &weight.tensor));
+                values.insert(id.into(), self.graph.add_const_bytes(weight.name, weight.dtype, &weight.shape, weight.bytes));
                 continue;
             }
             self.node(model, node, &mut values, operators)?;

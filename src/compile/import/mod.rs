@@ -51,10 +51,11 @@ use self::{
     dims::SymbolNames,
     lower::{Lower, Lowering},
 };
-use super::Options;
+use super::{Needed, Options};
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Graph, ValueType},
+    limits::Limits,
     runtime::PortInfo,
     tensor::Tensor,
 };
@@ -112,13 +113,13 @@ fn is_known_contrib(op_type: &str) -> bool {
 /// Decodes an ONNX model and lowers it. What cannot be lowered is listed, not an error.
 pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let mut model = proto::decode(onnx, options)?;
-    branches::resolve(&mut model.proto);
+    branches::resolve(&mut model.proto, &options.limits);
     let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
-    let weights = weights::detach(graph)?;
+    let weights = weights::detach(graph, &options.external_data)?;
     let operators = operators(graph);
     let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
-    let typed = type_model(&whole::keeping_all(), &model.proto)?;
+    let typed = type_model(&whole::keeping_all(), &model.proto, &options.limits)?;
     drop(model.proto);
     let mut lower = Lower { names: model.symbols, half: model.half, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
@@ -137,11 +138,12 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn new(onnx: &[u8], options: &Options) -> Result<Reference> {
         let mut model = proto::decode(onnx, options)?;
-        branches::resolve(&mut model.proto);
-        let Some(graph) = &model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
+        branches::resolve(&mut model.proto, &options.limits);
+        let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
         check_known(graph)?;
+        weights::inline_all(graph, &options.external_data)?;
         let output_names = graph.output.iter().map(|o| o.name.clone()).collect();
-        let typed = type_model(&whole::quantized_only(), &model.proto)?;
+        let typed = type_model(&whole::quantized_only(), &model.proto, &options.limits)?;
         Ok(Reference { typed, output_names, half: model.half, symbols: model.symbols })
     }
 
@@ -153,6 +155,16 @@ impl Reference {
             Err(_) => format!("{dim}"),
         }
     }
+}
+
+/// Fails with what the file seems to be, if it begins as no ONNX model does.
+pub(super) fn recognise(head: &[u8]) -> Result<()> {
+    proto::recognise(head)
+}
+
+/// The parts of other files in which the model keeps weights.
+pub(super) fn external_ranges(onnx: &[u8]) -> Result<Vec<Needed>> {
+    proto::external_ranges(onnx)
 }
 
 /// What a model says of its inputs and outputs.
@@ -216,12 +228,12 @@ fn check_known(graph: &pb::GraphProto) -> Result<()> {
 }
 
 /// Parses and types a model; what tract panics at becomes an error.
-fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto) -> Result<TypedModel> {
+fn type_model(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, limits: &Limits) -> Result<TypedModel> {
     guarded(|| {
         let parsed = onnx.parse(proto, None).map_err(|e| refused("cannot be read", &e))?;
         let typed = parsed.model.into_typed();
         let typed = typed.map_err(|e| refused("has types or shapes that do not fit together", &e))?;
-        check_sizes(&typed, &SymbolValues::default())?;
+        check_sizes(&typed, &SymbolValues::default(), limits)?;
         Ok(typed)
     })
 }

@@ -21,7 +21,11 @@ use super::{
     shape_math, validate, weights,
 };
 use crate::{
-    compile::Options,
+    compile::{
+        Needed, Options, WeightFiles,
+        reader::is_own,
+        weight_files::{self, Place},
+    },
     error::{Error, Result, bail, ensure},
     graph::plan,
     runtime::{DimInfo, PortInfo},
@@ -30,8 +34,6 @@ use crate::{
 
 /// Newest operator set whose operators were reviewed.
 const NEWEST_OPSET: i64 = 28;
-/// tract compares every node with all before it.
-const MAX_NODES: usize = 20_000;
 
 /// A checked model.
 pub(super) struct Model {
@@ -43,15 +45,14 @@ pub(super) struct Model {
 /// Decodes and checks a model.
 pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     recognise(onnx)?;
-    let mut proto = pb::ModelProto::decode(onnx)
-        .map_err(|e| Error::InvalidModel(format!("the bytes are not an ONNX model, or it is truncated or damaged ({e})")))?;
+    let mut proto = message(onnx)?;
     check_opsets(&proto)?;
     let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
     inline_external_data(graph, &options.external_data)?;
     inline_constants(graph, &options.constants);
     let half = half::widen(graph);
-    check_graph(graph, &BTreeSet::new())?;
+    check_graph(graph, options, &BTreeSet::new(), 0)?;
     check_order(graph)?;
     validate::check_nodes(graph)?;
     normalise_domains(graph);
@@ -68,7 +69,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     Ok(Model { proto, symbols, half })
 }
 
-fn recognise(bytes: &[u8]) -> Result<()> {
+pub(super) fn recognise(bytes: &[u8]) -> Result<()> {
     ensure!(!bytes.is_empty(), InvalidModel, "the model is empty (0 bytes)");
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_ascii_lowercase();
     ensure!(
@@ -152,31 +153,30 @@ fn collect_reads(graph: &pb::GraphProto, read: &mut BTreeSet<String>) {
     }
 }
 
-fn inline_external_data(graph: &mut pb::GraphProto, external: &[(String, Vec<u8>)]) -> Result<()> {
-    for tensor in &mut graph.initializer {
-        if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
-            continue;
+/// The parts of other files in which the model keeps weights.
+pub(super) fn external_ranges(onnx: &[u8]) -> Result<Vec<Needed>> {
+    let proto = message(onnx)?;
+    let tensors = proto.graph.iter().flat_map(|g| &g.initializer).filter(|t| weight_files::is_external(t));
+    let range = |tensor: &pb::TensorProto| {
+        let place = Place::of(tensor)?;
+        let len = place.len.or(weights::byte_len(tensor)).unwrap_or_default();
+        Ok(Needed { path: place.path, start: place.start, len })
+    };
+    let ranges = tensors.map(range).filter(|r| !r.as_ref().is_ok_and(|r: &Needed| is_own(&r.path)));
+    ranges.collect()
+}
+
+fn message(onnx: &[u8]) -> Result<pb::ModelProto> {
+    pb::ModelProto::decode(onnx)
+        .map_err(|e| Error::InvalidModel(format!("the bytes are not an ONNX model, or it is truncated or damaged ({e})")))
+}
+
+/// Brings weights of other files into the model, but for those that [`weights::detach`] takes from there.
+fn inline_external_data(graph: &mut pb::GraphProto, files: &WeightFiles) -> Result<()> {
+    for tensor in graph.initializer.iter_mut().filter(|t| weight_files::is_external(t)) {
+        if !weights::is_detachable(tensor) || half::is_half(tensor.data_type) {
+            weights::inline(tensor, files)?;
         }
-        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-        let location = entry("location").unwrap_or_default();
-        let Some((_, file)) = external.iter().find(|(name, _)| name == location) else {
-            bail!(
-                InvalidModel,
-                "weight '{}' is stored in the file '{location}', which was not given; pass it along, or save the model as one file",
-                tensor.name
-            );
-        };
-        let number = |key: &str, default: usize| entry(key).map_or(Some(default), |v| v.parse().ok());
-        let range = number("offset", 0).and_then(|offset| {
-            let length = number("length", file.len().saturating_sub(offset))?;
-            file.get(offset..offset.checked_add(length)?)
-        });
-        let Some(range) = range else {
-            bail!(InvalidModel, "weight '{}' reaches beyond the end of '{location}'", tensor.name);
-        };
-        tensor.raw_data = range.to_vec();
-        tensor.data_location = None;
-        tensor.external_data.clear();
     }
     Ok(())
 }
@@ -195,8 +195,7 @@ fn inline_constants(graph: &mut pb::GraphProto, constants: &[(String, Tensor)]) 
 
 /// The inputs and outputs as the model describes them.
 pub(super) fn ports(onnx: &[u8]) -> Result<Ports> {
-    let proto =
-        pb::ModelProto::decode(onnx).map_err(|e| Error::InvalidModel(format!("the bytes are not an ONNX model ({e})")))?;
+    let proto = message(onnx)?;
     let Some(graph) = &proto.graph else { bail!(InvalidModel, "the model has no graph") };
     let constants: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let inputs = graph.input.iter().filter(|i| !constants.contains(i.name.as_str()));
@@ -218,12 +217,25 @@ fn port(info: &pb::ValueInfoProto) -> Result<PortInfo> {
 }
 
 /// Every name that is read is defined, every tensor is as long as it says; `outer` are the names that enclosing graphs define.
-fn check_graph(graph: &pb::GraphProto, outer: &BTreeSet<&str>) -> Result<()> {
-    ensure!(graph.node.len() <= MAX_NODES, Limit, "the model has {} nodes, the limit is {MAX_NODES}", graph.node.len());
+fn check_graph(graph: &pb::GraphProto, options: &Options, outer: &BTreeSet<&str>, depth: usize) -> Result<()> {
+    let (files, limits) = (&options.external_data, &options.limits);
+    ensure!(
+        depth <= limits.nesting,
+        Limit,
+        "graphs are nested in each other more than {} times, the limit (nesting); raise it, or use another model",
+        limits.nesting
+    );
+    ensure!(
+        graph.node.len() <= limits.nodes,
+        Limit,
+        "the model has {} nodes, the limit is {} (nodes); raise it, or simplify the model",
+        graph.node.len(),
+        limits.nodes
+    );
     ensure!(graph.sparse_initializer.is_empty(), Unsupported, "the model has sparse weights; export it with dense ones");
     let mut defined = outer.clone();
     for tensor in &graph.initializer {
-        weights::check(tensor)?;
+        weights::check(tensor, files)?;
         defined.insert(&tensor.name);
     }
     for input in &graph.input {
@@ -249,10 +261,10 @@ fn check_graph(graph: &pb::GraphProto, outer: &BTreeSet<&str>) -> Result<()> {
         }
         for attribute in &node.attribute {
             for tensor in attribute.t.iter().chain(&attribute.tensors) {
-                weights::check(tensor).map_err(|e| e.at_node(&node.op_type, &node.name))?;
+                weights::check(tensor, files).map_err(|e| e.at_node(&node.op_type, &node.name))?;
             }
             for body in attribute.g.iter().chain(&attribute.graphs) {
-                check_graph(body, &defined)?;
+                check_graph(body, options, &defined, depth + 1)?;
             }
         }
     }

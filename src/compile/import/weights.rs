@@ -10,12 +10,19 @@ use tract_onnx::{
 
 use super::proto::type_name;
 use crate::{
+    compile::{
+        reader::DETACH_FROM,
+        weight_files::{self, WeightFiles},
+    },
     error::{Result, bail, ensure},
+    graph::Blob,
     tensor::{DType, Tensor, element_count},
 };
 
-/// Smaller tensors stay: shapes, axes and scales are folded by tract.
-const DETACH_FROM: usize = 1024;
+const BFLOAT16: i32 = DataType::Bfloat16 as i32;
+/// ONNX's codes of types that tract's messages have no names for.
+const UINT4: i32 = 21;
+const INT4: i32 = 22;
 
 /// The operator that stands where a weight was.
 pub(super) const WEIGHT_OP: &str = "nearside.Weight";
@@ -24,7 +31,9 @@ pub(super) const WEIGHT_OP: &str = "nearside.Weight";
 #[derive(Debug, Clone)]
 pub(super) struct Weight {
     pub name: String,
-    pub tensor: Tensor,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    pub bytes: Blob,
 }
 
 /// Our name of an ONNX element type.
@@ -92,18 +101,16 @@ fn shape_of(tensor: &pb::TensorProto) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
-/// The tensor's type is known and its data is as long as its shape says.
-pub(super) fn check(tensor: &pb::TensorProto) -> Result<()> {
+/// The tensor's type is known and its data, which may be in one of `files`, is as long as its shape says.
+pub(super) fn check(tensor: &pb::TensorProto, files: &WeightFiles) -> Result<()> {
     let dtype = supported(tensor.data_type).map_err(|e| crate::Error::Unsupported(format!("tensor '{}': {e}", tensor.name)))?;
     let shape = shape_of(tensor)?;
     let count = element_count(&shape)?;
-    ensure!(
-        tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32),
-        InvalidModel,
-        "tensor '{}' is stored in another file, which only weights may be",
-        tensor.name
-    );
-    let (stored, expected, unit) = if !tensor.raw_data.is_empty() {
+    let (stored, expected, unit) = if weight_files::is_external(tensor) {
+        ensure!(dtype != DType::String, InvalidModel, "tensor '{}' has strings in another file", tensor.name);
+        let expected = count * dtype.size();
+        (files.of_tensor(tensor, expected)?.bytes().len(), expected, "bytes")
+    } else if !tensor.raw_data.is_empty() {
         ensure!(dtype != DType::String, InvalidModel, "tensor '{}' has strings as raw bytes", tensor.name);
         (tensor.raw_data.len(), count * dtype.size(), "bytes")
     } else {
@@ -168,6 +175,29 @@ fn take(tensor: &mut pb::TensorProto) -> Result<Tensor> {
     }
 }
 
+/// How many bytes the tensor's elements take, by its type and shape; `None` for those that we do not know.
+pub(super) fn byte_len(tensor: &pb::TensorProto) -> Option<usize> {
+    let count = element_count(&shape_of(tensor).ok()?).ok()?;
+    Some(match tensor.data_type {
+        BFLOAT16 => count * 2,
+        UINT4 | INT4 => count.div_ceil(2),
+        code => count * supported(code).ok()?.size(),
+    })
+}
+
+/// Takes a tensor's bytes from another file into the message.
+pub(super) fn inline(tensor: &mut pb::TensorProto, files: &WeightFiles) -> Result<()> {
+    tensor.raw_data = files.of_tensor(tensor, byte_len(tensor).unwrap_or_default())?.bytes().to_vec();
+    tensor.data_location = None;
+    tensor.external_data.clear();
+    Ok(())
+}
+
+/// Takes what is left in other files into the model, for tract knows nothing of them.
+pub(super) fn inline_all(graph: &mut pb::GraphProto, files: &WeightFiles) -> Result<()> {
+    graph.initializer.iter_mut().filter(|t| weight_files::is_external(t)).try_for_each(|tensor| inline(tensor, files))
+}
+
 /// The tensor's elements.
 pub(super) fn tensor(tensor: &pb::TensorProto) -> Result<Tensor> {
     take(&mut tensor.clone())
@@ -178,7 +208,7 @@ pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
     let mut tensor = pb::TensorProto::decode(bytes).map_err(|e| {
         crate::Error::InvalidModel(format!("the bytes are not an ONNX tensor, or it is truncated or damaged ({e})"))
     })?;
-    check(&tensor)?;
+    check(&tensor, &WeightFiles::default())?;
     take(&mut tensor)
 }
 
@@ -203,7 +233,7 @@ pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
     pb::TensorProto { name: name.into(), dims, data_type: code as i32, raw_data: tensor.bytes().to_vec(), ..Default::default() }
 }
 
-fn is_detachable(tensor: &pb::TensorProto) -> bool {
+pub(super) fn is_detachable(tensor: &pb::TensorProto) -> bool {
     let size = |dtype: DType| tensor.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).product::<usize>() * dtype.size();
     match supported(tensor.data_type) {
         Ok(DType::String | DType::U32 | DType::U64) | Err(_) => false,
@@ -212,7 +242,7 @@ fn is_detachable(tensor: &pb::TensorProto) -> bool {
 }
 
 /// Replaces large initializers and constants of the top-level graph by [`WEIGHT_OP`] nodes and returns them.
-pub(super) fn detach(graph: &mut pb::GraphProto) -> Result<Vec<Weight>> {
+pub(super) fn detach(graph: &mut pb::GraphProto, files: &WeightFiles) -> Result<Vec<Weight>> {
     let mut weights = Vec::new();
     let mut nodes = Vec::new();
     for mut tensor in core::mem::take(&mut graph.initializer) {
@@ -220,7 +250,7 @@ pub(super) fn detach(graph: &mut pb::GraphProto) -> Result<Vec<Weight>> {
             let name = tensor.name.clone();
             graph.input.retain(|i| i.name != name);
             nodes.push(stub(&name, &name, weights.len(), &tensor));
-            weights.push(Weight { tensor: take(&mut tensor)?, name });
+            weights.push(weight(name, &mut tensor, files)?);
         } else {
             graph.initializer.push(tensor);
         }
@@ -234,13 +264,27 @@ pub(super) fn detach(graph: &mut pb::GraphProto) -> Result<Vec<Weight>> {
             && let [output] = node.output.as_slice()
         {
             let new = stub(&node.name, output, weights.len(), tensor);
-            weights.push(Weight { tensor: take(tensor)?, name: output.clone() });
+            weights.push(weight(output.clone(), tensor, files)?);
             *node = new;
         }
     }
     nodes.append(&mut graph.node);
     graph.node = nodes;
     Ok(weights)
+}
+
+fn weight(name: String, tensor: &mut pb::TensorProto, files: &WeightFiles) -> Result<Weight> {
+    let (dtype, shape) = (supported(tensor.data_type)?, shape_of(tensor)?);
+    // bool has to be made of zeros and ones.
+    if weight_files::is_external(tensor) && dtype != DType::Bool {
+        let bytes = files.of_tensor(tensor, element_count(&shape)? * dtype.size())?;
+        return Ok(Weight { name, dtype, shape, bytes });
+    }
+    if weight_files::is_external(tensor) {
+        inline(tensor, files)?;
+    }
+    let bytes = Blob::new(take(tensor)?.into_bytes());
+    Ok(Weight { name, dtype, shape, bytes })
 }
 
 fn stub(name: &str, output: &str, index: usize, tensor: &pb::TensorProto) -> pb::NodeProto {

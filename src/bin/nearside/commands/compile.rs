@@ -1,9 +1,13 @@
 //! `nearside compile model.onnx -o model.plan`
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
-use nearside::graph::{plan, print};
+use nearside::graph::{plan::Pieces, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,12 +20,18 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let compiled = super::load_plan(&args.model)?;
-    let bytes = plan::write(&compiled)?;
+    let pieces = Pieces::of(&compiled)?;
     let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("plan"));
-    std::fs::write(&output, &bytes).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}: {} bytes, {}", output.display(), bytes.len(), print::histogram(&compiled.graph));
+    write(&pieces, &output).with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{}: {} bytes, {}", output.display(), pieces.len(), print::histogram(&compiled.graph));
     for note in &compiled.meta.notes {
         println!("note: {note}");
     }
     Ok(())
+}
+
+fn write(pieces: &Pieces<'_>, output: &Path) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(output)?);
+    pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+    file.flush()
 }

@@ -6,11 +6,15 @@ pub mod conformance;
 pub mod inspect;
 pub mod run;
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use nearside::{
-    compile::{Compiled, Options, compile},
+    compile::{Compiled, OnnxReader, Options},
     graph::plan::{self, Plan},
     tensor::AlignedBytes,
 };
@@ -20,14 +24,58 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// A model file, compiled if it is ONNX.
+/// A model file, compiled if it is ONNX. Weights may lie in files of its folder.
 pub fn load(path: &Path) -> Result<Compiled> {
-    let bytes = read(path)?;
-    if plan::is_plan(&bytes) {
-        let plan = plan::read(AlignedBytes::copy_of(&bytes)).with_context(|| path.display().to_string())?;
-        return Ok(Compiled::Plan { plan, report: Default::default() });
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut head = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut head)?;
+    let result = if plan::is_plan(&head) { load_plan_file(path) } else { compile_file(path, &mut file, &head) };
+    result.with_context(|| path.display().to_string())
+}
+
+fn load_plan_file(path: &Path) -> Result<Compiled> {
+    let plan = plan::read(AlignedBytes::copy_of(&std::fs::read(path)?))?;
+    Ok(Compiled::Plan { plan, report: Default::default() })
+}
+
+/// Compiles what follows `head`, and what the model needs of other files; nothing is held twice.
+fn compile_file(path: &Path, file: &mut File, head: &[u8]) -> Result<Compiled> {
+    let options = Options::default();
+    let mut reader = OnnxReader::new(file.metadata()?.len(), &options.limits)?;
+    reader.push(head)?;
+    pieces(file, |piece| Ok(reader.push(piece)?))?;
+    let mut model = reader.finish()?;
+    for needed in model.needed().to_vec() {
+        let mut data = open_beside(path, &needed.path)?;
+        data.seek(SeekFrom::Start(needed.start))?;
+        let mut at = needed.start;
+        pieces(&mut data.take(needed.len as u64), |piece| {
+            model.supply(&needed.path, at, piece)?;
+            at += piece.len() as u64;
+            Ok(())
+        })?;
     }
-    compile(&bytes, &Options::default()).with_context(|| path.display().to_string())
+    Ok(model.compile(&options)?)
+}
+
+/// Opens a file in the model's folder; not one elsewhere to which a link leads.
+fn open_beside(model: &Path, path: &str) -> Result<File> {
+    let folder = model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let place = folder.join(path);
+    let real = place.canonicalize().with_context(|| format!("cannot read {}, where weights are", place.display()))?;
+    let inside = folder.canonicalize().is_ok_and(|folder| real.starts_with(folder));
+    anyhow::ensure!(inside, "{} leads out of the model's folder", place.display());
+    File::open(&real).with_context(|| format!("cannot read {}", place.display()))
+}
+
+fn pieces(source: &mut impl Read, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => take(&buffer[..n])?,
+        }
+    }
 }
 
 /// The model's plan; an error if it only runs on the fallback, which has none.

@@ -1,0 +1,73 @@
+/**
+ * Files that may be large: bytes in memory, or a Blob, whose bytes the browser keeps elsewhere (or on disk) and gives piece by piece.
+ */
+
+/** A file of any size. */
+export type FileBytes = Uint8Array<ArrayBuffer> | Blob
+
+/** Files beyond this many bytes are Blobs. */
+export const LARGE = 64 << 20
+
+/** A Blob grows by pieces of this many bytes: what waits in memory for the next one. */
+const PIECE = 16 << 20
+
+export function sizeOf(file: FileBytes): number {
+  return file instanceof Blob ? file.size : file.length
+}
+
+/** As many bytes from the beginning as tell what kind of file it is. */
+export async function headOf(file: FileBytes): Promise<Uint8Array<ArrayBuffer>> {
+  return file instanceof Blob ? new Uint8Array(await file.slice(0, 256).arrayBuffer()) : file.subarray(0, 256)
+}
+
+/** Gives the file to `take` in pieces, in order, each after the last was taken. */
+export async function eachPiece(file: FileBytes, take: (piece: Uint8Array<ArrayBuffer>) => unknown): Promise<void> {
+  if (!(file instanceof Blob)) return void (await take(file))
+  for (let at = 0; at < file.size; at += PIECE) await take(new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer()))
+}
+
+/** Puts a file together from pieces: in memory while it is small. */
+export class FileBuilder {
+  #bytes: Uint8Array<ArrayBuffer>
+  #used = 0
+  readonly #parts: Blob[] = []
+  readonly #large: number
+  #size = 0
+
+  /** @param expected the file's size, if it is known; `large` is for tests */
+  constructor(expected?: number, large = LARGE) {
+    this.#large = large
+    this.#bytes = new Uint8Array(Math.min(expected ?? 1 << 16, expected !== undefined && expected > large ? PIECE : large))
+    if (expected !== undefined && expected > large) this.#parts.push(new Blob([]))
+  }
+
+  /** Bytes that are there. */
+  get size(): number {
+    return this.#size
+  }
+
+  push(piece: Uint8Array): void {
+    this.#size += piece.length
+    if (this.#used + piece.length > this.#bytes.length) this.#makeRoom(piece.length)
+    this.#bytes.set(piece, this.#used)
+    this.#used += piece.length
+  }
+
+  finish(): FileBytes {
+    const rest = this.#bytes.subarray(0, this.#used)
+    if (this.#parts.length > 0) return new Blob([...this.#parts, rest])
+    return this.#used === this.#bytes.length ? this.#bytes : rest.slice()
+  }
+
+  #makeRoom(length: number): void {
+    if (this.#parts.length > 0 || this.#size > this.#large) {
+      this.#parts.push(new Blob([this.#bytes.subarray(0, this.#used)]))
+      this.#used = 0
+      if (length > this.#bytes.length || this.#bytes.length < PIECE) this.#bytes = new Uint8Array(Math.max(PIECE, length))
+      return
+    }
+    const grown = new Uint8Array(Math.max(this.#used + length, this.#bytes.length * 2))
+    grown.set(this.#bytes.subarray(0, this.#used))
+    this.#bytes = grown
+  }
+}

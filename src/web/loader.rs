@@ -1,0 +1,108 @@
+//! Plans on their way in.
+
+use alloc::{boxed::Box, string::String};
+
+use js_sys::Uint8Array;
+use sha2::{Digest, Sha256};
+use wasm_bindgen::prelude::*;
+
+use super::{RawModel, error::to_js, model::Executor, zeroed};
+use crate::{
+    error::{Result, ensure},
+    graph::plan,
+    limits::Limits,
+    runtime::Session,
+    tensor::AlignedBytes,
+};
+
+/// How much a model may ask for; what is not set has its default.
+#[wasm_bindgen]
+#[derive(Default, Clone, Copy)]
+pub struct RawLimits(pub(super) Limits);
+
+#[wasm_bindgen]
+impl RawLimits {
+    /// The defaults.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> RawLimits {
+        RawLimits::default()
+    }
+
+    /// Sets the limit of this name, as the package spells it; `false` if there is none.
+    pub fn set(&mut self, name: &str, value: f64) -> bool {
+        let limits = &mut self.0;
+        match name {
+            "modelBytes" => limits.model_bytes = value as u64,
+            "nodes" => limits.nodes = value as usize,
+            "nesting" => limits.nesting = value as usize,
+            "tensorBytes" => limits.tensor_bytes = value as usize,
+            "loopIterations" => limits.loop_iterations = value as u64,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Takes a plan in pieces, each copied once to where it stays.
+#[wasm_bindgen]
+pub struct RawLoader {
+    bytes: AlignedBytes,
+    filled: usize,
+}
+
+#[wasm_bindgen]
+impl RawLoader {
+    /// Makes room for a plan of this many bytes.
+    #[wasm_bindgen(constructor)]
+    pub fn new(total: usize) -> Result<RawLoader, JsValue> {
+        Ok(RawLoader { bytes: zeroed(total).map_err(to_js)?, filled: 0 })
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, piece: &Uint8Array) -> Result<(), JsValue> {
+        self.try_push(piece).map_err(to_js)
+    }
+
+    /// The model, when all bytes are there.
+    pub fn finish(self, limits: &RawLimits) -> Result<RawModel, JsValue> {
+        let session = plan::read(self.bytes).and_then(|plan| Session::with_limits(plan, &limits.0)).map_err(to_js)?;
+        Ok(RawModel::with(Executor::Plan(Box::new(session))))
+    }
+}
+
+impl RawLoader {
+    fn try_push(&mut self, piece: &Uint8Array) -> Result<()> {
+        let (start, len) = (self.filled, piece.length() as usize);
+        let total = self.bytes.len();
+        ensure!(len <= total - start, Internal, "more than the {total} bytes came that were announced");
+        piece.copy_to(&mut self.bytes[start..start + len]);
+        self.filled += len;
+        Ok(())
+    }
+}
+
+/// Sha-256 of bytes that come in pieces, for models that are not in memory as a whole, and for pages without `crypto.subtle` (which needs
+/// a secure context).
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct RawDigest(Sha256);
+
+#[wasm_bindgen]
+impl RawDigest {
+    /// Of nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> RawDigest {
+        RawDigest::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, piece: &Uint8Array) -> Result<(), JsValue> {
+        self.0.update(&super::copy_in(piece).map_err(to_js)?[..]);
+        Ok(())
+    }
+
+    /// The digest in hexadecimal.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|b| alloc::format!("{b:02x}")).collect()
+    }
+}
