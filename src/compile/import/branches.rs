@@ -13,17 +13,19 @@ use alloc::{
 
 use tract_onnx::{pb, tract_core::internal::DatumType};
 
-use super::{proto, type_model, whole};
-use crate::limits::Limits;
+use super::{proto, type_model, weights, whole};
+use crate::compile::Options;
 
 /// Conditions that are nested deeper stay.
 const MAX_ROUNDS: usize = 32;
 
 /// Replaces what can be replaced. What cannot stays as it is.
-pub(super) fn resolve(model: &mut pb::ModelProto, limits: &Limits) {
+pub(super) fn resolve(model: &mut pb::ModelProto, options: &Options) {
     for _ in 0..MAX_ROUNDS {
-        let known = known_conditions(model, limits);
-        let Some(graph) = model.graph.as_mut().filter(|g| !known.is_empty() && g.node.len() < limits.nodes) else { break };
+        let known = known_conditions(model, options);
+        let Some(graph) = model.graph.as_mut().filter(|g| !known.is_empty() && g.node.len() < options.limits.nodes) else {
+            break;
+        };
         let nodes = core::mem::take(&mut graph.node);
         for node in nodes {
             match known.get(node.input.first().map_or("", String::as_str)) {
@@ -36,7 +38,7 @@ pub(super) fn resolve(model: &mut pb::ModelProto, limits: &Limits) {
 }
 
 /// The values of those conditions that are known, by name.
-fn known_conditions(model: &pb::ModelProto, limits: &Limits) -> BTreeMap<String, bool> {
+fn known_conditions(model: &pb::ModelProto, options: &Options) -> BTreeMap<String, bool> {
     let mut known = BTreeMap::new();
     let Some(graph) = &model.graph else { return known };
     let mut producers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -73,20 +75,23 @@ fn known_conditions(model: &pb::ModelProto, limits: &Limits) -> BTreeMap<String,
     };
     let mut nodes: Vec<pb::NodeProto> = needed.iter().map(|i| graph.node[*i].clone()).collect();
     nodes.extend(wanted.iter().map(identity));
-    let part = pb::GraphProto {
+    let mut part = pb::GraphProto {
         node: nodes,
         input: graph.input.clone(),
         initializer: graph.initializer.iter().filter(|t| reads.contains(t.name.as_str())).cloned().collect(),
         output: wanted.iter().map(|n| pb::ValueInfoProto { name: format!("{n}/condition"), ..Default::default() }).collect(),
         ..Default::default()
     };
+    if weights::detach(&mut part, &options.external_data).is_err() {
+        return known;
+    }
     let part = pb::ModelProto {
         ir_version: model.ir_version,
         opset_import: model.opset_import.clone(),
         graph: Some(part),
         ..Default::default()
     };
-    let Ok(typed) = type_model(&whole::keeping_all(), &part, limits) else { return known };
+    let Ok(typed) = type_model(&whole::keeping_all(), &part, &options.limits) else { return known };
     for (name, outlet) in wanted.into_iter().zip(&typed.outputs) {
         let Some(value) = typed.outlet_fact(*outlet).ok().and_then(|f| f.konst.clone()) else { continue };
         if value.datum_type() == DatumType::Bool
@@ -179,7 +184,7 @@ mod tests {
         let graph = pb::GraphProto { node: vec![choice], initializer: vec![flag], ..Default::default() };
         let opset = pb::OperatorSetIdProto { domain: String::new(), version: 13 };
         let mut model = pb::ModelProto { opset_import: vec![opset], graph: Some(graph), ..Default::default() };
-        resolve(&mut model, &Limits::default());
+        resolve(&mut model, &Options::default());
         let nodes = model.graph.unwrap().node;
         let list: Vec<(&str, &str, &str)> = nodes.iter().map(|n| (&*n.op_type, &*n.input[0], &*n.output[0])).collect();
         assert_eq!(list, [("Abs", "x", "y/inner"), ("Identity", "y/inner", "y")]);

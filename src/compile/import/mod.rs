@@ -113,7 +113,7 @@ fn is_known_contrib(op_type: &str) -> bool {
 /// Decodes an ONNX model and lowers it. What cannot be lowered is listed, not an error.
 pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     let mut model = proto::decode(onnx, options)?;
-    branches::resolve(&mut model.proto, &options.limits);
+    branches::resolve(&mut model.proto, options);
     let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
     let weights = weights::detach(graph, &options.external_data)?;
@@ -138,7 +138,7 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn new(onnx: &[u8], options: &Options) -> Result<Reference> {
         let mut model = proto::decode(onnx, options)?;
-        branches::resolve(&mut model.proto, &options.limits);
+        branches::resolve(&mut model.proto, options);
         let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
         check_known(graph)?;
         weights::inline_all(graph, &options.external_data)?;
