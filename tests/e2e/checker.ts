@@ -38,11 +38,7 @@ export async function check(request: { library: string; job: Job; options?: Near
     const type = TYPES[dtype as keyof typeof TYPES]
     const ARRAYS = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int64: BigInt64Array, int32: Int32Array, int16: Int16Array, int8: Int8Array, uint8: Uint8Array } // prettier-ignore
     const data = new ARRAYS[type](buffer)
-    return new Tensor(
-      type as 'float32',
-      data as Float32Array<ArrayBuffer>,
-      stride > 1 ? [data.length] : dims,
-    ) as Nearside.AnyTensor
+    return new Tensor(type as 'float32', data as Float32Array<ArrayBuffer>, stride > 1 ? [data.length] : dims)
   }
   // TypeScript's library does not have it yet, these browsers do.
   const halves = globalThis as unknown as {
@@ -63,12 +59,12 @@ export async function check(request: { library: string; job: Job; options?: Near
     const fit = (tensor: Nearside.AnyTensor, name: string): Nearside.AnyTensor => {
       const port = model.inputs.find((p) => p.name === name)
       const dims = port?.dims.length === 0 && tensor.data.length === 1 ? [] : tensor.dims
-      if (port?.type !== 'float16' || tensor.type !== 'float32') return new Tensor(tensor.type as 'float32', tensor.data as Float32Array<ArrayBuffer>, dims) as Nearside.AnyTensor // prettier-ignore
-      return new Tensor('float16', new Uint16Array(halves.Float16Array.from(tensor.data).buffer), dims) as Nearside.AnyTensor
+      if (port?.type !== 'float16' || tensor.type !== 'float32') return new Tensor(tensor.type as 'float32', tensor.data, dims) // prettier-ignore
+      return new Tensor('float16', new Uint16Array(halves.Float16Array.from(tensor.data).buffer), dims)
     }
     const run = async (feeds: Named): Promise<Named> => {
       const fitted = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, fit(tensor, name)]))
-      return { ...(await model.run(fitted as Nearside.Feeds)) } as Named
+      return { ...(await model.run(fitted)) }
     }
 
     /** Chunk after chunk: outputs that no reference gathers are the new values of the inputs that are not given. */
@@ -96,10 +92,7 @@ export async function check(request: { library: string; job: Job; options?: Near
         for (const [name, tensor] of Object.entries(outputs)) {
           if (fedBack.includes(name)) continue
           parts.set(name, [...(parts.get(name) ?? []), ...(tensor.data as Float32Array)])
-          results[name] = new Tensor('float32', Float32Array.from(parts.get(name) ?? []), [
-            i + 1,
-            ...tensor.dims,
-          ]) as Nearside.AnyTensor
+          results[name] = new Tensor('float32', Float32Array.from(parts.get(name) ?? []), [i + 1, ...tensor.dims])
         }
         states = Object.fromEntries(stateNames.map((port, k) => [port.name, outputs[fedBack[k] ?? ''] as Nearside.AnyTensor]))
       }

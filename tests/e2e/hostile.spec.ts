@@ -139,7 +139,7 @@ async function call({ library, one }: { library: string; one: Call }): Promise<[
       values?.forEach((value, i) => (data[i] = Number(value)))
       if (js !== undefined) structuredClone(data.buffer, { transfer: [data.buffer] })
       const plain = { type: dtype === 'i32' ? 'int32' : 'float32', data, dims: shape }
-      feeds[name] = js === undefined ? plain : (plain as Nearside.TensorLike)
+      feeds[name] = js === undefined ? plain : plain
     }
     const { y } = await model.run(feeds)
     outcome = `ok ${String(y?.data)}`

@@ -4,6 +4,7 @@ mod bench;
 mod bench_kernels;
 mod build;
 mod demo;
+mod families;
 mod shell;
 mod size;
 mod stamp;
@@ -39,7 +40,7 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Print what visitors download, against budgets.toml
+    /// Print what visitors download, against budgets.toml, and what of the runtime's code belongs to which operators
     Size,
     /// Run one file of wasm-bindgen tests; cargo calls this
     #[command(hide = true, disable_help_flag = true)]
@@ -66,7 +67,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Fmt { check } => fmt(check),
-        Task::Size => size::check(|line| println!("{line}")),
+        Task::Size => families::print(|line| println!("{line}")).and(size::check(|line| println!("{line}"))),
         Task::WasmTestRunner { arguments } => {
             wasm_bindgen_cli::wasm_bindgen_test_runner::run_cli_with_args([vec!["wasm-test-runner".into()], arguments].concat())
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::shell::{self, cargo, npm_tool, run as sh, seconds};
-use crate::{bench, build, demo, size, tools};
+use crate::{bench, build, demo, families, size, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -31,7 +31,7 @@ const STEPS: &[Step] = &[
     ("licences", licences),
     ("native tests", native_tests),
     ("build", || build::run(&build::Options::default())),
-    ("size", || size::check(|line| println!("{line}"))),
+    ("size", || families::print(|line| println!("{line}")).and(size::check(|line| println!("{line}")))),
     ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("types", types),
     // After the build: the types that it checks against include the generated glue's.

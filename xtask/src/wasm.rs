@@ -144,7 +144,17 @@ fn link(variant: &Variant, effort: Effort) -> Result<PathBuf> {
         cargo.args(["--config", "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+relaxed-simd']"]);
     }
     shell::quiet(variant.file, &mut cargo)?;
-    Ok(dir.join("wasm32-unknown-unknown").join(profile).join(format!("{}.wasm", variant.package.replace('-', "_"))))
+    Ok(linked_by(variant, profile))
+}
+
+/// What the linker made of a variant that was built for publication, with the names of its functions.
+pub fn linked(variant: &Variant) -> PathBuf {
+    linked_by(variant, variant.profile)
+}
+
+fn linked_by(variant: &Variant, profile: &str) -> PathBuf {
+    let dir = shell::target().join("wasm").join(variant.file).join("wasm32-unknown-unknown").join(profile);
+    dir.join(format!("{}.wasm", variant.package.replace('-', "_")))
 }
 
 /// Runs wasm-bindgen. The glue has no default path of the wasm: the package passes the URL of the variant that it picked.

@@ -157,7 +157,8 @@ export class Host {
   #withLimits<T>(limits: Limits, use: (raw: RawLimits) => T): T {
     const raw = new (this.#instance().RawLimits)()
     try {
-      for (const [name, value] of Object.entries(limits)) if (value !== undefined) raw.set(name, value)
+      const given = Object.entries(limits) as [string, number | undefined][]
+      for (const [name, value] of given) if (value !== undefined) raw.set(name, value)
       return use(raw)
     } finally {
       raw.free()

@@ -57,6 +57,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     validate::check_nodes(graph)?;
     normalise_domains(graph);
     shape_math::open_ends(graph);
+    shape_math::fold_ranges(graph);
     shape_math::widen(graph);
     drop_unused_outputs(graph);
     make_names_unique(graph);

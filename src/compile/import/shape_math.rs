@@ -119,6 +119,39 @@ pub(super) fn open_ends(graph: &mut pb::GraphProto) {
     }
 }
 
+/// Longer ranges are left to the graph.
+const LONGEST_RANGE: i128 = 1 << 16;
+
+/// Ranges that are known and go downwards become constants: tract counts their elements with a step that has lost its sign where addresses
+/// have 32 bits.
+pub(super) fn fold_ranges(graph: &mut pb::GraphProto) {
+    for kind in [DataType::Int32, DataType::Int64] {
+        let constants = small_constants(graph, kind);
+        let number = |name: &String| match constants.get(name) {
+            Some((_, values)) if values.len() == 1 => Some(i128::from(values[0])),
+            _ => None,
+        };
+        let mut folded = Vec::new();
+        graph.node.retain(|node| {
+            let ([start, limit, delta], [output]) = (node.input.as_slice(), node.output.as_slice()) else { return true };
+            let (Some(start), Some(limit), Some(delta)) = (number(start), number(limit), number(delta)) else { return true };
+            let count = if delta < 0 { ((start - limit).max(0) - delta - 1) / -delta } else { return true };
+            if node.op_type != "Range" || count > LONGEST_RANGE {
+                return true;
+            }
+            let values: Vec<i64> = (0..count).map(|i| (start + i * delta) as i64).collect();
+            let mut tensor = int64_constant(output.clone(), &(vec![count as i64], values));
+            if kind == DataType::Int32 {
+                tensor.data_type = kind as i32;
+                tensor.int32_data = core::mem::take(&mut tensor.int64_data).into_iter().map(|v| v as i32).collect();
+            }
+            folded.push(tensor);
+            false
+        });
+        graph.initializer.append(&mut folded);
+    }
+}
+
 /// Dimensions and elements of a constant.
 type Values = (Vec<i64>, Vec<i64>);
 
@@ -168,5 +201,42 @@ fn cast(input: &str, output: &str, to: DataType) -> NodeProto {
         output: vec![output.into()],
         attribute: vec![to],
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_go_down_are_constants() {
+        let scalar = |name: &str, v: i32| pb::TensorProto {
+            name: name.into(),
+            data_type: DataType::Int32 as i32,
+            int32_data: vec![v],
+            ..Default::default()
+        };
+        for (numbers, expected) in [
+            ([10, 6, -3], Some(vec![10, 7])),
+            ([10, 4, -3], Some(vec![10, 7])),
+            ([10, 3, -3], Some(vec![10, 7, 4])),
+            ([1, 5, -1], Some(vec![])),
+            ([1, 5, 1], None),
+            ([1, 5, 0], None),
+        ] {
+            let names = ["start", "limit", "delta"];
+            let node = NodeProto {
+                op_type: "Range".into(),
+                input: names.map(String::from).to_vec(),
+                output: vec!["y".into()],
+                ..Default::default()
+            };
+            let initializer = names.iter().zip(numbers).map(|(n, v)| scalar(n, v)).collect();
+            let mut graph = pb::GraphProto { node: vec![node], initializer, ..Default::default() };
+            fold_ranges(&mut graph);
+            let y = graph.initializer.iter().find(|t| t.name == "y").map(|t| t.int32_data.clone());
+            assert_eq!(y, expected, "{numbers:?}");
+            assert_eq!(graph.node.len(), usize::from(expected.is_none()));
+        }
     }
 }
