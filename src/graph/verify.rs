@@ -115,6 +115,11 @@ fn verify_node(graph: &Graph, node: &Node, defined: &mut [bool]) -> Result<()> {
             _ => bail!(InvalidModel, "writes a value that is already defined"),
         }
     }
+    if matches!(node.op, Op::Reshape | Op::Reinterpret) {
+        // Both are the same bytes.
+        let (from, to) = (graph.value(node.inputs[0]).ty.dtype, graph.value(node.outputs[0]).ty.dtype);
+        ensure!(from.size() == to.size(), InvalidModel, "gives {from} as {to}, whose elements have another size");
+    }
     let rank = |i: usize| graph.value(node.inputs[i]).ty.shape.len();
     let out_rank = graph.value(node.outputs[0]).ty.shape.len();
     verify_attributes(&node.op, rank(0), out_rank)
@@ -205,6 +210,10 @@ mod tests {
         let x = g.add_input("x", ty());
         g.add_node("t", Op::Transpose { perm: vec![0, 0] }, &[x], ty());
         assert_eq!(message(&g), "Transpose 't': [0, 0] is not a permutation of 2 axes");
+        g.nodes[0].op = Op::Reshape;
+        g.values[1].ty.dtype = DType::U8;
+        assert_eq!(message(&g), "Reshape 't': gives float32 as uint8, whose elements have another size");
+        g.values[1].ty.dtype = DType::F32;
         g.nodes[0].op = Op::Softmax { axis: 2, log: false };
         assert_eq!(message(&g), "Softmax 't': axis 2 is out of range for rank 2");
     }

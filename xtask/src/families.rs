@@ -68,7 +68,8 @@ fn family(function: &str) -> String {
         return "web".into();
     }
     let path = function.find("nearside::").map_or("", |at| &function[at + "nearside::".len()..]);
-    let mut parts = path.split("::").map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default());
+    let mut parts =
+        path.split("::").map(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default());
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
         ("kernels", module) if module.starts_with(|c: char| c.is_lowercase()) => format!("kernels/{module}"),
         ("", _) => "libraries".into(),

@@ -5,6 +5,7 @@ mod bench_kernels;
 mod build;
 mod demo;
 mod families;
+mod fuzz;
 mod shell;
 mod size;
 mod stamp;
@@ -34,6 +35,8 @@ enum Task {
     Demo(demo::Options),
     /// Measure the package beside onnxruntime-web in one browser
     Bench(bench::Options),
+    /// Look for bytes that make the plan reader or the importer panic
+    Fuzz(fuzz::Options),
     /// Format Rust, TypeScript, CSS and JSON
     Fmt {
         /// Change nothing, fail if something would change
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Fmt { check } => fmt(check),
         Task::Size => families::print(|line| println!("{line}")).and(size::check(|line| println!("{line}"))),
         Task::WasmTestRunner { arguments } => {

@@ -10,6 +10,7 @@ use crate::stamp::Stamp;
 /// Tools of crates.io that are too large to be dependencies of this program, in the versions tried.
 const GECKODRIVER: (&str, &str) = ("geckodriver", "0.37.1");
 const CARGO_DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+const CARGO_FUZZ: (&str, &str) = ("cargo-fuzz", "0.13.2");
 
 /// The standard library for wasm, through rustup.
 pub fn wasm_target() -> Result<()> {
@@ -88,6 +89,14 @@ pub fn cargo_deny() -> Result<PathBuf> {
     match shell::find("cargo-deny") {
         Some(path) => Ok(path),
         None => install(CARGO_DENY),
+    }
+}
+
+/// The front-end of libFuzzer.
+pub fn cargo_fuzz() -> Result<PathBuf> {
+    match shell::find("cargo-fuzz") {
+        Some(path) => Ok(path),
+        None => install(CARGO_FUZZ),
     }
 }
 

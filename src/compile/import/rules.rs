@@ -35,13 +35,29 @@ impl Operands<'_> {
                 self.axis(node.int("axis").unwrap_or(-1), rank)
             }
             "Flatten" => self.axis(node.int("axis").unwrap_or(1), rank + 1),
-            "Softmax" | "LogSoftmax" | "Hardmax" | "Concat" | "Gather" | "GatherElements" | "ScatterElements" | "Scatter"
-            | "ArgMax" | "ArgMin" | "LpNormalization" => node.int("axis").map_or(Ok(()), |axis| self.axis(axis, rank)),
+            "Gather" => {
+                let axis = node.int("axis").unwrap_or(0);
+                self.axis(axis, rank)?;
+                self.indices(1, axis)
+            }
+            "Softmax" | "LogSoftmax" | "Hardmax" | "Concat" | "GatherElements" | "ScatterElements" | "Scatter" | "ArgMax"
+            | "ArgMin" | "LpNormalization" => node.int("axis").map_or(Ok(()), |axis| self.axis(axis, rank)),
             "TopK" => {
                 node.int("axis").map_or(Ok(()), |axis| self.axis(axis, rank))?;
                 self.counts(1, "k")
             }
             "Split" => self.split(),
+            "MatMul" | "MatMulInteger" | "QLinearMatMul" => {
+                let second = if node.op_type == "QLinearMatMul" { 3 } else { 1 };
+                let other = self.fact(second).and_then(|f| f.shape.rank().concretize());
+                ensure!(rank > 0 && other != Some(0), InvalidModel, "one of its operands is a scalar");
+                Ok(())
+            }
+            "Pow" => {
+                let bools = inputs_are(self.inputs, &[DatumType::Bool, DatumType::String]);
+                ensure!(!bools, InvalidModel, "its operands are not numbers");
+                Ok(())
+            }
             "Squeeze" | "ReduceSum" | "ReduceMean" | "ReduceMin" | "ReduceMax" | "ReduceProd" | "ReduceSumSquare"
             | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" => self.axes(1, rank),
             "Unsqueeze" => {
@@ -81,6 +97,21 @@ impl Operands<'_> {
         let value = self.inputs.get(index)?.value.concretize()?;
         let value = value.cast_to_dt(DatumType::I64).ok()?;
         Some(value.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
+    }
+
+    /// The operator's `i`-th input.
+    fn fact(&self, i: usize) -> Option<&InferenceFact> {
+        self.inputs.get(self.node.inputs.get(i).copied().flatten()?).copied()
+    }
+
+    /// The `i`-th input holds positions along an axis of the first.
+    fn indices(&self, i: usize, axis: i64) -> Result<()> {
+        let axis = if axis < 0 { axis + self.rank } else { axis };
+        let shape = self.inputs.first().and_then(|f| f.shape.concretize()).unwrap_or_default();
+        let Some(size) = usize::try_from(axis).ok().and_then(|a| shape.get(a)?.as_i64()) else { return Ok(()) };
+        let outside = self.constant(i).unwrap_or_default().into_iter().find(|v| !(-size..size).contains(v));
+        ensure!(outside.is_none(), InvalidModel, "index {} is out of range for {size} elements", outside.unwrap_or_default());
+        Ok(())
     }
 
     fn axis(&self, axis: i64, last: i64) -> Result<()> {
@@ -160,10 +191,17 @@ impl Operands<'_> {
         }
         let pool = self.node.op_type.ends_with("Pool");
         ensure!(!pool || self.node.ints("kernel_shape").is_some_and(|k| !k.is_empty()), InvalidModel, "has no kernel_shape");
+        let shape = self.inputs.first().and_then(|f| f.shape.concretize()).unwrap_or_default();
+        let empty = pool && shape.iter().skip(1).any(|d| d.as_i64() == Some(0));
+        ensure!(!empty, InvalidModel, "its input {shape:?} is empty");
         let weight = self.inputs.get(1).filter(|_| !pool).and_then(|f| f.shape.rank().concretize());
         ensure!(weight.is_none_or(|r| r == self.rank), InvalidModel, "the weight has rank {weight:?}, the input {}", self.rank);
         Ok(())
     }
+}
+
+fn inputs_are(inputs: &[&InferenceFact], kinds: &[DatumType]) -> bool {
+    inputs.iter().any(|f| f.datum_type.concretize().is_some_and(|dt| kinds.contains(&dt)))
 }
 
 /// The type of a Concat whose other axes tract cannot prove equal: that they are is checked when shapes are bound.

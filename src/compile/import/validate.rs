@@ -44,9 +44,29 @@ fn check_node(node: &pb::NodeProto) -> Result<()> {
         ensure!(node.attribute[..i].iter().all(|a| a.name != *name), InvalidModel, "has the attribute '{name}' twice");
         check_attribute(&node.op_type, attribute)?;
     }
+    check_bodies(node)?;
     for tensor in node.attribute.iter().filter_map(|a| a.t.as_ref()) {
         ensure!(tensor.dims.len() as i64 <= MAX_RANK, InvalidModel, "has a tensor of rank {}", tensor.dims.len());
     }
+    Ok(())
+}
+
+/// Operators that hold graphs have those that they need, with as many outputs as they give.
+fn check_bodies(node: &pb::NodeProto) -> Result<()> {
+    let needed: &[&str] = match node.op_type.as_str() {
+        "If" => &["then_branch", "else_branch"],
+        "Loop" | "Scan" | "SequenceMap" => &["body"],
+        _ => return Ok(()),
+    };
+    let mut counts = Vec::new();
+    for name in needed {
+        let body = node.attribute.iter().find(|a| a.name == *name).and_then(|a| a.g.as_ref());
+        let Some(body) = body else { bail!(InvalidModel, "lacks its {name}") };
+        counts.push(body.output.len());
+    }
+    let given = node.output.len();
+    let fits = node.op_type != "If" || counts.iter().all(|n| *n == counts[0] && *n >= given);
+    ensure!(fits, InvalidModel, "gives {given} outputs, its branches {counts:?}");
     Ok(())
 }
 

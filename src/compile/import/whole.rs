@@ -288,7 +288,10 @@ impl InferenceOp for Whole {
                     }
                 }
             }
-            Rules::Like(..) => self.infer_like(&inputs, outputs.len())?,
+            Rules::Like(..) => {
+                rules::check(&self.node, &inputs)?;
+                self.infer_like(&inputs, outputs.len())?
+            }
             Rules::Own(rule) => rule(&self.node, &inputs)?,
         };
         Ok((inputs.into_iter().cloned().collect(), found, observed.into_iter().cloned().collect()))

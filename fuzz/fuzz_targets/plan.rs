@@ -1,0 +1,7 @@
+//! The plan reader, and the runtime behind it.
+#![no_main]
+
+#[path = "../src/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::plan(data));
