@@ -3,6 +3,7 @@
 mod bench;
 mod bench_kernels;
 mod build;
+mod conformance;
 mod demo;
 mod families;
 mod fuzz;
@@ -35,6 +36,8 @@ enum Task {
     Demo(demo::Options),
     /// Measure the package beside onnxruntime-web in one browser
     Bench(bench::Options),
+    /// Run ONNX's backend tests of the assets and write the table in docs/conformance.md
+    Conformance,
     /// Look for bytes that make the plan reader or the importer panic
     Fuzz(fuzz::Options),
     /// Format Rust, TypeScript, CSS and JSON
@@ -69,6 +72,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Conformance => conformance::run(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Fmt { check } => fmt(check),
         Task::Size => families::print(|line| println!("{line}")).and(size::check(|line| println!("{line}"))),

@@ -71,7 +71,7 @@ fn run_sets(folder: &Path, onnx: &[u8], signature: &Signature, executor: Executo
 
 /// ONNX's own bounds (10⁻³ of each number, or 10⁻⁷), widened to 10⁻⁴ of the largest, which is what models are held to: sums of large
 /// numbers that cancel keep the rounding error of the large ones. A 16-bit number may be off by two of its steps.
-fn tolerance(dtype: DType, brain: bool) -> Tolerance {
+pub(super) fn tolerance(dtype: DType, brain: bool) -> Tolerance {
     let of_each = match dtype {
         _ if brain => 2f64.powi(-6),
         DType::F16 => 2f64.powi(-9),

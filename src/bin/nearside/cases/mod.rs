@@ -6,6 +6,7 @@
 mod backend;
 mod compare;
 mod folder;
+mod operators;
 mod pool;
 mod report;
 mod stream;
@@ -28,6 +29,15 @@ pub enum Case {
         /// The folder.
         folder: PathBuf,
     },
+    /// A case of a file of onnxruntime-web's operator tests.
+    Operator {
+        /// The file.
+        file: PathBuf,
+        /// Which of its tests.
+        test: usize,
+        /// Which of that test's cases.
+        case: usize,
+    },
     /// A case of a folder with a `model.json`.
     Model {
         /// The folder.
@@ -45,13 +55,14 @@ impl Case {
         let base = |folder: &PathBuf| folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
         match self {
             Case::Backend { folder } => base(folder),
+            Case::Operator { file, test, case } => format!("{} {test}.{case}", base(file)),
             Case::Model { folder, variant, id } => format!("{} {variant} {id}", base(folder)),
         }
     }
 
     fn folder(&self) -> &PathBuf {
         match self {
-            Case::Backend { folder } | Case::Model { folder, .. } => folder,
+            Case::Backend { folder } | Case::Model { folder, .. } | Case::Operator { file: folder, .. } => folder,
         }
     }
 }
@@ -139,10 +150,18 @@ impl Verdict {
     }
 }
 
-/// The backend tests in `folders` and below them, in order of their paths. Each is a group of its own.
+/// The backend tests and files of operator tests in `folders` and below them, in order of their paths. What shares nothing is a group of
+/// its own.
 pub fn backend_cases(folders: &[PathBuf]) -> anyhow::Result<Vec<Vec<Case>>> {
-    let found = below(folders, &|folder| folder.join("model.onnx").is_file() && backend::has_data(folder))?;
-    Ok(found.into_iter().map(|folder| vec![Case::Backend { folder }]).collect())
+    let is_test = |path: &std::path::Path| path.join("model.onnx").is_file() && backend::has_data(path);
+    let mut groups = Vec::new();
+    for path in below(folders, &|path| operators::is_file(path) || is_test(path))? {
+        match operators::is_file(&path) {
+            true => groups.extend(operators::cases(&path)?),
+            false => groups.push(vec![Case::Backend { folder: path }]),
+        }
+    }
+    Ok(groups)
 }
 
 /// The cases of every `model.json` in `folders` and below them. A group is what shares a model.
@@ -158,7 +177,7 @@ pub fn model_cases(folders: &[PathBuf]) -> anyhow::Result<Vec<Vec<Case>>> {
     Ok(groups)
 }
 
-/// The folders at and below `roots` for which `wanted` holds; what lies below such a folder is part of it.
+/// The folders and files at and below `roots` for which `wanted` holds; what lies below such a folder is part of it.
 fn below(roots: &[PathBuf], wanted: &dyn Fn(&std::path::Path) -> bool) -> anyhow::Result<Vec<PathBuf>> {
     use anyhow::Context;
     let mut found = Vec::new();
@@ -172,9 +191,11 @@ fn below(roots: &[PathBuf], wanted: &dyn Fn(&std::path::Path) -> bool) -> anyhow
             }
             let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
             for entry in entries {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    open.push(entry.path());
+                let (path, is_folder) = entry.and_then(|e| Ok((e.path(), e.file_type()?.is_dir())))?;
+                if is_folder {
+                    open.push(path);
+                } else if wanted(&path) {
+                    found.push(path);
                 }
             }
         }

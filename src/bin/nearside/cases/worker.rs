@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use nearside::compile::Report;
 
-use super::{Case, Job, Status, Verdict, backend, folder::Folder};
+use super::{Case, Job, Status, Verdict, backend, folder::Folder, operators};
 use crate::engine::{Engine, Executor};
 
 /// Runs jobs until the input ends.
@@ -40,6 +40,7 @@ struct Loaded {
 fn verdict(job: &Job, loaded: &mut Option<Loaded>) -> Verdict {
     match &job.case {
         Case::Backend { folder } => backend::run(folder, job.executor),
+        Case::Operator { file, test, case } => operators::run(file, *test, *case, job.executor),
         Case::Model { folder, variant, id } => {
             model(folder, variant, id, job.executor, loaded).unwrap_or_else(|e| Verdict::because(Status::Error, format!("{e:#}")))
         }
