@@ -83,8 +83,7 @@ impl Operands<'_> {
             "ConstantOfShape" => self.counts(0, "a shape"),
             "Conv" | "ConvTranspose" | "FusedConv" | "MaxPool" | "AveragePool" => self.window(),
             "BatchNormalization" | "InstanceNormalization" | "GlobalAveragePool" | "GlobalMaxPool" => {
-                let least = if node.op_type == "BatchNormalization" { 1 } else { 2 };
-                ensure!(rank >= least, InvalidModel, "its input has rank {rank}; it needs batch and channels");
+                ensure!(rank >= 2, InvalidModel, "its input has rank {rank}; it needs batch and channels");
                 Ok(())
             }
             _ => Ok(()),
