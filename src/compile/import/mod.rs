@@ -3,11 +3,14 @@
 //! tract parses the model, infers types and symbolic shapes and folds the arithmetic on shapes that exporters write. The operators
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
+mod attention;
+mod bits;
 mod branches;
 mod conv;
 mod conv_transpose;
 mod deciding;
 mod dims;
+mod einsum;
 mod elementwise;
 mod half;
 mod index;
@@ -18,7 +21,9 @@ mod ml;
 mod movement;
 mod node;
 mod norm;
+mod order;
 mod own;
+mod own_shapes;
 mod proto;
 mod qlinear;
 mod quant;
@@ -27,10 +32,14 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod rules;
+mod sample;
+mod scatter;
 mod shape_math;
 mod sizes;
+mod spectral;
 mod tract_ops;
 mod validate;
+mod volume;
 mod weights;
 mod whole;
 
@@ -89,6 +98,13 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| index::lowering(op_type))
         .or_else(|| loss::lowering(op_type))
         .or_else(|| ml::lowering(op_type))
+        .or_else(|| scatter::lowering(op_type))
+        .or_else(|| order::lowering(op_type))
+        .or_else(|| bits::lowering(op_type))
+        .or_else(|| attention::lowering(op_type))
+        .or_else(|| einsum::lowering(op_type))
+        .or_else(|| sample::lowering(op_type))
+        .or_else(|| spectral::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.

@@ -27,6 +27,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "Slice" => slice,
         "Split" => split,
         "Pad" => pad,
+        "CenterCropPad" => center_crop_pad,
         "Gather" => gather,
         "DepthToSpace" => depth_to_space,
         "SpaceToDepth" => space_to_depth,
@@ -239,6 +240,35 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         mode @ ("reflect" | "edge") => mirror(l, c, x, &all, mode == "reflect").map(|v| vec![v]),
         other => bail!(Unsupported, "mode {other} is not supported"),
     }
+}
+
+/// Cut off, or padded with zeros, at both ends of each axis alike; what is left over goes to the end.
+fn center_crop_pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, ty) = (c.input(0)?, c.out()?);
+    let (mut y, shape) = (l.raw(x), l.shape(x));
+    ensure!(shape.len() == ty.shape.len(), InvalidModel, "gives another rank than its input's");
+    let mut pads = vec![(Dim::fixed(0), Dim::fixed(0)); shape.len()];
+    for (axis, (size, wanted)) in shape.iter().zip(&ty.shape).enumerate() {
+        if size == wanted {
+            continue;
+        }
+        let (Some(size), Some(wanted)) = (size.as_fixed(), wanted.as_fixed()) else {
+            bail!(Unsupported, "the size along axis {axis} is not known");
+        };
+        if wanted < size {
+            let range = Range { axis, start: Dim::fixed((size - wanted) / 2), step: 1 };
+            let mut cropped = l.shape(y);
+            cropped[axis] = Dim::fixed(wanted);
+            y = cut(l, c, y, vec![range], &cropped);
+        } else {
+            let before = (wanted - size) / 2;
+            pads[axis] = (Dim::fixed(before), Dim::fixed(wanted - size - before));
+        }
+    }
+    if l.shape(y) == ty.shape {
+        return Ok(vec![y]);
+    }
+    Ok(vec![l.emit(c, Op::Pad { pads, value: 0.0 }, &[y], ty)])
 }
 
 /// Takes off what negative pads say and makes them zero.

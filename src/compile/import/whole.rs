@@ -52,7 +52,7 @@ pub(super) fn quantized_only() -> Onnx {
     for name in quant_ops::NAMES {
         onnx.op_register.insert(name, build_like);
     }
-    for name in own::NAMES.iter().filter(|n| super::lowering(n).is_some()) {
+    for name in own::names().filter(|n| super::lowering(n).is_some()) {
         onnx.op_register.insert(name, build_own);
     }
     // tract takes a softmax for a function of single elements and moves slices and tables in front of it.
