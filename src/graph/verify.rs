@@ -229,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn views_of_another_size_are_named() {
+        let mut g = Graph::default();
+        let x = g.add_input("x", ty());
+        g.add_node("bits", Op::Reinterpret, &[x], ValueType { dtype: DType::I32, ..ty() });
+        verify(&g).unwrap();
+        g.add_node("wide", Op::Reinterpret, &[x], ValueType { dtype: DType::I64, ..ty() });
+        assert_eq!(message(&g), "Reinterpret 'wide': gives float32 as int64, whose elements have another size");
+    }
+
+    #[test]
     fn bad_scales_are_named() {
         let mut g = Graph::default();
         let quant = Some(Quant::per_tensor(f32::NAN, 0));

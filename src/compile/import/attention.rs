@@ -8,7 +8,7 @@ use super::{
     matmul,
 };
 use crate::{
-    error::{Result, bail, ensure},
+    error::{Error, Result, bail, ensure},
     graph::{
         Dim, Op, ValueId, ValueType,
         ops::{BinaryOp, ReduceOp, Unary},
@@ -66,6 +66,8 @@ fn attention(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let (q, k, v) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let q = heads(l, c, q, "q_num_heads")?;
     let (k, v) = (heads(l, c, k, "kv_num_heads")?, heads(l, c, v, "kv_num_heads")?);
+    let caches = [4, 5].map(|i| c.optional(i).is_none_or(|p| l.rank(p) == 4));
+    ensure!(caches == [true; 2], InvalidModel, "has a cache of another rank than 4");
     let past = c.optional(4).map(|p| l.shape(p)[2].clone());
     let (key, value) = (join(l, c, c.optional(4), k), join(l, c, c.optional(5), v));
     let Ok([batch, q_heads, steps, size]) = <[Dim; 4]>::try_from(l.shape(q)) else {
@@ -149,7 +151,8 @@ fn bias(l: &mut Lower, c: &Call, steps: &Dim, keys: &Dim, past: Option<Dim>) -> 
     let lengths = match c.optional(6) {
         Some(v) => {
             let v = l.cast(c, v, DType::I64);
-            let batch = l.shape(v)[0].clone();
+            let [batch] =
+                <[Dim; 1]>::try_from(l.shape(v)).map_err(|_| Error::InvalidModel("has lengths that are no list".into()))?;
             Some(l.reshape(c.name(), v, vec![batch, Dim::fixed(1), Dim::fixed(1), Dim::fixed(1)]))
         }
         None => None,
@@ -230,6 +233,7 @@ fn rotary(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let mut angles = Vec::new();
     for i in [1, 2] {
         let mut table = c.input(i)?;
+        ensure!(l.rank(table) > 0, InvalidModel, "has tables of unfit shapes");
         if let Some(positions) = c.optional(3) {
             let positions = l.cast(c, positions, DType::I64);
             let ty = ValueType::new(DType::F32, [&l.shape(positions)[..], &l.shape(table)[1..]].concat());

@@ -43,7 +43,9 @@ fn einsum(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         ensure!(part.contains("...") || named == rank, InvalidModel, "has the term '{part}' for an input of rank {rank}");
         ensure!(named <= rank, InvalidModel, "has the term '{part}' for an input of rank {rank}");
         dots = dots.max(rank - named);
-        terms.push(Term { value, letters: letters(part, rank - named)? });
+        let letters = letters(part, rank - named)?;
+        ensure!(letters.len() == rank, InvalidModel, "has the term '{part}' for an input of rank {rank}");
+        terms.push(Term { value, letters });
     }
     let result = match right {
         Some(right) => letters(right, dots)?,

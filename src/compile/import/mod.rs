@@ -19,6 +19,7 @@ mod lower;
 mod matmul;
 mod ml;
 mod movement;
+mod narrow;
 mod node;
 mod norm;
 mod order;
@@ -78,6 +79,8 @@ pub struct Imported {
     pub missing_operators: Vec<String>,
     /// Where and why, a sentence each.
     pub missing_reasons: Vec<String>,
+    /// What the user should know, as sentences.
+    pub notes: Vec<String>,
     /// ONNX operators by node name.
     pub operators: BTreeMap<String, String>,
 }
@@ -105,6 +108,7 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| einsum::lowering(op_type))
         .or_else(|| sample::lowering(op_type))
         .or_else(|| spectral::lowering(op_type))
+        .or_else(|| narrow::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.
@@ -139,8 +143,9 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     drop(model.proto);
     let mut lower = Lower { names: model.symbols, half: model.half, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
+    let notes = lower.notes();
     let missing_operators = lower.missing.into_keys().collect();
-    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, operators })
+    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, notes, operators })
 }
 
 /// A model in tract's own operators, the quantized ones apart.

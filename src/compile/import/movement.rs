@@ -371,7 +371,8 @@ fn space_to_depth(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let [n, ch, h, w] = image(l, x)?;
     let apart = vec![n, ch, h / b.clone(), b.clone(), w / b.clone(), b];
     let x = l.reshape(c.name(), x, apart);
-    let y = l.transpose(c.name(), x, &[0, 3, 5, 1, 2, 4]);
+    let crd = c.node.string("mode") == Some("CRD");
+    let y = l.transpose(c.name(), x, if crd { &[0, 1, 3, 5, 2, 4] } else { &[0, 3, 5, 1, 2, 4] });
     let shape = c.out()?.shape;
     Ok(vec![l.reshape(c.name(), y, shape)])
 }

@@ -10,7 +10,7 @@ use tract_onnx::{
     },
 };
 
-use super::{node::OnnxNode, own_shapes};
+use super::{narrow, node::OnnxNode, own_shapes};
 
 pub(super) type Facts = TVec<InferenceFact>;
 
@@ -31,7 +31,7 @@ const NAMES: &[&str] = &[
 
 /// All of them.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().chain(own_shapes::NAMES).copied()
+    NAMES.iter().chain(own_shapes::NAMES).chain(narrow::NAMES).copied()
 }
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
@@ -43,6 +43,9 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         "TreeEnsembleRegressor" => |node, inputs| rows(inputs, node.int("n_targets").unwrap_or(1)),
         "ReverseSequence" => |_, inputs| Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..at(inputs, 0)?.clone() })),
         "DynamicQuantizeLSTM" => recurrent,
+        other if narrow::NAMES.contains(&other) => {
+            |_, inputs| Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..at(inputs, 0)?.clone() }))
+        }
         other => return own_shapes::rule(other),
     })
 }

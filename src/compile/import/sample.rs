@@ -90,7 +90,7 @@ fn affine_grid(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let spatial = size.get(2..).unwrap_or_default();
     let n = spatial.len();
     ensure!((2..=3).contains(&n) && l.rank(theta) == 3, InvalidModel, "has a size of {} numbers", size.len());
-    let count = spatial.iter().try_fold(1i64, |all, &d| all.checked_mul(d)).filter(|n| (1..1 << 26).contains(n));
+    let count = spatial.iter().try_fold(1i64, |all, &d| all.checked_mul(d)).filter(|n| (1..1 << 22).contains(n));
     let Some(count) = count else { bail!(Limit, "has a grid of {spatial:?}") };
     let align = c.node.flag("align_corners", false);
     let mut points = Vec::with_capacity(count as usize * (n + 1));

@@ -175,8 +175,11 @@ fn col2im(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         ensure!(room >= 0, InvalidModel, "has a block that does not fit the image");
         steps.push(room / strides[i] + 1);
     }
-    let (pixels, columns) = (image.iter().product::<i64>(), steps.iter().product::<i64>());
-    let count = columns.checked_mul(block.iter().product()).filter(|n| *n < 1 << 26);
+    let total = |sizes: &[i64]| sizes.iter().try_fold(1i64, |n, &d| n.checked_mul(d)).filter(|n| *n < 1 << 31);
+    let (Some(pixels), Some(columns), Some(taps)) = (total(&image), total(&steps), total(&block)) else {
+        bail!(Limit, "its image is too large")
+    };
+    let count = columns.checked_mul(taps).filter(|n| *n < 1 << 22);
     let Some(count) = count else { bail!(Limit, "its blocks have too many elements") };
     // What lies in the padding goes to a row behind the last pixel.
     let mut places: Vec<i64> = Vec::with_capacity(count as usize);
@@ -195,7 +198,7 @@ fn col2im(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         places.push(if place < 0 { pixels } else { place });
     }
     let [batch, blocks, _] = <[Dim; 3]>::try_from(l.shape(x)).map_err(|_| crate::Error::Internal("rank 3".into()))?;
-    let channels = blocks / Dim::constant(block.iter().product());
+    let channels = blocks / Dim::constant(taps);
     let images = batch * channels;
     let x = l.reshape(c.name(), x, vec![images.clone(), Dim::fixed(places.len())]);
     let x = l.transpose(c.name(), x, &[1, 0]);

@@ -39,6 +39,8 @@ impl Transform {
     fn matrix(&self, l: &mut Lower, c: &Call) -> Result<(ValueId, usize, usize)> {
         let n = self.length;
         ensure!(n > 0, InvalidModel, "transforms no numbers");
+        let longest = n.max(self.given);
+        ensure!(longest <= MAX_MATRIX, Unsupported, "a transform of {longest} numbers is not supported");
         let parts_in = if self.complex { 2 } else { 1 };
         // Half a spectrum of complex numbers stands for real ones.
         let to_real = self.inverse && self.onesided;

@@ -91,7 +91,7 @@ pub(super) fn pool(l: &mut Lower, c: &Call, kind: PoolKind, x: ValueId, spans: &
 }
 
 /// Elements of the table that says what each window sees.
-const MAX_TABLE: usize = 1 << 24;
+const MAX_TABLE: usize = 1 << 22;
 
 /// The maxima and their places in the whole tensor, which needs to know its sizes: every window's pixels, side by side.
 pub(super) fn max_with_indices(l: &mut Lower, c: &Call, x: ValueId, spans: &[Span]) -> Result<Vec<ValueId>> {
