@@ -83,7 +83,7 @@ impl Sample {
         if position < lo || position > hi {
             position = match self.op.outside {
                 Outside::Zeros => position,
-                Outside::Border => position.clamp(0.0, size as f32 - 1.0),
+                Outside::Border => position.clamp(0.0, size.saturating_sub(1) as f32),
                 Outside::Reflection => reflect(position, lo, hi),
             };
         }

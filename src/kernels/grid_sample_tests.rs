@@ -123,7 +123,10 @@ fn positions_far_away_do_no_harm() {
     let positions = Tensor::from_slice(&[1, 3, 2], &far).unwrap();
     for interpolation in [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic] {
         for outside in [Outside::Zeros, Outside::Border, Outside::Reflection] {
-            assert_eq!(sample(GridSample { interpolation, outside, align_corners: false }, &x, &positions).len(), 3);
+            let op = GridSample { interpolation, outside, align_corners: false };
+            assert_eq!(sample(op, &x, &positions).len(), 3);
+            let none = Tensor::zeros(DType::F32, &[1, 0, 1, 1]).unwrap();
+            assert_eq!(sample(op, &none, &positions), [0.0; 3]);
         }
     }
 }

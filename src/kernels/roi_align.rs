@@ -54,6 +54,9 @@ impl Line {
     /// Calls `f` with each sample that lies in the image. Those before it are passed over at once, and samples whose number follows from
     /// the size of a cell lie half a pixel apart or more, so that a box may be as large as it likes.
     fn each(&self, size: usize, mut f: impl FnMut(Between)) {
+        if size == 0 {
+            return;
+        }
         let first = if self.step > 0.0 { ((-1.0 - self.start) / self.step - 1.0).max(0.0) as usize } else { 0 };
         for i in (first..self.count).take(MAX_SAMPLES.max(2 * size + 8)) {
             let at = self.start + (i as f32 + 0.5) * self.step;
@@ -238,6 +241,9 @@ mod tests {
                 assert_eq!(run(op, &x, &area, &[0], [1, 1]).unwrap().len(), 1);
             }
         }
+        let none = Tensor::zeros(DType::F32, &[1, 0, 2, 1]).unwrap();
+        let op = RoiAlign { max: true, samples: 2, scale: 1.0, half_pixel: false };
+        assert_eq!(run(op, &none, &[-1.0, -1.0, 1.0, 1.0], &[0], [1, 1]).unwrap(), [0.0]);
         let error = run(RoiAlign { max: false, samples: 0, scale: 1.0, half_pixel: true }, &x, &[0.0; 4], &[1], [1, 1]);
         assert_eq!(error.unwrap_err().to_string(), "a box is in image 1, there are 1");
     }

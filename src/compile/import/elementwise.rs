@@ -341,8 +341,12 @@ fn clip(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         return Ok(vec![l.unary(c, Unary::Clamp { lo, hi }, x)]);
     }
     let mut y = x;
-    for (i, op) in [(1, BinaryOp::Max), (2, BinaryOp::Min)] {
-        if let Some(v) = c.optional(i) {
+    for (i, name, op) in [(1, "min", BinaryOp::Max), (2, "max", BinaryOp::Min)] {
+        let bound = match (c.optional(i), c.node.float(name)) {
+            (None, Some(bound)) => Some(l.scalar_of(c.name(), dtype, f64::from(bound))?),
+            (bound, _) => bound,
+        };
+        if let Some(v) = bound {
             y = integers(l, c, op, y, v);
         }
     }

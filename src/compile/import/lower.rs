@@ -278,8 +278,10 @@ impl Lower {
     /// Whether the call computes float64 numbers that there are no kernels for.
     fn is_narrowed(&self, call: &Call) -> bool {
         let double = |ty: &ValueType| ty.dtype == DType::F64;
+        let name = call.node.op_type.as_str();
+        let moves = name.contains("Scatter") && call.node.string("reduction").unwrap_or("none") == "none";
         (call.inputs.iter().any(|&v| double(self.ty(v))) || call.outputs.iter().any(double))
-            && !EXACT_IN_F64.contains(&call.node.op_type.as_str())
+            && !(moves || EXACT_IN_F64.contains(&name))
     }
 
     /// Lowers a call of float64 numbers to float32, between conversions.

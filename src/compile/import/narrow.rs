@@ -7,7 +7,10 @@ use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 
 use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType};
 
-use super::lower::{Call, Lower, Lowering};
+use super::{
+    lower::{Call, Lower, Lowering},
+    node::OnnxNode,
+};
 use crate::{
     error::{Result, bail},
     graph::{
@@ -204,14 +207,20 @@ pub(super) fn mark(graph: &mut pb::GraphProto) {
             nodes.push(node);
             continue;
         };
-        let wide = format!("{output}.wide");
-        node.output[0] = wide.clone();
         let number = |name: &str, i: i64| pb::AttributeProto {
             name: name.into(),
             r#type: AttributeType::Int as i32,
             i,
             ..Default::default()
         };
+        let wide = format!("{output}.wide");
+        node.output[0] = wide.clone();
+        if !quantizes && let Some(Narrow::Int { .. }) = Narrow::of(code) {
+            // Their own bits are what is left of a wider integer's, also of a negative one's.
+            node.op_type = "Cast".into();
+            node.input.truncate(1);
+            node.attribute = vec![number("to", i64::from(DataType::Int64 as i32))];
+        }
         let attribute =
             vec![number("format", i64::from(code)), number("saturate", saturate), number("clamp", i64::from(quantizes))];
         nodes.push(node);
@@ -225,6 +234,11 @@ pub(super) fn mark(graph: &mut pb::GraphProto) {
         });
     }
     graph.node = nodes;
+}
+
+/// The type of a [`NARROW_OP`]'s result.
+pub(super) fn result(node: &OnnxNode) -> Option<DataType> {
+    Narrow::of(i32::try_from(node.int("format")?).ok()?).map(Narrow::held)
 }
 
 pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
@@ -243,7 +257,7 @@ fn narrow(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         Some(Narrow::Int { bits, signed }) => (bits, signed),
         None => bail!(InvalidModel, "has no format"),
     };
-    let dtype = l.dtype(x);
+    let dtype = c.out()?.dtype;
     let mut y = l.cast(c, x, DType::I64);
     let constant = |l: &mut Lower, v: i64| l.graph.add_const(c.name(), &Tensor::scalar(v));
     let sign = if signed { 1i64 << (bits - 1) } else { 0 };

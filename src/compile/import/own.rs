@@ -10,7 +10,7 @@ use tract_onnx::{
     },
 };
 
-use super::{narrow, node::OnnxNode, own_shapes};
+use super::{narrow, node::OnnxNode, own_shapes, weights};
 
 pub(super) type Facts = TVec<InferenceFact>;
 
@@ -43,9 +43,11 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         "TreeEnsembleRegressor" => |node, inputs| rows(inputs, node.int("n_targets").unwrap_or(1)),
         "ReverseSequence" => |_, inputs| Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..at(inputs, 0)?.clone() })),
         "DynamicQuantizeLSTM" => recurrent,
-        other if narrow::NAMES.contains(&other) => {
-            |_, inputs| Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..at(inputs, 0)?.clone() }))
-        }
+        other if narrow::NAMES.contains(&other) => |node, inputs| {
+            let code = narrow::result(node).context("a format that is not known")? as i32;
+            let dtype = weights::supported(code).map_err(|e| format_err!("{e}"))?;
+            Ok(tvec!(InferenceFact::dt(weights::datum_of(dtype)).with_shape(at(inputs, 0)?.shape.clone())))
+        },
         other => return own_shapes::rule(other),
     })
 }
