@@ -72,7 +72,9 @@ fn scatters() {
 fn running_sums() {
     let x = floats(&[2, 3], &[3.0, 1.0, 2.0, 4.0, 6.0, 5.0]);
     let onnx = with_input(14, &[2, 3], |m| {
-        m.ints("axis", &[1]);
+        m.ints("one", &[1]);
+        m.ints("scalar", &[]);
+        m.node("Reshape", &["one", "scalar"], "axis", &[]);
         m.node("CumSum", &["x", "axis"], "y", &[("reverse", Attribute::Int(1)), ("exclusive", Attribute::Int(1))]);
     });
     assert_eq!(run(&onnx, &x).unwrap(), [3.0, 2.0, 0.0, 11.0, 5.0, 0.0]);
