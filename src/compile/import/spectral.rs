@@ -143,7 +143,7 @@ fn stft(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         (None, Some(w)) => w.first().and_then(Dim::as_fixed),
         (None, None) => bail!(InvalidModel, "has neither a window nor the length of a frame"),
     };
-    let (Some(length), &[ref batch, _, ref parts]) = (
+    let (Some(length), [batch, _, parts]) = (
         length.filter(|n| *n > 0),
         &*match l.rank(x) {
             2 => [l.shape(x), vec![Dim::fixed(1)]].concat(),

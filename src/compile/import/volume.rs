@@ -18,7 +18,7 @@ use crate::{
 
 /// A convolution of `[N,C,D,H,W]`: the planes that a kernel sees become channels, the planes of the result images of a batch.
 pub(super) fn conv(l: &mut Lower, c: &Call, o: Operands, spans: &[Span], groups: usize, out: &[Dim]) -> Result<ValueId> {
-    let (&[depth, h, w], &[_, ref channels, ref planes, ref oh, ref ow]) = (spans, out) else {
+    let (&[depth, h, w], [_, channels, planes, oh, ow]) = (spans, out) else {
         bail!(InvalidModel, "gives another rank than 5");
     };
     ensure!(o.dynamic.is_none(), Unsupported, "a dynamically quantized convolution over 3 axes is not supported");
