@@ -347,12 +347,12 @@ describe.each([
       inputs: { x: dims },
       outputs: { y: dims },
       constants: { w: { dims: [1, 1, 1, 1, 1], data: [2] } },
-      nodes: [{ op: 'Conv', inputs: ['x', 'w'], outputs: ['y'] }],
+      nodes: [{ op: 'ConvTranspose', inputs: ['x', 'w'], outputs: ['y'] }],
     })
     using model = await load({ worker, onWarning: (message) => warnings.push(message) }, source)
-    expect(model.engine.fallbackOperators).toEqual(['Conv'])
+    expect(model.engine.fallbackOperators).toEqual(['ConvTranspose'])
     expect(warnings).toHaveLength(1)
-    expect(warnings[0]).toContain('(Conv)')
+    expect(warnings[0]).toContain('(ConvTranspose)')
     for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(2, 10, 4))
     expect(await failure(model.run({ x: new Float32Array(4) }))).toBeInstanceOf(nearside.InputError)
     expect(fakeCaches.entries.size).toBe(0)

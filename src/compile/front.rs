@@ -122,11 +122,11 @@ impl From<Error> for Refused {
 
 /// The optimised graph, every node of which has a kernel.
 fn to_graph(onnx: &[u8], options: &Options) -> Result<(Graph, Report), Refused> {
-    let Imported { graph, missing_operators, missing_reasons, operators } = import::import(onnx, options)?;
+    let Imported { graph, missing_operators, missing_reasons, notes, operators } = import::import(onnx, options)?;
     if !missing_operators.is_empty() {
         return Err(Refused::Graph { operators: missing_operators, reasons: missing_reasons });
     }
-    let mut report = Report::default();
+    let mut report = Report { notes, ..Report::default() };
     let graph = optimise(graph, &mut report)?;
     let refused = runtime::refused_nodes(&graph);
     if refused.is_empty() {

@@ -4,9 +4,20 @@
 //! An operator with quantized inputs and output computes on the integers, by the formulas of ONNX's QLinear operators:
 //! exact i32 accumulation, one f32 multiplier, round half to even, saturate.
 
+mod elementwise;
+mod indexing;
+mod products;
+mod recurrent;
+mod trees;
+
 use alloc::vec::Vec;
 
+pub use elementwise::{Binary, BinaryOp, FloatFormat, ReduceOp, Unary};
+pub use indexing::{Combine, GridSample, Interpolation, Outside, RoiAlign};
+pub use products::{Activation, Conv, MatMul, Pool, PoolKind, Window};
+pub use recurrent::{Cell, Recurrent};
 use serde::{Deserialize, Serialize};
+pub use trees::{Aggregate, NodeMode};
 
 use super::Dim;
 
@@ -98,7 +109,7 @@ pub enum Op {
     Dequantize,
     /// ONNX's DynamicQuantizeLinear. Outputs: u8 values, f32 scale, u8 zero point.
     DynamicQuantize,
-    /// The same stored integers under the output's [`Quant`](super::Quant). Never moves data.
+    /// The same bytes under the output's [`Quant`](super::Quant), or as another type of the same size. Never moves data.
     Reinterpret,
     /// `start, start+step, …`, as many as the output has (i64, i32 or f32). Inputs: start, step (scalars).
     Range,
@@ -116,330 +127,37 @@ pub enum Op {
         /// How the weights of a target come together.
         aggregate: Aggregate,
     },
-}
-
-/// See [`Op::TreeEnsemble`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum Aggregate {
-    Sum,
-    Average,
-    Min,
-    Max,
-}
-
-/// What a node of a tree asks of its feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum NodeMode {
-    Leaf = 0,
-    LessOrEqual = 1,
-    Less = 2,
-    Greater = 3,
-    GreaterOrEqual = 4,
-    Equal = 5,
-    NotEqual = 6,
-}
-
-impl NodeMode {
-    const ALL: [(NodeMode, &'static str); 7] = [
-        (NodeMode::Leaf, "LEAF"),
-        (NodeMode::LessOrEqual, "BRANCH_LEQ"),
-        (NodeMode::Less, "BRANCH_LT"),
-        (NodeMode::Greater, "BRANCH_GT"),
-        (NodeMode::GreaterOrEqual, "BRANCH_GTE"),
-        (NodeMode::Equal, "BRANCH_EQ"),
-        (NodeMode::NotEqual, "BRANCH_NEQ"),
-    ];
-
-    /// By ONNX's name.
-    pub fn from_name(name: &str) -> Option<NodeMode> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(mode, _)| *mode)
-    }
-
-    /// By its number.
-    pub fn from_code(code: i32) -> Option<NodeMode> {
-        Self::ALL.iter().find(|(mode, _)| *mode as i32 == code).map(|(mode, _)| *mode)
-    }
-
-    /// Whether the test holds.
-    pub fn holds(self, value: f32, threshold: f32) -> bool {
-        match self {
-            NodeMode::Leaf => false,
-            NodeMode::LessOrEqual => value <= threshold,
-            NodeMode::Less => value < threshold,
-            NodeMode::Greater => value > threshold,
-            NodeMode::GreaterOrEqual => value >= threshold,
-            NodeMode::Equal => value == threshold,
-            NodeMode::NotEqual => value != threshold,
-        }
-    }
-}
-
-/// See [`Op::Recurrent`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Recurrent {
-    /// Which formulas.
-    pub cell: Cell,
-    /// From the end of each row to its start.
-    pub reverse: bool,
-    /// The activations f, g, h, as many as the cell has.
-    pub activations: Vec<Unary>,
-    /// Bound of what goes into the activations; infinite for none.
-    pub clip: f32,
-    /// Whether a bias of the recurrent product follows (GRU).
-    pub bias: bool,
-    /// Whether peephole weights follow (LSTM).
-    pub peepholes: bool,
-    /// Whether the rows' lengths follow.
-    pub lengths: bool,
-}
-
-/// The kinds of recurrent cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cell {
-    /// One gate.
-    Rnn,
-    /// Update, reset and candidate.
-    Gru {
-        /// The reset gate is applied to the product, not to the state before it.
-        reset_after: bool,
+    /// Rows of `data [R,…]` replaced by, or combined with, rows of `updates`, one after the other. Inputs: data, the rows' numbers (i64 or
+    /// i32, any shape, not negative), updates (the shape of the numbers, then that of a row).
+    Scatter {
+        /// What becomes of a row and its update.
+        combine: Combine,
     },
-    /// Input, output, forget and cell.
-    Lstm,
-}
-
-impl Cell {
-    /// Number of gates.
-    pub fn gates(self) -> usize {
-        match self {
-            Cell::Rnn => 1,
-            Cell::Gru { .. } => 3,
-            Cell::Lstm => 4,
-        }
-    }
-
-    /// Number of activations.
-    pub fn activations(self) -> usize {
-        match self {
-            Cell::Rnn => 1,
-            Cell::Gru { .. } => 2,
-            Cell::Lstm => 3,
-        }
-    }
-}
-
-/// See [`Op::Conv`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Conv {
-    /// Kernel, strides, dilations and padding.
-    pub window: Window,
-    /// Channel groups; equal to C for a depthwise convolution.
-    pub groups: usize,
-    /// Whether a bias follows the weight.
-    pub bias: bool,
-    /// Whether x's scale and zero point follow as inputs.
-    pub dynamic: bool,
-    /// Applied to the real result.
-    pub activation: Activation,
-}
-
-/// See [`Op::MatMul`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MatMul {
-    /// b is stored `[…,N,K]`.
-    pub transpose_b: bool,
-    /// Whether a bias follows b.
-    pub bias: bool,
-    /// Whether a's scale and zero point follow as inputs.
-    pub dynamic: bool,
-    /// Applied to the real result.
-    pub activation: Activation,
-}
-
-/// A sliding window over the two spatial axes, height first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Window {
-    /// Kernel size.
-    pub kernel: [usize; 2],
-    /// Strides.
-    pub strides: [usize; 2],
-    /// Dilations.
-    pub dilations: [usize; 2],
-    /// Padding: `[[top, bottom], [left, right]]`.
-    pub pads: [[usize; 2]; 2],
-    /// Round the output size up instead of down (pooling only).
-    pub ceil: bool,
-}
-
-/// See [`Op::Pool`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pool {
-    /// Maximum or average.
-    pub kind: PoolKind,
-    /// Kernel, strides, dilations and padding.
-    pub window: Window,
-}
-
-/// What a pooling window gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PoolKind {
-    /// The maximum.
-    Max,
-    /// The mean.
-    Average {
-        /// Whether padding counts as zeros in the divisor.
-        count_include_pad: bool,
+    /// The largest or smallest entries along `axis`, sorted, as many as the output has; of equal ones the first comes first, and NaN is
+    /// larger than any number. Outputs: the entries, their indices (i64).
+    TopK {
+        /// The axis.
+        axis: usize,
+        /// The largest instead of the smallest.
+        largest: bool,
     },
-}
-
-/// A clamp that is fused into the operator before it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum Activation {
-    /// Nothing.
-    None,
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, lo), hi)`.
-    Clamp {
-        /// Lower bound.
-        lo: f32,
-        /// Upper bound.
-        hi: f32,
+    /// Running sum or product along `axis`.
+    Cumulate {
+        /// The axis.
+        axis: usize,
+        /// The product instead of the sum.
+        product: bool,
+        /// An entry is not part of its own result.
+        exclusive: bool,
+        /// From the end to the start.
+        reverse: bool,
     },
-}
-
-impl Activation {
-    /// Lower and upper bound of the real result.
-    pub fn bounds(self) -> (f32, f32) {
-        match self {
-            Activation::None => (f32::NEG_INFINITY, f32::INFINITY),
-            Activation::Relu => (0.0, f32::INFINITY),
-            Activation::Clamp { lo, hi } => (lo, hi),
-        }
-    }
-}
-
-/// See [`Op::Binary`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Binary {
-    /// The function.
-    pub op: BinaryOp,
-    /// Applied to the real result.
-    pub activation: Activation,
-}
-
-/// Functions of two numbers. Comparisons and logic give bool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum BinaryOp {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Pow,
-    Min,
-    Max,
-    /// Remainder with the sign of the divisor (ONNX Mod with fmod=0).
-    Mod,
-    /// Remainder with the sign of the dividend (ONNX Mod with fmod=1).
-    Rem,
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    And,
-    Or,
-    Xor,
-    /// The sum of two quantized tensors with the rounding of ONNX Runtime's operator of this name; [`BinaryOp::Add`] rounds the
-    /// real sum. They differ only at ties, but deep models with many sums show it.
-    QLinearAdd,
-}
-
-/// Functions of one number.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum Unary {
-    /// The number itself; between different quantizations, a requantization.
-    Identity,
-    Clamp {
-        lo: f32,
-        hi: f32,
-    },
-    Neg,
-    Abs,
-    Sign,
-    Exp,
-    Log,
-    Sqrt,
-    Reciprocal,
-    Floor,
-    Ceil,
-    /// Half to even.
-    Round,
-    Sin,
-    Cos,
-    Tan,
-    Asin,
-    Acos,
-    Atan,
-    Sinh,
-    Cosh,
-    Asinh,
-    Acosh,
-    Atanh,
-    Tanh,
-    Sigmoid,
-    Erf,
-    /// `x·Φ(x)` with the error function.
-    Gelu,
-    /// Gelu's tanh approximation.
-    GeluTanh,
-    /// `x·sigmoid(x)`.
-    Silu,
-    HardSwish,
-    HardSigmoid {
-        alpha: f32,
-        beta: f32,
-    },
-    LeakyRelu {
-        alpha: f32,
-    },
-    Elu {
-        alpha: f32,
-    },
-    Selu {
-        alpha: f32,
-        gamma: f32,
-    },
-    Softplus,
-    Softsign,
-    Mish,
-    /// Logical, on bool.
-    Not,
-    IsNan,
-    IsInf,
-}
-
-/// What a reduction computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub enum ReduceOp {
-    Sum,
-    Mean,
-    Min,
-    Max,
-    Prod,
-    SumSquare,
-    L1,
-    L2,
-    LogSum,
-    LogSumExp,
-    /// Index of the first maximum, i64; one axis.
-    ArgMax,
-    /// Index of the first minimum, i64; one axis.
-    ArgMin,
+    /// x `[N,S…,C]` between its pixels. Inputs: x, positions `[N,P…,D]` in pixels from the centre of the first one, along the last of the
+    /// D spatial axes first. Output `[N,P…,C]`.
+    GridSample(GridSample),
+    /// The pooled contents of boxes in x `[N,H,W,C]`, as ONNX's RoiAlign. Inputs: x, boxes `[R,4]`, the image of each (i64 `[R]`).
+    /// Output `[R,OH,OW,C]`.
+    RoiAlign(RoiAlign),
 }
 
 impl Op {
@@ -452,11 +170,11 @@ impl Op {
                 PoolKind::Max => "MaxPool",
                 PoolKind::Average { .. } => "AveragePool",
             },
-            Op::Binary(b) => binary_name(b.op),
-            Op::Unary(u) => unary_name(*u),
+            Op::Binary(b) => b.op.name(),
+            Op::Unary(u) => u.name(),
             Op::Where => "Where",
             Op::Cast => "Cast",
-            Op::Reduce { op, .. } => reduce_name(*op),
+            Op::Reduce { op, .. } => op.name(),
             Op::Softmax { log: false, .. } => "Softmax",
             Op::Softmax { log: true, .. } => "LogSoftmax",
             Op::LayerNorm { .. } => "LayerNorm",
@@ -479,6 +197,12 @@ impl Op {
                 Cell::Gru { .. } => "Gru",
                 Cell::Lstm => "Lstm",
             },
+            Op::Scatter { .. } => "Scatter",
+            Op::TopK { .. } => "TopK",
+            Op::Cumulate { product: false, .. } => "CumSum",
+            Op::Cumulate { product: true, .. } => "CumProd",
+            Op::GridSample(_) => "GridSample",
+            Op::RoiAlign(_) => "RoiAlign",
         }
     }
 
@@ -488,8 +212,8 @@ impl Op {
             Op::Conv(Conv { bias, dynamic, .. }) | Op::MatMul(MatMul { bias, dynamic, .. }) => {
                 2 + usize::from(*bias) + 2 * usize::from(*dynamic)
             }
-            Op::Binary(_) | Op::Gather { .. } | Op::Range | Op::Table => 2,
-            Op::Where => 3,
+            Op::Binary(_) | Op::Gather { .. } | Op::Range | Op::Table | Op::GridSample(_) => 2,
+            Op::Where | Op::Scatter { .. } | Op::RoiAlign(_) => 3,
             Op::LayerNorm { bias, .. } => 2 + usize::from(*bias),
             Op::Recurrent(r) => {
                 3 + [r.cell == Cell::Lstm, r.bias, r.peepholes, r.lengths].into_iter().map(usize::from).sum::<usize>()
@@ -505,7 +229,7 @@ impl Op {
         match self {
             Op::DynamicQuantize => 3,
             Op::Recurrent(r) if r.cell == Cell::Lstm => 3,
-            Op::Recurrent(_) => 2,
+            Op::Recurrent(_) | Op::TopK { .. } => 2,
             _ => 1,
         }
     }
@@ -513,98 +237,5 @@ impl Op {
     /// Whether the operator only moves elements, so that it commutes with any elementwise function.
     pub fn is_data_movement(&self) -> bool {
         matches!(self, Op::Reshape | Op::Transpose { .. } | Op::Expand | Op::Slice { .. })
-    }
-}
-
-impl BinaryOp {
-    /// Whether the result is bool.
-    pub fn is_predicate(self) -> bool {
-        use BinaryOp::*;
-        matches!(self, Equal | Less | LessOrEqual | Greater | GreaterOrEqual | And | Or | Xor)
-    }
-}
-
-fn binary_name(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "Add",
-        BinaryOp::Sub => "Sub",
-        BinaryOp::Mul => "Mul",
-        BinaryOp::Div => "Div",
-        BinaryOp::Pow => "Pow",
-        BinaryOp::Min => "Min",
-        BinaryOp::Max => "Max",
-        BinaryOp::Mod => "Mod",
-        BinaryOp::Rem => "Rem",
-        BinaryOp::Equal => "Equal",
-        BinaryOp::Less => "Less",
-        BinaryOp::LessOrEqual => "LessOrEqual",
-        BinaryOp::Greater => "Greater",
-        BinaryOp::GreaterOrEqual => "GreaterOrEqual",
-        BinaryOp::And => "And",
-        BinaryOp::Or => "Or",
-        BinaryOp::Xor => "Xor",
-        BinaryOp::QLinearAdd => "QLinearAdd",
-    }
-}
-
-fn unary_name(op: Unary) -> &'static str {
-    match op {
-        Unary::Identity => "Identity",
-        Unary::Clamp { .. } => "Clamp",
-        Unary::Neg => "Neg",
-        Unary::Abs => "Abs",
-        Unary::Sign => "Sign",
-        Unary::Exp => "Exp",
-        Unary::Log => "Log",
-        Unary::Sqrt => "Sqrt",
-        Unary::Reciprocal => "Reciprocal",
-        Unary::Floor => "Floor",
-        Unary::Ceil => "Ceil",
-        Unary::Round => "Round",
-        Unary::Sin => "Sin",
-        Unary::Cos => "Cos",
-        Unary::Tan => "Tan",
-        Unary::Asin => "Asin",
-        Unary::Acos => "Acos",
-        Unary::Atan => "Atan",
-        Unary::Sinh => "Sinh",
-        Unary::Cosh => "Cosh",
-        Unary::Asinh => "Asinh",
-        Unary::Acosh => "Acosh",
-        Unary::Atanh => "Atanh",
-        Unary::Tanh => "Tanh",
-        Unary::Sigmoid => "Sigmoid",
-        Unary::Erf => "Erf",
-        Unary::Gelu => "Gelu",
-        Unary::GeluTanh => "GeluTanh",
-        Unary::Silu => "Silu",
-        Unary::HardSwish => "HardSwish",
-        Unary::HardSigmoid { .. } => "HardSigmoid",
-        Unary::LeakyRelu { .. } => "LeakyRelu",
-        Unary::Elu { .. } => "Elu",
-        Unary::Selu { .. } => "Selu",
-        Unary::Softplus => "Softplus",
-        Unary::Softsign => "Softsign",
-        Unary::Mish => "Mish",
-        Unary::Not => "Not",
-        Unary::IsNan => "IsNan",
-        Unary::IsInf => "IsInf",
-    }
-}
-
-fn reduce_name(op: ReduceOp) -> &'static str {
-    match op {
-        ReduceOp::Sum => "ReduceSum",
-        ReduceOp::Mean => "ReduceMean",
-        ReduceOp::Min => "ReduceMin",
-        ReduceOp::Max => "ReduceMax",
-        ReduceOp::Prod => "ReduceProd",
-        ReduceOp::SumSquare => "ReduceSumSquare",
-        ReduceOp::L1 => "ReduceL1",
-        ReduceOp::L2 => "ReduceL2",
-        ReduceOp::LogSum => "ReduceLogSum",
-        ReduceOp::LogSumExp => "ReduceLogSumExp",
-        ReduceOp::ArgMax => "ArgMax",
-        ReduceOp::ArgMin => "ArgMin",
     }
 }

@@ -28,7 +28,7 @@ const HEADER: usize = 64;
 const ALIGN: usize = 64;
 
 /// The version of the format that this crate writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A compiled model.
 #[derive(Debug, Clone)]
@@ -300,8 +300,8 @@ mod tests {
             assert!(read(AlignedBytes::copy_of(&bytes[..len])).is_err());
         }
         let mut newer = bytes.clone();
-        newer[8] = 2;
+        newer[8] = 3;
         let message = read(AlignedBytes::copy_of(&newer)).unwrap_err().to_string();
-        assert!(message.contains("version 2") && message.contains("update nearside"), "{message}");
+        assert!(message.contains("version 3") && message.contains("update nearside"), "{message}");
     }
 }

@@ -107,6 +107,13 @@ fn attributes(op: &Op) -> String {
             format!("axis {axis}")
         }
         Op::Slice { axis, step, .. } => format!("axis {axis} step {step}"),
+        Op::TopK { axis, largest } => format!("axis {axis}{}", if *largest { "" } else { " smallest" }),
+        Op::Cumulate { axis, exclusive, reverse, .. } => {
+            format!("axis {axis}{}{}", if *exclusive { " exclusive" } else { "" }, if *reverse { " reverse" } else { "" })
+        }
+        Op::Scatter { combine } => format!("{combine:?}").to_lowercase(),
+        Op::GridSample(g) => format!("{:?} {:?}", g.interpolation, g.outside).to_lowercase(),
+        Op::RoiAlign(r) => format!("{} samples {}", if r.max { "max" } else { "mean" }, r.samples),
         _ => String::new(),
     };
     if text.is_empty() { text } else { format!("<{}>", text.trim()) }

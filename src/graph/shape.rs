@@ -89,6 +89,34 @@ pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
             ensure!(inputs[0].len() == 2 && outputs[0].len() == 2, InvalidModel, "needs samples of rank 2");
             alloc::vec![inputs[0][0], outputs[0][1]]
         }
+        Op::Cumulate { .. } => inputs[0].to_vec(),
+        Op::Scatter { .. } => {
+            let expected = [inputs[1], inputs[0].get(1..).unwrap_or_default()].concat();
+            ensure!(
+                inputs[2] == expected,
+                InvalidInput,
+                "updates are {}, the rows at {} indices are {}",
+                describe_shape(inputs[2]),
+                describe_shape(inputs[1]),
+                describe_shape(&expected)
+            );
+            inputs[0].to_vec()
+        }
+        Op::TopK { axis, .. } => {
+            let mut expected = inputs[0].to_vec();
+            expected[*axis] = outputs[0].get(*axis).copied().unwrap_or(0);
+            ensure!(
+                expected[*axis] <= inputs[0][*axis],
+                InvalidInput,
+                "asks for {} entries of an axis of {}",
+                expected[*axis],
+                inputs[0][*axis]
+            );
+            ensure!(outputs[1] == outputs[0], InvalidModel, "gives indices of another shape than the entries");
+            expected
+        }
+        Op::GridSample(_) => check_grid_sample(inputs[0], inputs[1])?,
+        Op::RoiAlign(_) => check_roi_align(inputs, outputs[0])?,
         Op::DynamicQuantize => {
             ensure!(outputs[1].is_empty() && outputs[2].is_empty(), InvalidModel, "scale and zero point are not scalar");
             inputs[0].to_vec()
@@ -215,6 +243,31 @@ fn check_recurrent(r: &Recurrent, inputs: &[&[usize]], outputs: &[&[usize]]) -> 
     );
     ensure!(outputs[1..].iter().all(|o| *o == [batch, hidden]), InvalidModel, "the last state has another shape than the first");
     Ok(alloc::vec![steps, batch, hidden])
+}
+
+fn check_grid_sample(x: &[usize], positions: &[usize]) -> Result<Vec<usize>> {
+    let (&[batch, .., channels], &[rows, .., axes]) = (x, positions) else {
+        bail!(InvalidModel, "needs an image and positions of rank 2 or more");
+    };
+    ensure!(
+        batch == rows && axes + 2 == x.len() && axes > 0,
+        InvalidInput,
+        "positions {} do not fit x {}",
+        describe_shape(positions),
+        describe_shape(x)
+    );
+    let mut out = positions.to_vec();
+    out[positions.len() - 1] = channels;
+    Ok(out)
+}
+
+fn check_roi_align(inputs: &[&[usize]], output: &[usize]) -> Result<Vec<usize>> {
+    let (&[_, _, _, channels], &[count, 4]) = (inputs[0], inputs[1]) else {
+        bail!(InvalidModel, "needs an image of rank 4 and boxes of four numbers");
+    };
+    ensure!(inputs[2] == [count], InvalidInput, "has {count} boxes and {} numbers of images", describe_shape(inputs[2]));
+    ensure!(output.len() == 4, InvalidModel, "gives another rank than 4");
+    Ok(alloc::vec![count, output[1], output[2], channels])
 }
 
 fn check_pool(pool: &Pool, x: &[usize]) -> Result<Vec<usize>> {

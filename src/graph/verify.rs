@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use super::{
     Graph, Init, Node, Op, Port, Value,
-    ops::{Conv, Pool, Window},
+    ops::{Conv, Pool, Unary, Window},
 };
 use crate::{
     error::{Error, Result, bail, ensure},
@@ -140,7 +140,17 @@ fn verify_attributes(op: &Op, rank: usize, out_rank: usize) -> Result<()> {
             ensure!(rank == 4 && out_rank == 4, InvalidModel, "needs rank 4 operands");
             verify_window(window)
         }
-        Op::Softmax { axis, .. } | Op::Concat { axis } | Op::Gather { axis } => axis_in(*axis, rank),
+        Op::Softmax { axis, .. }
+        | Op::Concat { axis }
+        | Op::Gather { axis }
+        | Op::TopK { axis, .. }
+        | Op::Cumulate { axis, .. } => axis_in(*axis, rank),
+        Op::Scatter { .. } => axis_in(0, rank),
+        Op::Unary(Unary::RoundTo(format)) => {
+            let known = (1..23).contains(&format.mantissa) && (-126..=0).contains(&format.lowest) && format.largest > 0.0;
+            ensure!(known, InvalidModel, "rounds to a format that no number has");
+            Ok(())
+        }
         Op::Slice { axis, step, .. } => {
             ensure!(*step != 0, InvalidModel, "has step 0");
             axis_in(*axis, rank)
@@ -179,7 +189,7 @@ fn verify_window(w: &Window) -> Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        graph::{Dim, Quant, ValueId, ValueType, ops::Unary},
+        graph::{Dim, Quant, ValueId, ValueType},
         tensor::DType,
     };
 
@@ -216,6 +226,16 @@ mod tests {
         g.values[1].ty.dtype = DType::F32;
         g.nodes[0].op = Op::Softmax { axis: 2, log: false };
         assert_eq!(message(&g), "Softmax 't': axis 2 is out of range for rank 2");
+    }
+
+    #[test]
+    fn views_of_another_size_are_named() {
+        let mut g = Graph::default();
+        let x = g.add_input("x", ty());
+        g.add_node("bits", Op::Reinterpret, &[x], ValueType { dtype: DType::I32, ..ty() });
+        verify(&g).unwrap();
+        g.add_node("wide", Op::Reinterpret, &[x], ValueType { dtype: DType::I64, ..ty() });
+        assert_eq!(message(&g), "Reinterpret 'wide': gives float32 as int64, whose elements have another size");
     }
 
     #[test]

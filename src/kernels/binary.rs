@@ -31,13 +31,15 @@ pub(super) fn prepare(binary: &Binary, p: &Prepare<'_>) -> Result<Box<dyn Kernel
     match (a.dtype, y.dtype) {
         (DType::F32, DType::F32) => {
             let square = op == BinaryOp::Pow && b.constant::<f32>().is_some_and(|e| e == [2.0]);
-            let f = if square { Some(each!(f32, |a, _b| a * a)) } else { float(op) };
+            let f = if square { Some(each!(f32, |a, _b| a * a)) } else { float32(op) };
             elementwise(shape, f, bounds, p)
         }
+        (DType::F64, DType::F64) => elementwise(shape, float64(op), None, p),
+        (DType::F64, DType::Bool) => elementwise(shape, compare::<f64>(op), None, p),
         (DType::F32, DType::Bool) => elementwise(shape, compare::<f32>(op), None, p),
         (DType::I32, DType::I32) => elementwise(shape, int32(op), None, p),
         (DType::I32, DType::Bool) => elementwise(shape, compare::<i32>(op), None, p),
-        (DType::I64, DType::I64) => elementwise(shape, int64(op), None, p),
+        (DType::I64, DType::I64) => elementwise(shape, bits(op).or_else(|| int64(op)), None, p),
         (DType::I64, DType::Bool) => elementwise(shape, compare::<i64>(op), None, p),
         (DType::Bool, DType::Bool) => elementwise(shape, logic(op), None, p),
         _ => Err(p.unsupported()),
@@ -60,25 +62,45 @@ macro_rules! each {
 }
 use each;
 
-fn float(op: BinaryOp) -> Option<Loop<f32, f32>> {
-    Some(match op {
-        BinaryOp::Add => each!(f32, |a, b| a + b),
-        BinaryOp::Sub => each!(f32, |a, b| a - b),
-        BinaryOp::Mul => each!(f32, |a, b| a * b),
-        BinaryOp::Div => each!(f32, |a, b| a / b),
-        // NaN in either operand gives NaN.
-        BinaryOp::Min => each!(f32, |a, b| if a < b || a.is_nan() { a } else { b }),
-        BinaryOp::Max => each!(f32, |a, b| if a > b || a.is_nan() { a } else { b }),
-        BinaryOp::Pow => each!(f32, f32::powf),
-        BinaryOp::Mod => each!(f32, float_mod),
-        BinaryOp::Rem => each!(f32, |a, b| a % b),
-        _ => return None,
-    })
+macro_rules! float {
+    ($name:ident, $t:ty) => {
+        fn $name(op: BinaryOp) -> Option<Loop<$t, $t>> {
+            Some(match op {
+                BinaryOp::Add => each!($t, |a, b| a + b),
+                BinaryOp::Sub => each!($t, |a, b| a - b),
+                BinaryOp::Mul => each!($t, |a, b| a * b),
+                BinaryOp::Div => each!($t, |a, b| a / b),
+                // NaN in either operand gives NaN.
+                BinaryOp::Min => each!($t, |a, b| if a < b || a.is_nan() { a } else { b }),
+                BinaryOp::Max => each!($t, |a, b| if a > b || a.is_nan() { a } else { b }),
+                BinaryOp::Pow => each!($t, <$t>::powf),
+                BinaryOp::Mod => each!($t, |a, b| {
+                    let r = a % b;
+                    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+                }),
+                BinaryOp::Rem => each!($t, |a, b| a % b),
+                _ => return None,
+            })
+        }
+    };
+}
+float!(float32, f32);
+float!(float64, f64);
+
+fn amount(b: i64) -> u32 {
+    u32::try_from(b).unwrap_or(u32::MAX)
 }
 
-fn float_mod(a: f32, b: f32) -> f32 {
-    let r = a % b;
-    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+/// Narrower integers are widened for these.
+fn bits(op: BinaryOp) -> Option<Loop<i64, i64>> {
+    Some(match op {
+        BinaryOp::BitAnd => each!(i64, |a, b| a & b),
+        BinaryOp::BitOr => each!(i64, |a, b| a | b),
+        BinaryOp::BitXor => each!(i64, |a, b| a ^ b),
+        BinaryOp::ShiftLeft => each!(i64, |a, b| a.checked_shl(amount(b)).unwrap_or(0)),
+        BinaryOp::ShiftRight => each!(i64, |a, b| a >> amount(b).min(63)),
+        _ => return None,
+    })
 }
 
 /// Integers wrap. Division by zero gives 0, as there is no trap to give.
@@ -146,6 +168,7 @@ trait Clamp: Element {
 impl Clamp for u8 {}
 impl Clamp for i32 {}
 impl Clamp for i64 {}
+impl Clamp for f64 {}
 impl Clamp for f32 {
     fn clamp_all(y: &mut [f32], (lo, hi): (f32, f32)) {
         for y in y {

@@ -63,6 +63,13 @@ proptest! {
         let floor_mod = |a: i64, b: i64| if b == 0 { 0 } else { (a as f64 - b as f64 * (a as f64 / b as f64).floor()) as i64 };
         check::<i64, i64>(op(BinaryOp::Mod), (&a, &b), (&out, DType::I64), floor_mod)?;
         check::<i64, i64>(op(BinaryOp::Div), (&a, &b), (&out, DType::I64), |a, b| if b == 0 { 0 } else { a / b })?;
+        check::<i64, i64>(op(BinaryOp::BitXor), (&a, &b), (&out, DType::I64), |a, b| (a | b) & !(a & b))?;
+        check::<i64, i64>(op(BinaryOp::ShiftRight), (&a, &b), (&out, DType::I64), |a, b| {
+            (0..if b < 0 { 64 } else { b }).fold(a, |a, _| a.div_euclid(2))
+        })?;
+        check::<i64, i64>(op(BinaryOp::ShiftLeft), (&a, &b), (&out, DType::I64), |a, b| {
+            (0..if b < 0 { 64 } else { b }).fold(a, |a, _| a.wrapping_mul(2))
+        })?;
         check::<i64, u8>(op(BinaryOp::GreaterOrEqual), (&a, &b), (&out, DType::Bool), |a, b| u8::from(a >= b))?;
     }
 

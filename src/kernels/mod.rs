@@ -12,12 +12,14 @@ mod concat;
 mod conv_f32;
 mod conv_i8;
 mod copy;
+mod cumulate;
 mod depthwise_f32;
 mod depthwise_i8;
 mod erf;
 mod gather;
 pub(crate) mod gemm_f32;
 mod gemm_i8;
+mod grid_sample;
 pub(crate) mod im2col;
 pub mod io;
 mod layer_norm;
@@ -35,12 +37,15 @@ mod recurrent;
 mod reduce;
 mod requant;
 mod rescale;
+mod roi_align;
+mod scatter;
 mod softmax;
 mod strided;
 mod sum8;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod top_k;
 mod trees;
 mod unary;
 pub(crate) mod vector;
@@ -238,6 +243,13 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Table => table::prepare(p),
         Op::TreeEnsemble { aggregate } => trees::prepare(*aggregate, p),
         Op::Recurrent(op) => recurrent::prepare(op, p),
+        Op::Scatter { combine } => scatter::prepare(*combine, p),
+        Op::TopK { axis, largest } => top_k::prepare(*axis, *largest, p),
+        Op::Cumulate { axis, product, exclusive, reverse } => {
+            cumulate::prepare(*axis, *product, cumulate::Order { exclusive: *exclusive, reverse: *reverse }, p)
+        }
+        Op::GridSample(op) => grid_sample::prepare(*op, p),
+        Op::RoiAlign(op) => roi_align::prepare(*op, p),
         // Aliases: the planner gives input and output the same memory.
         Op::Reshape | Op::Reinterpret => Err(Error::Internal("an alias has no kernel".into())),
         other => Err(Error::Unsupported(format!("{} has no kernel", other.name()))),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    graph::ops::Unary,
+    graph::ops::{FloatFormat, Unary},
     tensor::{DType, Element},
 };
 
@@ -94,7 +94,24 @@ pub(super) fn eval(op: Unary, x: f32) -> f32 {
         Unary::Not => f32::from(x == 0.0),
         Unary::IsNan => f32::from(x.is_nan()),
         Unary::IsInf => f32::from(x.is_infinite()),
+        Unary::RoundTo(format) => round_to(x, format),
     }
+}
+
+/// The nearest number of a narrower format, half to even.
+fn round_to(x: f32, format: FloatFormat) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    if x.is_infinite() {
+        return format.infinity.copysign(x);
+    }
+    let magnitude = f64::from(x.abs());
+    // Spacing of the format's numbers around x, at least that of the subnormal ones.
+    let exponent = (((magnitude.to_bits() >> 52) as i64) - 1023).max(i64::from(format.lowest)) - i64::from(format.mantissa);
+    let spacing = f64::from_bits(((exponent + 1023) as u64) << 52);
+    let rounded = ((magnitude / spacing).round_ties_even() * spacing) as f32;
+    if rounded > format.largest { format.overflow } else { rounded }.copysign(x)
 }
 
 // NaN stays NaN.

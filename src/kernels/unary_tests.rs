@@ -117,3 +117,28 @@ proptest! {
         }
     }
 }
+
+/// Numbers of a format with 3 bits of mantissa and exponents from −6, up to 448: those of float8 e4m3fn.
+#[test]
+fn rounds_to_the_nearest_number_of_a_format() {
+    let format = FloatFormat { mantissa: 3, lowest: -6, largest: 448.0, overflow: f32::NAN, infinity: f32::INFINITY };
+    let numbers: Vec<f32> = (0..127u32)
+        .map(|bits| {
+            let (exponent, mantissa) = ((bits >> 3) as i32, (bits & 7) as f32);
+            if exponent == 0 { mantissa * 2f32.powi(-9) } else { (8.0 + mantissa) * 2f32.powi(exponent - 10) }
+        })
+        .collect();
+    for (i, pair) in numbers.windows(2).enumerate() {
+        let [a, b] = pair else { unreachable!() };
+        let even = if i % 2 == 0 { *a } else { *b };
+        let middle = (a + b) / 2.0;
+        for (x, expected) in [(*a, *a), (middle, even), (middle * 0.999, *a), (middle * 1.001, *b)] {
+            assert_eq!(eval(Unary::RoundTo(format), x), expected, "{x}");
+            assert_eq!(eval(Unary::RoundTo(format), -x), -expected, "{x}");
+        }
+    }
+    assert_eq!(eval(Unary::RoundTo(format), 463.0), 448.0);
+    assert!(eval(Unary::RoundTo(format), 470.0).is_nan());
+    assert_eq!(eval(Unary::RoundTo(format), f32::NEG_INFINITY), f32::NEG_INFINITY);
+    assert_eq!(eval(Unary::RoundTo(format), 1e-30), 0.0);
+}

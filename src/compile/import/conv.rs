@@ -6,6 +6,7 @@ use super::{
     lower::{Call, Lower, Lowering, fixed},
     matmul::fused_activation,
     node::OnnxNode,
+    volume,
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -40,6 +41,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             let x = c.input(0)?;
             global_pool(l, c, ReduceOp::Mean, x).map(|v| vec![v])
         },
+        "CausalConvWithState" => causal_conv,
         "GlobalMaxPool" => |l, c| {
             let x = c.input(0)?;
             global_pool(l, c, ReduceOp::Max, x).map(|v| vec![v])
@@ -77,17 +79,55 @@ fn fused_conv(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     Ok(vec![fused_activation(l, c, y)?])
 }
 
+/// A depthwise convolution over a sequence whose first steps come from the call before; the last ones are kept for the next.
+fn causal_conv(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, weight, ty) = (c.input(0)?, c.input(1)?, c.out()?);
+    ensure!(ty.dtype == DType::F32 && l.rank(x) == 3, Unsupported, "a convolution of {} is not supported", ty.dtype);
+    let Some(&[channels, 1, width]) = l.ty(weight).fixed_shape().as_deref() else {
+        bail!(Unsupported, "the weight's shape is not known, or not that of a depthwise convolution");
+    };
+    ensure!(width > 0, InvalidModel, "has a kernel without size");
+    let mut shape = l.shape(x);
+    shape[2] = shape[2].clone() + Dim::fixed(width - 1);
+    let long = ValueType::new(DType::F32, shape.clone());
+    let padded = match c.optional(3) {
+        Some(past) => l.emit(c, Op::Concat { axis: 2 }, &[past, x], long),
+        None => {
+            let mut pads = vec![(Dim::fixed(0), Dim::fixed(0)); 3];
+            pads[2].0 = Dim::fixed(width - 1);
+            l.emit(c, Op::Pad { pads, value: 0.0 }, &[x], long)
+        }
+    };
+    let one = Span { kernel: 1, stride: 1, dilation: 1, pads: [0, 0] };
+    let window = plane([one, Span { kernel: width, ..one }], false);
+    let operands = Operands { x: padded, weight, bias: c.optional(2), dynamic: None, dtype: DType::F32, quant: None };
+    let mut y = emit_window(l, c, operands, window, channels, &ty.shape);
+    match c.node.string("activation").unwrap_or("none") {
+        "none" | "" => {}
+        "silu" | "swish" => y = l.unary(c, Unary::Silu, y),
+        other => bail!(Unsupported, "the activation {other} is not supported"),
+    }
+    let start = shape[2].clone() - Dim::fixed(width - 1);
+    shape[2] = Dim::fixed(width - 1);
+    let state = l.emit(c, Op::Slice { axis: 2, start, step: 1 }, &[padded], ValueType::new(DType::F32, shape));
+    Ok([y, state].into_iter().enumerate().filter(|(i, _)| c.wants(*i)).map(|(_, v)| v).collect())
+}
+
 /// Adds a convolution of channels-first operands; its result is channels-first, too.
 pub(super) fn emit(l: &mut Lower, c: &Call, o: Operands) -> Result<ValueId> {
     let out = c.out()?.shape;
     let rank = l.rank(o.x);
-    ensure!((3..=4).contains(&rank), Unsupported, "a convolution over {} axes is not supported", rank.saturating_sub(2));
+    ensure!((3..=5).contains(&rank), Unsupported, "a convolution over {} axes is not supported", rank.saturating_sub(2));
     ensure!(l.rank(o.weight) == rank, InvalidModel, "the weight has rank {}, the input {rank}", l.rank(o.weight));
     let Some(kernel) = l.ty(o.weight).shape[2..].iter().map(Dim::as_fixed).collect::<Option<Vec<usize>>>() else {
         bail!(Unsupported, "the kernel's size is not known");
     };
     let groups = usize::try_from(c.node.int("group").unwrap_or(1)).unwrap_or(0);
     ensure!(groups > 0, InvalidModel, "has {} groups", c.node.int("group").unwrap_or(1));
+    if rank == 5 {
+        let spans = spans(c.node, &kernel, &l.shape(o.x)[2..])?;
+        return volume::conv(l, c, o, &spans, groups, &out);
+    }
     let window = window(c.node, &kernel, &l.shape(o.x)[2..], false)?;
     Ok(emit_window(l, c, o, window, groups, &out))
 }
@@ -108,8 +148,13 @@ pub(super) fn emit_window(l: &mut Lower, c: &Call, o: Operands, window: Window, 
 }
 
 fn max_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
-    ensure!(!c.wants(1), Unsupported, "the indices of the maxima are not supported");
     let x = c.input(0)?;
+    if c.wants(1) {
+        let x = l.raw(x);
+        let kernel = kernel(c)?;
+        let spans = spans(c.node, &kernel, &l.shape(x)[2..])?;
+        return volume::max_with_indices(l, c, x, &spans);
+    }
     let ty = ValueType { quant: l.ty(x).quant.clone(), ..c.out()? };
     Ok(vec![pool(l, c, PoolKind::Max, x, ty)?])
 }
@@ -136,9 +181,12 @@ fn lp_pool(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 
 fn pool(l: &mut Lower, c: &Call, kind: PoolKind, x: ValueId, ty: ValueType) -> Result<ValueId> {
     let rank = l.rank(x);
-    ensure!((3..=4).contains(&rank), Unsupported, "pooling over {} axes is not supported", rank.saturating_sub(2));
-    let Some(kernel) = c.node.ints("kernel_shape") else { bail!(InvalidModel, "has no kernel_shape") };
-    let kernel: Vec<usize> = kernel.iter().map(|&k| usize::try_from(k).unwrap_or(0)).collect();
+    ensure!((3..=5).contains(&rank), Unsupported, "pooling over {} axes is not supported", rank.saturating_sub(2));
+    let kernel = kernel(c)?;
+    if rank == 5 {
+        let spans = spans(c.node, &kernel, &l.shape(x)[2..])?;
+        return Ok(volume::pool(l, c, kind, x, &spans, ty));
+    }
     let window = window(c.node, &kernel, &l.shape(x)[2..], c.node.flag("ceil_mode", false))?;
     let x = channels_last(l, c, x);
     let shape = last_shape(&ty.shape);
@@ -155,8 +203,22 @@ pub(super) fn global_pool(l: &mut Lower, c: &Call, op: ReduceOp, x: ValueId) -> 
     Ok(l.emit(c, Op::Reduce { op, axes, keep_dims: true }, &[x], ty))
 }
 
-/// A 2-D window from the attributes; a 1-D one gets a height of 1.
-fn window(node: &OnnxNode, kernel: &[usize], spatial: &[Dim], ceil: bool) -> Result<Window> {
+fn kernel(c: &Call) -> Result<Vec<usize>> {
+    let Some(kernel) = c.node.ints("kernel_shape") else { bail!(InvalidModel, "has no kernel_shape") };
+    Ok(kernel.iter().map(|&k| usize::try_from(k).unwrap_or(0)).collect())
+}
+
+/// A window along one axis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    pub pads: [usize; 2],
+}
+
+/// The windows along the spatial axes.
+fn spans(node: &OnnxNode, kernel: &[usize], spatial: &[Dim]) -> Result<Vec<Span>> {
     let n = spatial.len();
     ensure!(kernel.len() == n, InvalidModel, "has a kernel of {} axes for an input of {n}", kernel.len());
     let list = |name: &str| -> Result<Vec<usize>> {
@@ -168,14 +230,29 @@ fn window(node: &OnnxNode, kernel: &[usize], spatial: &[Dim], ceil: bool) -> Res
     let (strides, dilations) = (list("strides")?, list("dilations")?);
     ensure!(kernel.iter().all(|&k| k > 0), InvalidModel, "has a kernel of size {kernel:?}");
     let pads = pads(node, kernel, &strides, &dilations, spatial)?;
-    let pair = |v: &[usize]| if n == 1 { [1, v[0]] } else { [v[0], v[1]] };
-    Ok(Window {
-        kernel: pair(kernel),
-        strides: pair(&strides),
-        dilations: pair(&dilations),
-        pads: if n == 1 { [[0, 0], pads[0]] } else { [pads[0], pads[1]] },
+    let span = |i: usize| Span { kernel: kernel[i], stride: strides[i], dilation: dilations[i], pads: pads[i] };
+    Ok((0..n).map(span).collect())
+}
+
+/// A 2-D window from the attributes; a 1-D one gets a height of 1.
+fn window(node: &OnnxNode, kernel: &[usize], spatial: &[Dim], ceil: bool) -> Result<Window> {
+    let one = Span { kernel: 1, stride: 1, dilation: 1, pads: [0, 0] };
+    match spans(node, kernel, spatial)?.as_slice() {
+        [w] => Ok(plane([one, *w], ceil)),
+        [h, w] => Ok(plane([*h, *w], ceil)),
+        spans => bail!(Internal, "a window over {} axes is no plane", spans.len()),
+    }
+}
+
+/// The window of these two spans.
+pub(super) fn plane([h, w]: [Span; 2], ceil: bool) -> Window {
+    Window {
+        kernel: [h.kernel, w.kernel],
+        strides: [h.stride, w.stride],
+        dilations: [h.dilation, w.dilation],
+        pads: [h.pads, w.pads],
         ceil,
-    })
+    }
 }
 
 fn pads(node: &OnnxNode, kernel: &[usize], strides: &[usize], dilations: &[usize], spatial: &[Dim]) -> Result<Vec<[usize; 2]>> {

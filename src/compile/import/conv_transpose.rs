@@ -95,8 +95,9 @@ fn conv_transpose(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let order = Order { groups, phases, out };
     let map = weight_map(h, w, &order, channels / groups);
     let shape = [groups * phases * out, channels / groups, h.taps(), w.taps()];
-    let Some(weight) = regroup(l, weight, &shape, &map, Some(&order)) else {
-        bail!(Unsupported, "a weight that is not constant, or quantized per input channel, is not supported");
+    let weight = match regroup(l, weight, &shape, &map, Some(&order)) {
+        Some(weight) => weight,
+        None => gathered(l, c, weight, &shape, &map)?,
     };
     let bias_map: Vec<Option<usize>> = order.channels().map(|(group, _, o)| Some(group * out + o)).collect();
     let bias = c.optional(2).map(|v| regroup(l, v, &[bias_map.len()], &bias_map, None).ok_or(v));
@@ -305,6 +306,21 @@ fn regroup(l: &mut Lower, v: ValueId, shape: &[usize], map: &[Option<usize>], or
     }
     let name = l.graph.value(v).name.clone();
     Some(l.graph.add_quantized_const(name, &out, quant))
+}
+
+/// As [`regroup`], of a weight that is computed: its elements and a zero, picked when the model runs.
+fn gathered(l: &mut Lower, c: &Call, weight: ValueId, shape: &[usize], map: &[Option<usize>]) -> Result<ValueId> {
+    let Some(count) = l.ty(weight).fixed_shape().map(|s| s.iter().product::<usize>()) else {
+        bail!(Unsupported, "the weight's shape is not known");
+    };
+    let flat = l.reshape(c.name(), weight, vec![Dim::fixed(count)]);
+    let pads = vec![(Dim::fixed(0), Dim::fixed(1))];
+    let longer = ValueType::new(DType::F32, vec![Dim::fixed(count + 1)]);
+    let flat = l.emit(c, Op::Pad { pads, value: 0.0 }, &[flat], longer);
+    let picks: Vec<i64> = map.iter().map(|at| at.unwrap_or(count) as i64).collect();
+    let picks = l.graph.add_const(c.name(), &Tensor::from_slice(shape, &picks)?);
+    let ty = ValueType::new(DType::F32, super::lower::fixed(shape));
+    Ok(l.emit(c, Op::Gather { axis: 0 }, &[flat, picks], ty))
 }
 
 #[cfg(test)]

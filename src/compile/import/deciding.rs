@@ -17,8 +17,9 @@ const MAX_ELEMENTS: i64 = 4096;
 fn parameters(op_type: &str) -> &'static [usize] {
     match op_type {
         "Reshape" | "Expand" | "Tile" | "Upsample" | "Squeeze" | "Unsqueeze" | "Split" | "SplitToSequence" | "CumSum"
-        | "TopK" | "Trilu" | "CenterCropPad" | "AffineGrid" | "Compress" | "ReduceSum" | "ReduceMean" | "ReduceMin"
-        | "ReduceMax" | "ReduceProd" | "ReduceSumSquare" | "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" => &[1],
+        | "CumProd" | "TopK" | "Trilu" | "CenterCropPad" | "AffineGrid" | "Compress" | "ReduceSum" | "ReduceMean"
+        | "ReduceMin" | "ReduceMax" | "ReduceProd" | "ReduceSumSquare" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+        | "ReduceLogSumExp" => &[1],
         "Slice" => &[1, 2, 3, 4],
         "Pad" | "Resize" | "STFT" => &[1, 2, 3],
         "ConstantOfShape" | "If" | "BlackmanWindow" | "HammingWindow" | "HannWindow" => &[0],

@@ -2,7 +2,10 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::lower::{Call, Lower, Lowering};
+use super::{
+    dims::broadcast_shapes,
+    lower::{Call, Lower, Lowering},
+};
 use crate::{
     error::{Result, bail, ensure},
     graph::{
@@ -61,6 +64,10 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "Swish" => |l, c| {
             let alpha = c.node.float("alpha").unwrap_or(1.0);
             swish(l, c, alpha)
+        },
+        "SwiGLU" => |l, c| {
+            let gate = swish(l, c, c.node.float("alpha").unwrap_or(1.0))?[0];
+            Ok(vec![l.binary(c, BinaryOp::Mul, gate, c.input(1)?)])
         },
         "Celu" => |l, c| {
             // max(0, x) + min(0, α·(exp(x/α) − 1)), which is α·elu(x/α) of slope 1.
@@ -171,11 +178,56 @@ fn integers(l: &mut Lower, c: &Call, op: BinaryOp, a: ValueId, b: ValueId) -> Va
     let wide = match dtype {
         DType::I8 | DType::U8 | DType::I16 | DType::U16 => DType::I32,
         DType::U32 => DType::I64,
+        DType::U64 => return unsigned64(l, c, op, a, b),
         _ => return l.binary(c, op, a, b),
     };
     let (a, b) = (l.cast(c, a, wide), l.cast(c, b, wide));
     let y = l.binary(c, op, a, b);
     if op.is_predicate() { y } else { l.cast(c, y, dtype) }
+}
+
+/// The arithmetic of uint64 in int64, which has the same bits: sums and products are the same, order is once the top bit is flipped.
+fn unsigned64(l: &mut Lower, c: &Call, op: BinaryOp, a: ValueId, b: ValueId) -> ValueId {
+    let [a, b] = [a, b].map(|v| l.cast(c, v, DType::I64));
+    let constant = |l: &mut Lower, v: i64| l.graph.add_const(c.name(), &Tensor::scalar(v));
+    let choose = |l: &mut Lower, condition: ValueId, a: ValueId, b: ValueId| {
+        let (yes, no) = (l.shape(a), l.shape(b));
+        let shape = broadcast_shapes(&broadcast_shapes(&yes, &no), &l.shape(condition));
+        l.emit(c, Op::Where, &[condition, a, b], ValueType::new(DType::I64, shape))
+    };
+    let top = constant(l, i64::MIN);
+    let order = |l: &mut Lower, op: BinaryOp, a: ValueId, b: ValueId| {
+        let [a, b] = [a, b].map(|v| l.binary(c, BinaryOp::BitXor, v, top));
+        l.binary(c, op, a, b)
+    };
+    let y = match op {
+        _ if op.is_predicate() => return order(l, op, a, b),
+        BinaryOp::Min | BinaryOp::Max => {
+            let y = order(l, op, a, b);
+            l.binary(c, BinaryOp::BitXor, y, top)
+        }
+        BinaryOp::Div | BinaryOp::Mod | BinaryOp::Rem => {
+            // Half of a, divided and doubled, is the quotient or one less. A divisor with its top bit set goes in at most once.
+            let (one, rest, zero) = (constant(l, 1), constant(l, i64::MAX), constant(l, 0));
+            let half = l.binary(c, BinaryOp::ShiftRight, a, one);
+            let half = l.binary(c, BinaryOp::BitAnd, half, rest);
+            let part = l.binary(c, BinaryOp::Div, half, b);
+            let large = l.binary(c, BinaryOp::Less, b, zero);
+            let double = l.binary(c, BinaryOp::ShiftLeft, part, one);
+            let quotient = choose(l, large, zero, double);
+            let product = l.binary(c, BinaryOp::Mul, quotient, b);
+            let left = l.binary(c, BinaryOp::Sub, a, product);
+            let again = order(l, BinaryOp::GreaterOrEqual, left, b);
+            let step = if op == BinaryOp::Div { one } else { b };
+            let more = choose(l, again, step, zero);
+            match op {
+                BinaryOp::Div => l.binary(c, BinaryOp::Add, quotient, more),
+                _ => l.binary(c, BinaryOp::Sub, left, more),
+            }
+        }
+        op => l.binary(c, op, a, b),
+    };
+    l.cast(c, y, DType::U64)
 }
 
 fn operands(l: &mut Lower, c: &Call) -> Result<(ValueId, ValueId)> {
@@ -289,8 +341,12 @@ fn clip(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         return Ok(vec![l.unary(c, Unary::Clamp { lo, hi }, x)]);
     }
     let mut y = x;
-    for (i, op) in [(1, BinaryOp::Max), (2, BinaryOp::Min)] {
-        if let Some(v) = c.optional(i) {
+    for (i, name, op) in [(1, "min", BinaryOp::Max), (2, "max", BinaryOp::Min)] {
+        let bound = match (c.optional(i), c.node.float(name)) {
+            (None, Some(bound)) => Some(l.scalar_of(c.name(), dtype, f64::from(bound))?),
+            (bound, _) => bound,
+        };
+        if let Some(v) = bound {
             y = integers(l, c, op, y, v);
         }
     }

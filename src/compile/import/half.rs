@@ -1,7 +1,7 @@
 //! Half-precision models: computed in f32, for no browser has fast arithmetic on 16-bit floats.
 //!
-//! float16 and bfloat16 become float32 in the protobuf, before anything looks at types. Inputs and outputs that are float16 stay so for
-//! callers: they are converted at the graph's edges. bfloat16, which JavaScript has no array for, is float32 there, too.
+//! float16 becomes float32 in the protobuf, before anything looks at types, and so do the types of `narrow.rs`. Inputs and outputs that are
+//! float16 stay so for callers: they are converted at the graph's edges.
 
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
@@ -9,6 +9,8 @@ use tract_onnx::{
     pb::{self, tensor_proto::DataType, type_proto},
     prelude::f16,
 };
+
+use super::narrow;
 
 /// Inputs and outputs of the model that callers give and get as float16.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +28,7 @@ pub(super) fn widen(graph: &mut pb::GraphProto) -> Half {
         let half = ports.iter().filter(|p| elem_type(p) == Some(DataType::Float16 as i32));
         half.map(|p| p.name.clone()).collect()
     };
+    narrow::mark(graph);
     let found = Half { inputs: names(&graph.input), outputs: names(&graph.output) };
     widen_graph(graph);
     found
@@ -35,16 +38,18 @@ fn widen_graph(graph: &mut pb::GraphProto) {
     graph.initializer.iter_mut().for_each(widen_tensor);
     for port in graph.input.iter_mut().chain(&mut graph.output) {
         if let Some(type_proto::Value::TensorType(t)) = port.r#type.as_mut().and_then(|t| t.value.as_mut())
-            && is_half(t.elem_type)
+            && is_widened(t.elem_type)
         {
-            t.elem_type = DataType::Float as i32;
+            t.elem_type = wide(t.elem_type);
         }
     }
     for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
         attribute.t.iter_mut().chain(&mut attribute.tensors).for_each(widen_tensor);
         attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(widen_graph);
-        if TYPE_ATTRIBUTES.contains(&attribute.name.as_str()) && i32::try_from(attribute.i).is_ok_and(is_half) {
-            attribute.i = i64::from(DataType::Float as i32);
+        if TYPE_ATTRIBUTES.contains(&attribute.name.as_str())
+            && let Ok(code) = i32::try_from(attribute.i)
+        {
+            attribute.i = i64::from(wide(code));
         }
     }
 }
@@ -54,17 +59,23 @@ fn elem_type(port: &pb::ValueInfoProto) -> Option<i32> {
     Some(t.elem_type)
 }
 
-pub(super) fn is_half(code: i32) -> bool {
-    matches!(DataType::try_from(code), Ok(DataType::Float16 | DataType::Bfloat16))
+/// The type in which the numbers of a type are computed.
+fn wide(code: i32) -> i32 {
+    if code == DataType::Float16 as i32 { DataType::Float as i32 } else { narrow::held(code) }
+}
+
+/// Whether tensors of the type become wider ones.
+pub(super) fn is_widened(code: i32) -> bool {
+    wide(code) != code
 }
 
 /// The tensor as float32. A wrong number of bytes stays wrong, for the check that follows.
 fn widen_tensor(tensor: &mut pb::TensorProto) {
-    let number: fn(u16) -> f32 = match DataType::try_from(tensor.data_type) {
-        Ok(DataType::Float16) => |bits| f16::from_bits(bits).to_f32(),
-        Ok(DataType::Bfloat16) => |bits| f32::from_bits(u32::from(bits) << 16),
-        _ => return,
-    };
+    if tensor.data_type != DataType::Float16 as i32 {
+        narrow::hold(tensor);
+        return;
+    }
+    let number = |bits: u16| f16::from_bits(bits).to_f32();
     tensor.data_type = DataType::Float as i32;
     let raw = core::mem::take(&mut tensor.raw_data);
     if raw.is_empty() {
@@ -84,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_are_widened() {
+    fn numbers_are_widened() {
         let tensor = |kind: DataType, raw: &[u8], ints: &[i32]| {
             let mut t = pb::TensorProto {
                 data_type: kind as i32,
@@ -96,7 +107,6 @@ mod tests {
             t
         };
         assert_eq!(tensor(DataType::Float16, &[0, 0x3E], &[]).raw_data, 1.5f32.to_le_bytes());
-        assert_eq!(tensor(DataType::Bfloat16, &[0xC0, 0x3F], &[]).raw_data, 1.5f32.to_le_bytes());
         assert_eq!(tensor(DataType::Float16, &[], &[0xC500]).float_data, [-5.0]);
         assert_eq!(tensor(DataType::Float16, &[0, 0x3E, 1], &[]).raw_data.len(), 5);
         assert_eq!(tensor(DataType::Int8, &[7], &[]).raw_data, [7]);

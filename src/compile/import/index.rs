@@ -41,12 +41,12 @@ pub(super) fn iota(l: &mut Lower, c: &Call, n: Dim, axis: usize, rank: usize) ->
 }
 
 /// Dimensions as an i64 scalar.
-fn number(l: &mut Lower, c: &Call, dim: Dim) -> ValueId {
+pub(super) fn number(l: &mut Lower, c: &Call, dim: Dim) -> ValueId {
     let list = l.graph.add_dims(c.name(), vec![dim]);
     l.reshape(c.name(), list, Vec::new())
 }
 
-fn product(dims: &[Dim]) -> Dim {
+pub(super) fn product(dims: &[Dim]) -> Dim {
     dims.iter().cloned().fold(Dim::fixed(1), |a, b| a * b)
 }
 
@@ -59,10 +59,9 @@ fn from_start(l: &mut Lower, c: &Call, indices: ValueId, size: ValueId) -> Resul
     Ok(l.emit(c, Op::Where, &[negative, moved, indices], ty))
 }
 
-/// The elements of x at positions along `axis`; the other coordinates are those of the index itself.
-pub(super) fn gather_elements(l: &mut Lower, c: &Call, x: ValueId, indices: ValueId, axis: usize) -> Result<ValueId> {
-    let x = l.raw(x);
-    let (shape, out) = (l.shape(x), l.shape(indices));
+/// Numbers, in a tensor of this shape, of the elements at positions along `axis` whose other coordinates are those of the index itself.
+pub(super) fn flat_elements(l: &mut Lower, c: &Call, shape: &[Dim], indices: ValueId, axis: usize) -> Result<ValueId> {
+    let out = l.shape(indices);
     ensure!(shape.len() == out.len(), InvalidModel, "has indices of rank {} for rank {}", out.len(), shape.len());
     let rank = shape.len();
     let indices = l.cast(c, indices, DType::I64);
@@ -79,17 +78,24 @@ pub(super) fn gather_elements(l: &mut Lower, c: &Call, x: ValueId, indices: Valu
         let offset = l.binary(c, BinaryOp::Mul, steps, stride);
         flat = l.binary(c, BinaryOp::Add, flat, offset);
     }
+    Ok(flat)
+}
+
+/// The elements of x at positions along `axis`; the other coordinates are those of the index itself.
+pub(super) fn gather_elements(l: &mut Lower, c: &Call, x: ValueId, indices: ValueId, axis: usize) -> Result<ValueId> {
+    let x = l.raw(x);
+    let (shape, out) = (l.shape(x), l.shape(indices));
+    let flat = flat_elements(l, c, &shape, indices, axis)?;
     let list = l.reshape(c.name(), x, vec![product(&shape)]);
     let ty = ValueType::new(l.dtype(x), out);
     Ok(l.emit(c, Op::Gather { axis: 0 }, &[list, flat], ty))
 }
 
-/// Slices of x at the tuples along the last axis of the indices.
-fn gather_nd(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
-    let (x, indices) = (c.input(0)?, c.input(1)?);
-    let (x, indices) = (l.raw(x), l.cast(c, indices, DType::I64));
-    let (shape, tuples) = (l.shape(x), l.shape(indices));
-    let batch = usize::try_from(c.node.int("batch_dims").unwrap_or(0)).unwrap_or(usize::MAX);
+/// Numbers, in a tensor of this shape, of the rows at the tuples along the last axis of the indices, and how many axes are indexed, the
+/// `batch` first ones included.
+pub(super) fn flat_tuples(l: &mut Lower, c: &Call, shape: &[Dim], indices: ValueId, batch: usize) -> Result<(ValueId, usize)> {
+    let indices = l.cast(c, indices, DType::I64);
+    let tuples = l.shape(indices);
     let Some(k) = tuples.last().and_then(Dim::as_fixed) else {
         bail!(Unsupported, "the length of the index tuples is not known")
     };
@@ -111,9 +117,19 @@ fn gather_nd(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         let offset = l.binary(c, BinaryOp::Mul, steps, stride);
         flat = l.binary(c, BinaryOp::Add, flat, offset);
     }
-    let rest = &shape[batch + k..];
-    let rows = l.reshape(c.name(), x, [&[product(&shape[..batch + k])], rest].concat());
-    let ty = ValueType::new(l.dtype(x), [&lead, rest].concat());
+    Ok((flat, batch + k))
+}
+
+/// Slices of x at the tuples along the last axis of the indices.
+fn gather_nd(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, indices) = (c.input(0)?, c.input(1)?);
+    let x = l.raw(x);
+    let shape = l.shape(x);
+    let batch = usize::try_from(c.node.int("batch_dims").unwrap_or(0)).unwrap_or(usize::MAX);
+    let (flat, depth) = flat_tuples(l, c, &shape, indices, batch)?;
+    let rest = &shape[depth..];
+    let rows = l.reshape(c.name(), x, [&[product(&shape[..depth])], rest].concat());
+    let ty = ValueType::new(l.dtype(x), [&l.shape(flat), rest].concat());
     Ok(vec![l.emit(c, Op::Gather { axis: 0 }, &[rows, flat], ty)])
 }
 

@@ -1,6 +1,13 @@
 //! The walk over tract's typed graph, and the vocabulary in which the lowerings are written.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 
 use tract_onnx::tract_core::{
     internal::*,
@@ -22,6 +29,60 @@ use crate::{
     },
     tensor::{DType, Tensor},
 };
+
+/// Operators that move float64 numbers, or have kernels for them. The others compute them in float32 and say so: what models have of
+/// float64 is nearly always a constant or a Cast that slipped in, and kernels for all of it would weigh on every page.
+const EXACT_IN_F64: &[&str] = &[
+    "Add",
+    "And",
+    "BitCast",
+    "Cast",
+    "CastLike",
+    "CenterCropPad",
+    "Clip",
+    "Compress",
+    "Concat",
+    "ConstantOfShape",
+    "CumProd",
+    "CumSum",
+    "DepthToSpace",
+    "Div",
+    "Dropout",
+    "Equal",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Min",
+    "Mod",
+    "Mul",
+    "OneHot",
+    "Pad",
+    "Pow",
+    "Relu",
+    "Reshape",
+    "ReverseSequence",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Where",
+];
 
 /// Lowers one ONNX node; returns its outputs.
 pub(super) type Lowering = fn(&mut Lower, &Call) -> Result<Vec<ValueId>>;
@@ -77,6 +138,8 @@ pub(super) struct Lower {
     pub missing: BTreeMap<String, String>,
     /// Why, in sentences.
     pub reasons: Vec<String>,
+    /// Operators that compute float64 numbers in float32.
+    pub narrowed: BTreeSet<String>,
 }
 
 impl Lower {
@@ -188,7 +251,7 @@ impl Lower {
         let Some(lowering) = super::lowering(&call.node.op_type) else {
             bail!(Unsupported, "there is no lowering for this operator");
         };
-        let results = lowering(self, call)?;
+        let results = if self.is_narrowed(call) { self.in_f32(call, lowering)? } else { lowering(self, call)? };
         ensure!(
             results.len() >= call.outputs.len(),
             Unsupported,
@@ -210,6 +273,44 @@ impl Lower {
             }
         }
         Ok(results)
+    }
+
+    /// Whether the call computes float64 numbers that there are no kernels for.
+    fn is_narrowed(&self, call: &Call) -> bool {
+        let double = |ty: &ValueType| ty.dtype == DType::F64;
+        let name = call.node.op_type.as_str();
+        let moves = name.contains("Scatter") && call.node.string("reduction").unwrap_or("none") == "none";
+        (call.inputs.iter().any(|&v| double(self.ty(v))) || call.outputs.iter().any(double))
+            && !(moves || EXACT_IN_F64.contains(&name))
+    }
+
+    /// Lowers a call of float64 numbers to float32, between conversions.
+    fn in_f32(&mut self, call: &Call, lowering: Lowering) -> Result<Vec<ValueId>> {
+        let narrow = |l: &mut Lower, v: ValueId| match l.const_f64_as_f32(v) {
+            Some(t) => l.graph.add_const(call.name(), &t),
+            None if l.dtype(v) == DType::F64 => l.cast(call, v, DType::F32),
+            None => v,
+        };
+        let inputs = call.inputs.iter().map(|&v| narrow(self, v)).collect();
+        let as_f32 =
+            |ty: &ValueType| if ty.dtype == DType::F64 { ValueType { dtype: DType::F32, ..ty.clone() } } else { ty.clone() };
+        let inner = Call { node: call.node, inputs, outputs: call.outputs.iter().map(as_f32).collect() };
+        let results = lowering(self, &inner)?;
+        self.narrowed.insert(call.node.op_type.clone());
+        let types = call.outputs.iter().map(|ty| Some(ty.dtype)).chain(core::iter::repeat(None));
+        Ok(results.into_iter().zip(types).map(|(v, dtype)| dtype.map_or(v, |dtype| self.cast(call, v, dtype))).collect())
+    }
+
+    /// What the user should know, as sentences.
+    pub(super) fn notes(&self) -> Vec<String> {
+        if self.narrowed.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<&str> = self.narrowed.iter().map(String::as_str).collect();
+        vec![format!(
+            "These operators of the model compute float64 numbers in float32, with 7 digits instead of 15: {}.",
+            names.join(", ")
+        )]
     }
 
     /// A value's type as tract infers it.
@@ -422,6 +523,13 @@ impl Lower {
             DType::F64 => t.as_slice::<f64>().ok().map(|s| s.iter().map(|&x| x as f32).collect()),
             _ => self.const_ints(v).map(|v| v.into_iter().map(|x| x as f32).collect()),
         }
+    }
+
+    /// A float64 constant as float32.
+    fn const_f64_as_f32(&self, v: ValueId) -> Option<Tensor> {
+        let t = self.graph.const_tensor(v)?;
+        let narrow: Vec<f32> = t.as_slice::<f64>().ok()?.iter().map(|&x| x as f32).collect();
+        Tensor::from_slice(t.shape(), &narrow).ok()
     }
 
     /// The one element of a float constant.

@@ -3,11 +3,14 @@
 //! tract parses the model, infers types and symbolic shapes and folds the arithmetic on shapes that exporters write. The operators
 //! themselves stay whole (`whole.rs`) and are lowered from their ONNX form, one file per family. The result is literal: the passes optimise it.
 
+mod attention;
+mod bits;
 mod branches;
 mod conv;
 mod conv_transpose;
 mod deciding;
 mod dims;
+mod einsum;
 mod elementwise;
 mod half;
 mod index;
@@ -16,9 +19,12 @@ mod lower;
 mod matmul;
 mod ml;
 mod movement;
+mod narrow;
 mod node;
 mod norm;
+mod order;
 mod own;
+mod own_shapes;
 mod proto;
 mod qlinear;
 mod quant;
@@ -27,10 +33,14 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod rules;
+mod sample;
+mod scatter;
 mod shape_math;
 mod sizes;
+mod spectral;
 mod tract_ops;
 mod validate;
+mod volume;
 mod weights;
 mod whole;
 
@@ -69,6 +79,8 @@ pub struct Imported {
     pub missing_operators: Vec<String>,
     /// Where and why, a sentence each.
     pub missing_reasons: Vec<String>,
+    /// What the user should know, as sentences.
+    pub notes: Vec<String>,
     /// ONNX operators by node name.
     pub operators: BTreeMap<String, String>,
 }
@@ -89,6 +101,14 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| index::lowering(op_type))
         .or_else(|| loss::lowering(op_type))
         .or_else(|| ml::lowering(op_type))
+        .or_else(|| scatter::lowering(op_type))
+        .or_else(|| order::lowering(op_type))
+        .or_else(|| bits::lowering(op_type))
+        .or_else(|| attention::lowering(op_type))
+        .or_else(|| einsum::lowering(op_type))
+        .or_else(|| sample::lowering(op_type))
+        .or_else(|| spectral::lowering(op_type))
+        .or_else(|| narrow::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.
@@ -123,8 +143,9 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     drop(model.proto);
     let mut lower = Lower { names: model.symbols, half: model.half, ..Lower::default() };
     lower.model(&typed, weights, &operators, &outputs)?;
+    let notes = lower.notes();
     let missing_operators = lower.missing.into_keys().collect();
-    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, operators })
+    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, notes, operators })
 }
 
 /// A model in tract's own operators, the quantized ones apart.

@@ -27,6 +27,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "Slice" => slice,
         "Split" => split,
         "Pad" => pad,
+        "CenterCropPad" => center_crop_pad,
         "Gather" => gather,
         "DepthToSpace" => depth_to_space,
         "SpaceToDepth" => space_to_depth,
@@ -241,6 +242,35 @@ fn pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     }
 }
 
+/// Cut off, or padded with zeros, at both ends of each axis alike; what is left over goes to the end.
+fn center_crop_pad(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, ty) = (c.input(0)?, c.out()?);
+    let (mut y, shape) = (l.raw(x), l.shape(x));
+    ensure!(shape.len() == ty.shape.len(), InvalidModel, "gives another rank than its input's");
+    let mut pads = vec![(Dim::fixed(0), Dim::fixed(0)); shape.len()];
+    for (axis, (size, wanted)) in shape.iter().zip(&ty.shape).enumerate() {
+        if size == wanted {
+            continue;
+        }
+        let (Some(size), Some(wanted)) = (size.as_fixed(), wanted.as_fixed()) else {
+            bail!(Unsupported, "the size along axis {axis} is not known");
+        };
+        if wanted < size {
+            let range = Range { axis, start: Dim::fixed((size - wanted) / 2), step: 1 };
+            let mut cropped = l.shape(y);
+            cropped[axis] = Dim::fixed(wanted);
+            y = cut(l, c, y, vec![range], &cropped);
+        } else {
+            let before = (wanted - size) / 2;
+            pads[axis] = (Dim::fixed(before), Dim::fixed(wanted - size - before));
+        }
+    }
+    if l.shape(y) == ty.shape {
+        return Ok(vec![y]);
+    }
+    Ok(vec![l.emit(c, Op::Pad { pads, value: 0.0 }, &[y], ty)])
+}
+
 /// Takes off what negative pads say and makes them zero.
 fn crop(l: &mut Lower, c: &Call, x: ValueId, pads: &mut [(Dim, Dim)]) -> ValueId {
     let mut x = x;
@@ -341,7 +371,8 @@ fn space_to_depth(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let [n, ch, h, w] = image(l, x)?;
     let apart = vec![n, ch, h / b.clone(), b.clone(), w / b.clone(), b];
     let x = l.reshape(c.name(), x, apart);
-    let y = l.transpose(c.name(), x, &[0, 3, 5, 1, 2, 4]);
+    let crd = c.node.string("mode") == Some("CRD");
+    let y = l.transpose(c.name(), x, if crd { &[0, 1, 3, 5, 2, 4] } else { &[0, 3, 5, 1, 2, 4] });
     let shape = c.out()?.shape;
     Ok(vec![l.reshape(c.name(), y, shape)])
 }

@@ -256,5 +256,10 @@ fn lp_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let axis = l.axis(c.node.int("axis").unwrap_or(-1), l.rank(x))?;
     let op = if c.node.int("p") == Some(1) { ReduceOp::L1 } else { ReduceOp::L2 };
     let norm = reduce(l, c, op, x, &[axis]);
+    // Zeros stay zeros.
+    let (zero, one) = (l.f32_scalar(c.name(), 0.0), l.f32_scalar(c.name(), 1.0));
+    let none = l.binary(c, BinaryOp::Equal, norm, zero);
+    let ty = ValueType::new(DType::F32, l.shape(norm));
+    let norm = l.emit(c, Op::Where, &[none, one, norm], ty);
     Ok(vec![l.binary(c, BinaryOp::Div, x, norm)])
 }

@@ -10,15 +10,15 @@ use tract_onnx::{
     },
 };
 
-use super::node::OnnxNode;
+use super::{narrow, node::OnnxNode, own_shapes, weights};
 
 pub(super) type Facts = TVec<InferenceFact>;
 
 /// Results' facts from operands' facts.
 pub(super) type Rule = fn(&OnnxNode, &[&InferenceFact]) -> TractResult<Facts>;
 
-/// All of them.
-pub(super) const NAMES: &[&str] = &[
+/// Those that have their rule in this file.
+const NAMES: &[&str] = &[
     "NegativeLogLikelihoodLoss",
     "SoftmaxCrossEntropyLoss",
     "Compress",
@@ -29,6 +29,11 @@ pub(super) const NAMES: &[&str] = &[
     "DynamicQuantizeLSTM",
 ];
 
+/// All of them.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().chain(own_shapes::NAMES).chain(narrow::NAMES).copied()
+}
+
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
         "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => loss,
@@ -38,7 +43,12 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         "TreeEnsembleRegressor" => |node, inputs| rows(inputs, node.int("n_targets").unwrap_or(1)),
         "ReverseSequence" => |_, inputs| Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..at(inputs, 0)?.clone() })),
         "DynamicQuantizeLSTM" => recurrent,
-        _ => return None,
+        other if narrow::NAMES.contains(&other) => |node, inputs| {
+            let code = narrow::result(node).context("a format that is not known")? as i32;
+            let dtype = weights::supported(code).map_err(|e| format_err!("{e}"))?;
+            Ok(tvec!(InferenceFact::dt(weights::datum_of(dtype)).with_shape(at(inputs, 0)?.shape.clone())))
+        },
+        other => return own_shapes::rule(other),
     })
 }
 
@@ -47,11 +57,11 @@ fn at<'a>(inputs: &[&'a InferenceFact], i: usize) -> TractResult<&'a InferenceFa
 }
 
 /// An operand by its position among the operator's inputs, if it is there.
-fn operand<'a>(node: &OnnxNode, inputs: &[&'a InferenceFact], i: usize) -> Option<&'a InferenceFact> {
+pub(super) fn operand<'a>(node: &OnnxNode, inputs: &[&'a InferenceFact], i: usize) -> Option<&'a InferenceFact> {
     inputs.get(node.inputs.get(i).copied().flatten()?).copied()
 }
 
-fn typed_like(fact: &InferenceFact) -> InferenceFact {
+pub(super) fn typed_like(fact: &InferenceFact) -> InferenceFact {
     InferenceFact { datum_type: fact.datum_type, shape: Default::default(), value: GenericFactoid::Any }
 }
 

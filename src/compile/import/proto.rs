@@ -175,7 +175,7 @@ fn message(onnx: &[u8]) -> Result<pb::ModelProto> {
 /// Brings weights of other files into the model, but for those that [`weights::detach`] takes from there.
 fn inline_external_data(graph: &mut pb::GraphProto, files: &WeightFiles) -> Result<()> {
     for tensor in graph.initializer.iter_mut().filter(|t| weight_files::is_external(t)) {
-        if !weights::is_detachable(tensor) || half::is_half(tensor.data_type) {
+        if !weights::is_detachable(tensor) || half::is_widened(tensor.data_type) {
             weights::inline(tensor, files)?;
         }
     }

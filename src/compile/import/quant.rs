@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::{
     conv, elementwise,
     lower::{Call, Lower, Lowering},
-    matmul,
+    matmul, movement,
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -21,14 +21,20 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "QuantizeLinear" => |l, c| {
             let (x, ty) = (c.input(0)?, c.out()?);
             let axis = c.node.int("axis").unwrap_or(1);
-            block_free(c)?;
-            quantize(l, c, x, ty.dtype, Params::read(c, 1, 2)?, axis).map(|v| vec![v])
+            let params = Params::read(c, 1, 2)?;
+            match blocks(l, c, x, params, axis)? {
+                Some(each) => quantize_by(l, c, x, ty.dtype, each).map(|v| vec![v]),
+                None => quantize(l, c, x, ty.dtype, params, axis).map(|v| vec![v]),
+            }
         },
         "DequantizeLinear" => |l, c| {
             let x = c.input(0)?;
             let axis = c.node.int("axis").unwrap_or(1);
-            block_free(c)?;
-            dequantize(l, c, x, Params::read(c, 1, 2)?, axis).map(|v| vec![v])
+            let params = Params::read(c, 1, 2)?;
+            match blocks(l, c, x, params, axis)? {
+                Some(each) => Ok(vec![dequantize_by(l, c, x, each)]),
+                None => dequantize(l, c, x, params, axis).map(|v| vec![v]),
+            }
         },
         "DynamicQuantizeLinear" => |l, c| {
             let x = c.input(0)?;
@@ -42,9 +48,31 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
     })
 }
 
-fn block_free(c: &Call) -> Result<()> {
-    ensure!(c.node.int("block_size").unwrap_or(0) == 0, Unsupported, "blocked quantization is not supported");
-    Ok(())
+/// The scale and zero point of every element, where each block of elements along an axis has its own.
+fn blocks(l: &mut Lower, c: &Call, x: ValueId, params: Params, axis: i64) -> Result<Option<Params>> {
+    let Ok(size) = usize::try_from(c.node.int("block_size").unwrap_or(0)) else {
+        bail!(InvalidModel, "has a negative block_size")
+    };
+    if size == 0 {
+        return Ok(None);
+    }
+    let shape = l.shape(x);
+    let axis = l.axis(axis, shape.len())?;
+    let mut each = |v: ValueId| -> Result<ValueId> {
+        ensure!(l.rank(v) == shape.len(), InvalidModel, "has scales of rank {} for rank {}", l.rank(v), shape.len());
+        let mut times = vec![Dim::fixed(1); shape.len()];
+        times[axis] = Dim::fixed(size);
+        let v = movement::repeat(l, c, v, &times, true)?;
+        let mut cut = l.shape(v);
+        if cut[axis] == shape[axis] {
+            return Ok(v);
+        }
+        // The last block may be shorter.
+        cut[axis] = shape[axis].clone();
+        let ty = ValueType::new(l.dtype(v), cut);
+        Ok(l.emit(c, Op::Slice { axis, start: Dim::fixed(0), step: 1 }, &[v], ty))
+    };
+    Ok(Some(Params { scale: each(params.scale)?, zero: params.zero.map(each).transpose()? }))
 }
 
 /// The scale and zero point that stand for a tensor's numbers, as operands.
@@ -108,22 +136,44 @@ fn check_zero_point(quant: &Quant, dtype: DType) -> Result<()> {
 pub(super) fn quantize(l: &mut Lower, c: &Call, x: ValueId, dtype: DType, params: Params, axis: i64) -> Result<ValueId> {
     let x = l.cast(c, x, DType::F32);
     let shape = l.shape(x);
-    ensure!(matches!(dtype, DType::U8 | DType::I8), Unsupported, "quantization to {dtype} is not supported; use 8-bit integers");
-    if let Some(quant) = params.constant(l, &shape, axis)? {
+    if matches!(dtype, DType::U8 | DType::I8)
+        && let Some(quant) = params.constant(l, &shape, axis)?
+    {
         check_zero_point(&quant, dtype)?;
         return Ok(l.emit(c, Op::Quantize, &[x], ValueType { dtype, shape, quant: Some(quant) }));
     }
-    // A computed scale: the same formula in float arithmetic.
-    let scale = along(l, c, params.scale, axis, shape.len())?;
-    let scaled = l.binary(c, BinaryOp::Div, x, scale);
-    let mut y = l.unary(c, Unary::Round, scaled);
+    let each = spread(l, c, params, axis, shape.len())?;
+    quantize_by(l, c, x, dtype, each)
+}
+
+/// The parameters as tensors that broadcast to one of this rank.
+fn spread(l: &mut Lower, c: &Call, params: Params, axis: i64, rank: usize) -> Result<Params> {
+    let zero = params.zero.map(|zero| along(l, c, zero, axis, rank)).transpose()?;
+    Ok(Params { scale: along(l, c, params.scale, axis, rank)?, zero })
+}
+
+/// Quantization in float arithmetic, which is exact for up to 16 bits. Narrow floats, which float32 holds, are not rounded here.
+fn quantize_by(l: &mut Lower, c: &Call, x: ValueId, dtype: DType, params: Params) -> Result<ValueId> {
+    let (lo, hi) = match dtype {
+        DType::U8 => (0.0, 255.0),
+        DType::I8 => (-128.0, 127.0),
+        DType::U16 => (0.0, 65535.0),
+        DType::I16 => (-32768.0, 32767.0),
+        DType::F32 => (f32::NEG_INFINITY, f32::INFINITY),
+        other => bail!(Unsupported, "quantization to {other} is not supported; use 8-bit integers"),
+    };
+    let (x, scale) = (l.cast(c, x, DType::F32), l.cast(c, params.scale, DType::F32));
+    let mut y = l.binary(c, BinaryOp::Div, x, scale);
+    if dtype != DType::F32 {
+        y = l.unary(c, Unary::Round, y);
+    }
     if let Some(zero) = params.zero {
         let zero = l.cast(c, zero, DType::F32);
-        let zero = along(l, c, zero, axis, shape.len())?;
         y = l.binary(c, BinaryOp::Add, y, zero);
     }
-    let (lo, hi) = if dtype == DType::U8 { (0.0, 255.0) } else { (-128.0, 127.0) };
-    let y = l.unary(c, Unary::Clamp { lo, hi }, y);
+    if dtype != DType::F32 {
+        y = l.unary(c, Unary::Clamp { lo, hi }, y);
+    }
     Ok(l.cast(c, y, dtype))
 }
 
@@ -135,19 +185,26 @@ pub(super) fn dequantize(l: &mut Lower, c: &Call, x: ValueId, params: Params, ax
         let zero = l.dtype(zero);
         ensure!(zero == dtype, InvalidModel, "has a zero point of type {zero} for values of type {dtype}; they must be the same");
     }
-    if let Some(quant) = params.constant(l, &shape, axis)? {
+    if matches!(dtype, DType::U8 | DType::I8 | DType::I32)
+        && let Some(quant) = params.constant(l, &shape, axis)?
+    {
         check_zero_point(&quant, dtype)?;
         let x = l.reinterpret(x, Some(quant));
         return Ok(l.emit(c, Op::Dequantize, &[x], ValueType::new(DType::F32, shape)));
     }
+    let each = spread(l, c, params, axis, shape.len())?;
+    Ok(dequantize_by(l, c, x, each))
+}
+
+/// As [`dequantize`], in float arithmetic.
+fn dequantize_by(l: &mut Lower, c: &Call, x: ValueId, params: Params) -> ValueId {
+    let x = l.raw(x);
     let mut y = l.cast(c, x, DType::F32);
     if let Some(zero) = params.zero {
         let zero = l.cast(c, zero, DType::F32);
-        let zero = along(l, c, zero, axis, shape.len())?;
         y = l.binary(c, BinaryOp::Sub, y, zero);
     }
-    let scale = along(l, c, params.scale, axis, shape.len())?;
-    Ok(l.binary(c, BinaryOp::Mul, y, scale))
+    l.binary(c, BinaryOp::Mul, y, params.scale)
 }
 
 /// A vector laid along `axis` of a tensor of this rank.

@@ -231,6 +231,27 @@ pub(super) fn concat(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<Infer
     Some(InferenceFact::dt_shape(datum_type, out))
 }
 
+/// Operands that ONNX wants scalar and exporters give as lists of one, which tract refuses.
+pub(super) fn scalars(op_type: &str) -> &'static [usize] {
+    match op_type {
+        "Pad" => &[2],
+        "Range" => &[0, 1, 2],
+        _ => &[],
+    }
+}
+
+/// The operand as a scalar, if it is a list of one.
+pub(super) fn as_scalar(fact: &InferenceFact) -> Option<InferenceFact> {
+    let shape = fact.shape.concretize()?;
+    (shape.len() == 1 && shape[0].as_i64() == Some(1)).then_some(())?;
+    let scalar = fact.value.concretize().and_then(|v| {
+        let mut tensor = (*v).clone();
+        tensor.set_shape(&[]).ok()?;
+        Some(InferenceFact::from(tensor))
+    });
+    Some(scalar.unwrap_or_else(|| InferenceFact { shape: TVec::<TDim>::new().into(), ..fact.clone() }))
+}
+
 /// The result's type where tract's rule cannot give it.
 pub(super) fn of(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<InferenceFact> {
     (node.op_type == "ConvTranspose").then(|| conv_transpose(node, inputs))?

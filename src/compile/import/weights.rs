@@ -8,7 +8,7 @@ use tract_onnx::{
     prelude::DatumType,
 };
 
-use super::proto::type_name;
+use super::{narrow, proto::type_name};
 use crate::{
     compile::{
         reader::DETACH_FROM,
@@ -18,11 +18,6 @@ use crate::{
     graph::Blob,
     tensor::{DType, Tensor, element_count},
 };
-
-const BFLOAT16: i32 = DataType::Bfloat16 as i32;
-/// ONNX's codes of types that tract's messages have no names for.
-const UINT4: i32 = 21;
-const INT4: i32 = 22;
 
 /// The operator that stands where a weight was.
 pub(super) const WEIGHT_OP: &str = "nearside.Weight";
@@ -36,9 +31,9 @@ pub(super) struct Weight {
     pub bytes: Blob,
 }
 
-/// Our name of an ONNX element type.
+/// Our name of an ONNX element type, or of the one that holds it.
 pub(super) fn supported(code: i32) -> Result<DType> {
-    Ok(match DataType::try_from(code) {
+    Ok(match DataType::try_from(narrow::held(code)) {
         Ok(DataType::Float) => DType::F32,
         Ok(DataType::Double) => DType::F64,
         Ok(DataType::Float16) => DType::F16,
@@ -178,11 +173,8 @@ fn take(tensor: &mut pb::TensorProto) -> Result<Tensor> {
 /// How many bytes the tensor's elements take, by its type and shape; `None` for those that we do not know.
 pub(super) fn byte_len(tensor: &pb::TensorProto) -> Option<usize> {
     let count = element_count(&shape_of(tensor).ok()?).ok()?;
-    Some(match tensor.data_type {
-        BFLOAT16 => count * 2,
-        UINT4 | INT4 => count.div_ceil(2),
-        code => count * supported(code).ok()?.size(),
-    })
+    let packed = narrow::byte_len(tensor.data_type, count);
+    packed.or_else(|| Some(count * supported(tensor.data_type).ok()?.size()))
 }
 
 /// Takes a tensor's bytes from another file into the message.
@@ -208,6 +200,7 @@ pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
     let mut tensor = pb::TensorProto::decode(bytes).map_err(|e| {
         crate::Error::InvalidModel(format!("the bytes are not an ONNX tensor, or it is truncated or damaged ({e})"))
     })?;
+    narrow::hold(&mut tensor);
     check(&tensor, &WeightFiles::default())?;
     take(&mut tensor)
 }

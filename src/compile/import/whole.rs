@@ -52,7 +52,7 @@ pub(super) fn quantized_only() -> Onnx {
     for name in quant_ops::NAMES {
         onnx.op_register.insert(name, build_like);
     }
-    for name in own::NAMES.iter().filter(|n| super::lowering(n).is_some()) {
+    for name in own::names().filter(|n| super::lowering(n).is_some()) {
         onnx.op_register.insert(name, build_own);
     }
     // tract takes a softmax for a function of single elements and moves slices and tables in front of it.
@@ -198,6 +198,21 @@ impl Whole {
         found.is_ok_and(|(_, outputs, _)| outputs.iter().all(small))
     }
 
+    /// The operands, lists of one as scalars where those are wanted.
+    fn scalars(&self, inputs: TVec<TValue>) -> TVec<TValue> {
+        let wanted = rules::scalars(&self.node.op_type);
+        let scalar = |(i, value): (usize, TValue)| {
+            if wanted.contains(&i) && value.shape() == [1] {
+                let mut tensor = (*value).clone();
+                if tensor.set_shape(&[]).is_ok() {
+                    return tensor.into_tvalue();
+                }
+            }
+            value
+        };
+        inputs.into_iter().enumerate().map(scalar).collect()
+    }
+
     fn infer_like(&mut self, inputs: &[&InferenceFact], outputs: usize) -> TractResult<Facts> {
         let Rules::Like(inner, like, selected) = &mut self.rules else { bail!("{} has rules of its own", self.node.op_type) };
         let mut twin_inputs: Facts = TVec::new();
@@ -239,7 +254,9 @@ impl EvalOp for Whole {
         if let Rules::Native(inner) = &self.rules
             && self.node.op_type != EQUAL
         {
-            return inner.eval_out_of_plan(inputs)?.with_context(|| format!("{} cannot be evaluated", self.node.op_type));
+            return inner
+                .eval_out_of_plan(self.scalars(inputs))?
+                .with_context(|| format!("{} cannot be evaluated", self.node.op_type));
         }
         let facts: TVec<TypedFact> = inputs.iter().map(|t| t.datum_type().fact(t.shape())).collect();
         let outputs = self.output_facts(&facts.iter().collect::<TVec<_>>())?;
@@ -260,7 +277,7 @@ impl EvalOp for Whole {
         // Quantized operators stay: folding them would turn integer weights into floats.
         match &self.rules {
             Rules::Native(_) if self.node.op_type == EQUAL && !equality_is_known(&inputs)? => Ok(None),
-            Rules::Native(inner) if self.is_small(&inputs) => inner.eval_out_of_plan(inputs),
+            Rules::Native(inner) if self.is_small(&inputs) => inner.eval_out_of_plan(self.scalars(inputs)),
             _ => Ok(None),
         }
     }
@@ -276,6 +293,18 @@ impl InferenceOp for Whole {
         let found = match &mut self.rules {
             Rules::Native(inner) => {
                 rules::check(&self.node, &inputs)?;
+                let scalars = rules::scalars(&self.node.op_type);
+                let single: Vec<(usize, InferenceFact)> = inputs
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, f)| Some((i, rules::as_scalar(f).filter(|_| scalars.contains(&i))?)))
+                    .collect();
+                if !single.is_empty() {
+                    let mut relaxed: TVec<&InferenceFact> = inputs.iter().copied().collect();
+                    single.iter().for_each(|(i, fact)| relaxed[*i] = fact);
+                    let (_, found, seen) = inner.infer_facts(relaxed, outputs, observed)?;
+                    return Ok((inputs.into_iter().cloned().collect(), found, seen));
+                }
                 match rules::of(&self.node, &inputs) {
                     Some(fact) => tvec!(fact),
                     None => {
