@@ -59,7 +59,7 @@ impl Kernel for Concat {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         if self.row > 0 {
             let rows = io.output::<u8>(0).len() / self.row;
-            io.each_part(rows, (8 * GRAIN).div_ceil(self.row), usize::MAX, |io| self.rows(io));
+            io.each_part(rows, (8 * GRAIN).div_ceil(self.row), usize::MAX, &|io| self.rows(io));
         }
         Ok(())
     }

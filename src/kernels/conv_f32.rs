@@ -64,7 +64,7 @@ impl Kernel for ConvF32 {
             }
             let cut = Cut::new(team, rows, self.block, &b);
             let y = Shared::new(y);
-            crew.run(cut.tiles(), |tile, scratch| {
+            crew.run(cut.tiles(), &|tile, scratch| {
                 let matrix = bytemuck::cast_slice_mut::<u8, f32>(scratch);
                 let [rows, columns] = cut.tile(tile);
                 for row in rows.clone().step_by(self.block) {

@@ -135,7 +135,7 @@ impl<'a> Io<'a> {
     /// Calls `run` on parts of the operands that together are all of them, at once on several threads if the work is worth it. All
     /// outputs and the first `cut` inputs are cut into the same `rows` rows; `run` must give for some rows what it gives for them
     /// among all others. A tile has at least `grain` rows. The parts have no scratch space.
-    pub(super) fn each_part(&mut self, rows: usize, grain: usize, cut: usize, run: impl Fn(&mut Io<'_>) + Sync) {
+    pub(super) fn each_part(&mut self, rows: usize, grain: usize, cut: usize, run: &(dyn Fn(&mut Io<'_>) + Sync)) {
         let tiles = tiles(self.team, rows, grain);
         if tiles <= 1 || self.inputs.len().max(self.outputs.len()) > MOST_OPERANDS {
             return run(self);
@@ -161,7 +161,7 @@ impl<'a> Io<'a> {
     }
 
     /// [`Io::each_part`] for functions of single elements: `len` of them in every operand.
-    pub(super) fn each_element(&mut self, len: usize, run: impl Fn(&mut Io<'_>) + Sync) {
+    pub(super) fn each_element(&mut self, len: usize, run: &(dyn Fn(&mut Io<'_>) + Sync)) {
         self.each_part(len, super::team::GRAIN, usize::MAX, run);
     }
 

@@ -47,7 +47,7 @@ impl Kernel for LayerNorm {
         if self.size == 0 || len == 0 {
             return Ok(());
         }
-        io.each_part(len / self.size, ELEMENTS.div_ceil(self.size), 1, |io| self.rows(io));
+        io.each_part(len / self.size, ELEMENTS.div_ceil(self.size), 1, &|io| self.rows(io));
         Ok(())
     }
 }

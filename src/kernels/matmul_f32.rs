@@ -108,7 +108,7 @@ impl Kernel for MatMulF32 {
             return Ok(());
         }
         let c = Shared::new(c);
-        crew.run(tiles, |tile, scratch| {
+        crew.run(tiles, &|tile, scratch| {
             let own = part(count, tile, tiles);
             // SAFETY: these products are this tile's alone.
             let c = unsafe { c.part(own.start * size..own.end * size) };

@@ -208,7 +208,7 @@ impl Kernel for MatMulI8 {
             return self.run_range(0..count, (a, b), rows, out, scratch, crew);
         }
         let (bytes, out) = (out.len() / count, Shared::new(out));
-        crew.run(tiles, |tile, scratch| {
+        crew.run(tiles, &|tile, scratch| {
             let range = part(count, tile, tiles);
             // SAFETY: these products are this tile's alone.
             let out = unsafe { out.part(range.start * bytes..range.end * bytes) };

@@ -96,7 +96,7 @@ impl Truncate for u16 {
 impl<T: Truncate> Kernel for Quantize<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         if let [rounder] = self.rounders[..] {
-            io.each_element(io.input::<f32>(0).len(), |io| quantize_row(io.input::<f32>(0), io.output::<T>(0), rounder));
+            io.each_element(io.input::<f32>(0).len(), &|io| quantize_row(io.input::<f32>(0), io.output::<T>(0), rounder));
             return Ok(());
         }
         let (x, y) = (io.input::<f32>(0), io.output::<T>(0));
@@ -150,7 +150,7 @@ impl<T: Element + Into<i32>> Kernel for Dequantize<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let Spread { scale, zero_point, inner } = &self.spread;
         if let ([scale], [zero_point]) = (&scale[..], &zero_point[..]) {
-            io.each_element(io.input::<T>(0).len(), |io| dequantize_row(io.input::<T>(0), io.output(0), *scale, *zero_point));
+            io.each_element(io.input::<T>(0).len(), &|io| dequantize_row(io.input::<T>(0), io.output(0), *scale, *zero_point));
             return Ok(());
         }
         let (x, y) = (io.input::<T>(0), io.output::<f32>(0));

@@ -59,7 +59,7 @@ impl Kernel for Float {
             return Ok(());
         }
         let block = size * inner;
-        io.each_part(len / block, ELEMENTS.div_ceil(block), 1, |io| {
+        io.each_part(len / block, ELEMENTS.div_ceil(block), 1, &|io| {
             for (x, y) in io.input::<f32>(0).chunks_exact(block).zip(io.output::<f32>(0).chunks_exact_mut(block)) {
                 if inner == 1 {
                     row(x, y, self.log);
@@ -163,7 +163,7 @@ impl Kernel for Quantized {
             return Ok(());
         }
         let block = size * inner;
-        io.each_part(len / block, ELEMENTS.div_ceil(block), 1, |io| {
+        io.each_part(len / block, ELEMENTS.div_ceil(block), 1, &|io| {
             for (x, y) in io.input::<u8>(0).chunks_exact(block).zip(io.output::<u8>(0).chunks_exact_mut(block)) {
                 for first in 0..inner {
                     self.column(&x[first..], &mut y[first..], inner);

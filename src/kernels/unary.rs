@@ -146,7 +146,7 @@ struct Copy;
 
 impl Kernel for Copy {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_part(io.input::<u8>(0).len(), COPY_BYTES, usize::MAX, |io| {
+        io.each_part(io.input::<u8>(0).len(), COPY_BYTES, usize::MAX, &|io| {
             let x = io.input::<u8>(0);
             io.output::<u8>(0).copy_from_slice(x);
         });
@@ -160,7 +160,7 @@ struct RealTable {
 
 impl Kernel for RealTable {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_element(io.input::<u8>(0).len(), |io| look_up(&self.table, io.input::<u8>(0), io.output::<f32>(0)));
+        io.each_element(io.input::<u8>(0).len(), &|io| look_up(&self.table, io.input::<u8>(0), io.output::<f32>(0)));
         Ok(())
     }
 }
@@ -177,7 +177,7 @@ fn map<T: Element, R: Element>(f: impl Fn(T) -> R + Send + Sync + 'static) -> Bo
 
 impl<T: Element, R: Element, F: Fn(T) -> R + Send + Sync> Kernel for Map<T, R, F> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_element(io.input::<T>(0).len(), |io| each(io.input(0), io.output(0), &self.f));
+        io.each_element(io.input::<T>(0).len(), &|io| each(io.input(0), io.output(0), &self.f));
         Ok(())
     }
 }
@@ -228,7 +228,7 @@ struct Float {
 
 impl Kernel for Float {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_element(io.input::<f32>(0).len(), |io| float(self.op, io.input::<f32>(0), io.output::<f32>(0)));
+        io.each_element(io.input::<f32>(0).len(), &|io| float(self.op, io.input::<f32>(0), io.output::<f32>(0)));
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ pub use compile::{RawCompiled, RawOnnx};
 pub use loader::{RawDigest, RawLimits, RawLoader};
 pub use model::RawModel;
 #[cfg(target_feature = "atomics")]
-pub use team::{form_team, help, helper_failed, present};
+pub use team::{form_team, help, helper_failed};
 
 use alloc::string::{String, ToString};
 

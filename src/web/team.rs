@@ -46,9 +46,3 @@ pub fn helper_failed() {
         pool.fail();
     }
 }
-
-/// Number of threads that work.
-#[wasm_bindgen]
-pub fn present() -> usize {
-    POOL.get().map_or(1, |(pool, _)| pool.present())
-}

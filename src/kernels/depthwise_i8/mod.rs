@@ -131,7 +131,7 @@ impl Product for Call<'_> {
         }
         let (lines, line_len) = (g.batch * g.output[0], g.output[1] * g.channels);
         let tiles = crew.tiles(lines, TILE_MACS.div_ceil((line_len * g.depth()).max(1)));
-        crew.run(tiles, |tile, _| {
+        crew.run(tiles, &|tile, _| {
             let lines = part(lines, tile, tiles);
             // SAFETY: these lines are this tile's alone.
             let out = unsafe { out.part(lines.start * line_len..lines.end * line_len) };

@@ -160,7 +160,7 @@ impl Plan {
         let strips = g.batch * g.output[0].div_ceil(self.lines);
         let macs = self.lines * g.output[1] * g.channels * g.depth();
         let tiles = crew.tiles(strips, TILE_MACS.div_ceil(macs.max(1)));
-        crew.run(tiles, |tile, scratch| {
+        crew.run(tiles, &|tile, scratch| {
             ensure!(scratch.len() >= self.scratch(), Internal, "scratch space is too small");
             let strips = part(strips, tile, tiles);
             match self.scheme {

@@ -260,7 +260,7 @@ impl Gemm {
         let tile = |rows, panels, scratch: &mut [u8]| self.tile(source, &columns, finish, (&out, stride), rows, panels, scratch);
         let [row_parts, panel_parts] = self.cut(crew);
         let (blocks, panels) = (self.m.div_ceil(self.block), self.n.div_ceil(self.scheme.panel()));
-        crew.run(row_parts * panel_parts, |i, scratch| {
+        crew.run(row_parts * panel_parts, &|i, scratch| {
             let blocks = part(blocks, i / panel_parts, row_parts);
             let rows = blocks.start * self.block..(blocks.end * self.block).min(self.m);
             tile(rows, part(panels, i % panel_parts, panel_parts), scratch)

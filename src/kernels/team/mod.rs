@@ -64,6 +64,7 @@ impl Team {
 
     /// Calls `work` with each tile from 0 to `tiles` − 1 and the number of the team's member that runs it, below [`Team::size`].
     /// No two calls with the same member run at once. Returns when all are done.
+    #[inline(never)]
     pub fn run(&self, tiles: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         match &self.owner {
             Some(owner) if tiles > 1 => owner.0.run(tiles, work),
@@ -114,7 +115,7 @@ impl<'a> Crew<'a> {
     }
 
     /// Calls `work` with each of `tiles` tiles and the scratch space of the member that runs it. Gives one of the errors if there are any.
-    pub fn run(&self, tiles: usize, work: impl Fn(usize, &mut [u8]) -> Result<()> + Sync) -> Result<()> {
+    pub fn run(&self, tiles: usize, work: &(dyn Fn(usize, &mut [u8]) -> Result<()> + Sync)) -> Result<()> {
         let own = self.scratch.len() / self.size() / 64 * 64;
         let error = OnceLock::new();
         self.team.run(tiles, &|tile, member| {

@@ -109,7 +109,7 @@ fn members_have_scratch_space_of_their_own() {
     let mut scratch = crate::tensor::AlignedBytes::zeroed(4 * 128);
     // SAFETY: the buffer is this call's alone.
     let crew = unsafe { Crew::new(&team, Region::of_mut(&mut scratch)) };
-    crew.run(500, |tile, own| {
+    crew.run(500, &|tile, own| {
         assert_eq!(own.len(), 128);
         own.fill(tile as u8);
         std::thread::yield_now();
@@ -117,7 +117,7 @@ fn members_have_scratch_space_of_their_own() {
         Ok(())
     })
     .unwrap();
-    let error = crew.run(5, |tile, _| if tile == 3 { Err(crate::Error::Internal("three".into())) } else { Ok(()) });
+    let error = crew.run(5, &|tile, _| if tile == 3 { Err(crate::Error::Internal("three".into())) } else { Ok(()) });
     assert_eq!(error.unwrap_err().to_string(), crate::Error::Internal("three".into()).to_string());
 }
 
