@@ -50,7 +50,7 @@ beforeEach(() => {
   answer = () => undefined
   engine = new Engine({
     role: 'core',
-    binaries: [() => Promise.resolve({ module: {} as WebAssembly.Module, threads: 1 })],
+    binaries: [() => Promise.resolve({ module: {}, threads: 1 })],
     open: () => {
       const channel = new FakeChannel((name, request) => answer(name, request))
       channels.push(channel)

@@ -78,7 +78,7 @@ impl Pool {
         1 + self.present.load(Relaxed) as usize
     }
 
-    /// See [`super::Team::run`]. While another thread's job runs, or the job of which this call is a part, the caller works alone.
+    /// See [`super::Team::run`]. While another job runs, be it the one of which this call is a part, and after a panic the caller works alone.
     pub(super) fn run(&self, tiles: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         let alone = || (0..tiles).for_each(|tile| work(tile, 0));
         if tiles > usize::from(u16::MAX) || self.present.load(Relaxed) == 0 {
