@@ -57,8 +57,7 @@ struct Part {
 
 impl Kernel for Concat {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        if self.row > 0 {
-            let rows = io.output::<u8>(0).len() / self.row;
+        if let Some(rows) = io.output::<u8>(0).len().checked_div(self.row) {
             io.each_part(rows, (8 * GRAIN).div_ceil(self.row), usize::MAX, &|io| self.rows(io));
         }
         Ok(())

@@ -4,6 +4,7 @@ use nearside::{
     Error, Result, Tensor, TensorView,
     compile::{Compiled, Fallback, Options, Report, Resident, compile},
     kernels::Team,
+    limits::Limits,
     runtime::{PortInfo, Session},
 };
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ impl Engine {
     /// What the compiler made of a model, to be run by `team`.
     pub fn of(compiled: Compiled, team: Team) -> Result<Engine> {
         Ok(match compiled {
-            Compiled::Plan { plan, .. } => Engine::Plan(Box::new(Session::with_team(plan, team)?)),
+            Compiled::Plan { plan, .. } => Engine::Plan(Box::new(Session::with_team(plan, &Limits::default(), team)?)),
             Compiled::Fallback { model, .. } => Engine::Resident(Box::new(model)),
         })
     }
