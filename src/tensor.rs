@@ -71,7 +71,7 @@ impl fmt::Display for DType {
 }
 
 /// A Rust type that tensors can be viewed as.
-pub trait Element: bytemuck::Pod {
+pub trait Element: bytemuck::Pod + Send + Sync {
     /// The element type that has this representation.
     const DTYPE: DType;
 }

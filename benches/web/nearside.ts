@@ -1,4 +1,7 @@
-/** Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans. */
+/**
+ * Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans; with more than one thread,
+ * in a Worker and its helpers, since a page's own thread may not wait for others.
+ */
 
 import { type DataType as NearsideType, Model, Tensor } from 'nearside'
 
@@ -18,8 +21,9 @@ const PROFILED_RUNS = 40
 
 /** Loads a plan or raw ONNX. */
 export async function loadNearside(url: string, threads: number): Promise<LoadedModel> {
-  if (threads !== 1) throw new Error(`Nearside runs on one thread; --threads ${String(threads)} measures nothing.`)
-  const model = await Model.load(url, { worker: false, cache: false })
+  const model = await Model.load(url, { worker: threads > 1, threads, cache: false })
+  if (model.engine.threads !== threads)
+    throw new Error(`there are ${String(model.engine.threads)} threads, not ${String(threads)}`)
   const feedsOf = (inputs: Readonly<Record<string, Value>>): Record<string, Tensor> =>
     Object.fromEntries(
       Object.entries(inputs).map(([name, { dtype, data, dims }]) => [name, new Tensor(TYPES[dtype], data, dims)]),

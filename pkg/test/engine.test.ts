@@ -22,7 +22,7 @@ class FakeChannel implements Channel {
     if (given !== undefined) return given as ResponseOf<K>
     const defaults: { [name: string]: unknown } = {
       start: { integerPath: 'fake' },
-      load: { id: this.#nextId++, inputs: [], outputs: [], notes: [], ms: 1 },
+      load: { id: this.#nextId++, inputs: [], outputs: [], notes: [], ms: 1, threads: 1 },
       run: { outputs: [], ms: 1 },
       drop: null,
       memory: { wasm: 1, weights: 1, activations: 1 },
@@ -50,7 +50,7 @@ beforeEach(() => {
   answer = () => undefined
   engine = new Engine({
     role: 'core',
-    module: () => Promise.resolve({} as WebAssembly.Module),
+    binaries: [() => Promise.resolve({ module: {}, threads: 1 })],
     open: () => {
       const channel = new FakeChannel((name, request) => answer(name, request))
       channels.push(channel)
@@ -166,6 +166,34 @@ describe('Engine', () => {
     const model = await engine.load(plan(), true, {})
     await model.run([])
     expect(channels.map((c) => c.closed)).toEqual([true, false])
+  })
+
+  it('takes the next binary where one cannot be had or started', async () => {
+    const seen: unknown[] = []
+    const module = {} as WebAssembly.Module
+    const threaded = new Engine({
+      role: 'core',
+      binaries: [
+        () => Promise.reject(new Error('404')),
+        () => Promise.resolve({ module, threads: 2 }),
+        () => Promise.resolve({ module, threads: 1 }),
+      ],
+      open: () => {
+        const channel = new FakeChannel((_, request) => {
+          seen.push(request)
+          return (request as { threads: number }).threads > 1 ? lost() : undefined
+        })
+        channels.push(channel)
+        return channel
+      },
+    })
+    threaded.retain()
+    expect(await threaded.start()).toBe('fake')
+    expect(seen).toEqual([
+      { role: 'core', module, threads: 2 },
+      { role: 'core', module, threads: 1 },
+    ])
+    expect(channels.map((channel) => channel.closed)).toEqual([true, true, false])
   })
 
   it('ends the instance with the last lease, and what waits with it', async () => {

@@ -15,7 +15,7 @@ async function hostThat(push: () => void): Promise<{ host: Host; panic: (text: s
   }
   const raw = { start: (report: (text: string) => void) => ((panic = report), 'fake'), RawDigest }
   const host = new Host(() => Promise.resolve(raw as unknown as Raw))
-  await host.handle('start', { role: 'core', module })
+  await host.handle('start', { role: 'core', module, threads: 1 })
   return { host, panic: (text) => panic(text) }
 }
 
@@ -79,7 +79,9 @@ describe('errors that cross the border', () => {
 
   it('a binary that does not start is named', async () => {
     const host = new Host(() => Promise.reject(new WebAssembly.LinkError('import missing')))
-    const error = await host.handle('start', { role: 'core', module }).catch((e: unknown) => fromWire(host.describe(e)))
+    const error = await host
+      .handle('start', { role: 'core', module, threads: 1 })
+      .catch((e: unknown) => fromWire(host.describe(e)))
     expect(error).toBeInstanceOf(ChannelLost)
     expect((error as Error).message).toMatch(/could not be started \(.*import missing\); check that the .wasm file/)
   })

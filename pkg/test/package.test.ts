@@ -123,7 +123,7 @@ describe.each([
     using model = await load({ worker, onProgress: (progress) => seen.push(progress) })
     expect(model.inputs).toEqual([{ name: 'x', type: 'float32', dims: ['batch', 3] }])
     expect(model.outputs).toMatchObject([{ name: 'y', type: 'float32' }])
-    expect(model.engine).toEqual({ variant: 'simd', worker, integerPath: 'i16 dot', fallbackOperators: [] })
+    expect(model.engine).toEqual({ variant: 'simd', worker, threads: 1, integerPath: 'i16 dot', fallbackOperators: [] })
     await expectWorks(model)
     const { timings } = model
     for (const step of ['download', 'instantiate', 'compileModel', 'bind', 'firstRun'] as const)

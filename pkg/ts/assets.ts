@@ -8,8 +8,11 @@ import type { LoadOptions, Variant } from './types.js'
 const modules = new Map<string, Promise<WebAssembly.Module>>()
 
 /** Address of a binary. */
-export function assetUrl(which: Variant | 'compiler', options: Pick<LoadOptions, 'urls' | 'wasmBase'>): string {
-  const given = options.urls?.[which]
+export function assetUrl(
+  which: Variant | `${Variant}.threads` | 'compiler',
+  options: Pick<LoadOptions, 'urls' | 'wasmBase'>,
+): string {
+  const given = options.urls?.[which === 'simd.threads' ? 'simdThreads' : which === 'relaxed.threads' ? 'relaxedThreads' : which]
   if (given !== undefined) return String(given)
   const { wasmBase } = options
   if (wasmBase !== undefined) {
@@ -22,6 +25,10 @@ export function assetUrl(which: Variant | 'compiler', options: Pick<LoadOptions,
       return new URL('./wasm/core.simd.wasm', import.meta.url).href
     case 'relaxed':
       return new URL('./wasm/core.relaxed.wasm', import.meta.url).href
+    case 'simd.threads':
+      return new URL('./wasm/core.simd.threads.wasm', import.meta.url).href
+    case 'relaxed.threads':
+      return new URL('./wasm/core.relaxed.threads.wasm', import.meta.url).href
     case 'compiler':
       return new URL('./wasm/compiler.wasm', import.meta.url).href
   }

@@ -1,20 +1,25 @@
 /** The engines of this page: one per way of running models, shared by all that run that way. */
 
 import { assetUrl, compileAsset } from './assets.js'
-import { Engine } from './engine/engine.js'
+import { type Binary, Engine } from './engine/engine.js'
 import type { Channel, Role } from './engine/protocol.js'
 import { WorkerChannel } from './engine/worker-channel.js'
+import { measureParallelism, pickThreads } from './threads.js'
 import { measureFeatures, pickVariant } from './variant.js'
 import type { LoadOptions, Variant } from './types.js'
 
 /** The options that decide on an engine. */
-export type EngineOptions = Pick<LoadOptions, 'worker' | 'variant' | 'wasmBase' | 'urls' | 'early'> & { readonly timeout: number }
+export type EngineOptions = Pick<LoadOptions, 'worker' | 'variant' | 'threads' | 'wasmBase' | 'urls' | 'early'> & {
+  readonly timeout: number
+}
 
 /** A shared engine and what it is. */
 export interface Placement {
   readonly engine: Engine
   readonly variant: Variant
   readonly worker: boolean
+  /** Why there are fewer threads than were asked for. */
+  readonly note?: string | undefined
 }
 
 const shared = new Map<string, Engine>()
@@ -23,10 +28,19 @@ const shared = new Map<string, Engine>()
 export function runtimeFor(options: EngineOptions): Placement {
   const variant = pickVariant(measureFeatures(), options.variant)
   const worker = usesWorker(options)
+  const { threads, note } = threadsFor(options, variant, worker)
   const url = assetUrl(variant, options)
-  const key = JSON.stringify([worker, url, String(options.urls?.worker)])
-  const make = (): Engine => engineAt('core', url, worker, withEarly(options, variant))
-  return { engine: remember(key, make), variant, worker }
+  const threadedUrl = threads > 1 ? assetUrl(`${variant}.threads`, options) : ''
+  const key = JSON.stringify([worker, threads, url, threadedUrl, String(options.urls?.worker)])
+  const make = (): Engine => engineAt('core', url, worker, withEarly(options, variant), { url: threadedUrl, threads })
+  return { engine: remember(key, make), variant, worker, note }
+}
+
+function threadsFor(options: EngineOptions, variant: Variant, worker: boolean): ReturnType<typeof pickThreads> {
+  const { early, threads, urls } = options
+  // What was started early is on its way, and a page that says where its files are need not have those with threads.
+  const other = early !== undefined || (urls?.[variant] !== undefined && urls[`${variant}Threads`] === undefined)
+  return pickThreads(measureParallelism(), worker, other && (threads ?? 'auto') === 'auto' ? 1 : threads)
 }
 
 /**
@@ -55,7 +69,13 @@ function remember(key: string, make: () => Engine): Engine {
   return engine
 }
 
-function engineAt(role: Role, url: string, worker: boolean, options: EngineOptions): Engine {
+function engineAt(
+  role: Role,
+  url: string,
+  worker: boolean,
+  options: EngineOptions,
+  threaded: { readonly url: string; readonly threads: number } = { url: '', threads: 1 },
+): Engine {
   const { early, timeout, urls } = options
   // Both are for the first instance: a Worker lives once, and a module that failed is fetched anew.
   const open = async (): Promise<Channel> => {
@@ -64,11 +84,13 @@ function engineAt(role: Role, url: string, worker: boolean, options: EngineOptio
     if (early !== undefined) early.worker = undefined
     return new WorkerChannel(started ?? urls?.worker)
   }
-  const module = async (): Promise<WebAssembly.Module> => {
+  const plain = async (): Promise<Binary> => {
     const compiled = early === undefined ? undefined : await arrived(early.module, timeout)
-    return compiled ?? compileAsset(url, timeout)
+    return { module: compiled ?? (await compileAsset(url, timeout)), threads: 1 }
   }
-  return new Engine({ role, module, open })
+  const { threads } = threaded
+  const shared = async (): Promise<Binary> => ({ module: await compileAsset(threaded.url, timeout), threads })
+  return new Engine({ role, binaries: threads > 1 ? [shared, plain] : [plain], open })
 }
 
 /** A module that was begun early; `undefined` if it failed or hangs, by the same patience as for one that is fetched here. */

@@ -71,6 +71,7 @@ class Loading {
   }
 
   async run(): Promise<Loaded> {
+    if (this.#place.note !== undefined) this.#warn(this.#place.note)
     this.#releaseRuntime = this.#lease(this.#place.engine)
     // The runtime arrives while the model does; its failure counts when it is needed.
     const started = this.#place.engine.start(this.#timeline)
@@ -175,7 +176,7 @@ class Loading {
     return {
       resident,
       release,
-      engine: { variant, worker, integerPath, fallbackOperators },
+      engine: { variant, worker, threads: resident.threads, integerPath, fallbackOperators },
       timeline: this.#timeline,
       warn: this.#warn,
     }

@@ -100,6 +100,10 @@ export interface AssetUrls {
   simd?: string | URL | undefined
   /** The runtime with relaxed SIMD. */
   relaxed?: string | URL | undefined
+  /** The runtime with baseline SIMD and threads. With an address for `simd` alone, that one is used, on one thread. */
+  simdThreads?: string | URL | undefined
+  /** The runtime with relaxed SIMD and threads; as `simdThreads`. */
+  relaxedThreads?: string | URL | undefined
   /** The compiler. */
   compiler?: string | URL | undefined
   /** The Worker's script. */
@@ -137,7 +141,13 @@ export interface LoadOptions {
   request?: Omit<RequestInit, 'signal' | 'body' | 'method'> | undefined
   /** The binary. Default `'auto'`: relaxed where the browser has it. The first model of a thread decides for it. */
   variant?: 'auto' | Variant | undefined
-  /** Folder that holds `core.simd.wasm`, `core.relaxed.wasm` and `compiler.wasm`. */
+  /**
+   * Threads that share the work of a run, in a page that is cross-origin isolated (`Cross-Origin-Opener-Policy: same-origin`,
+   * `Cross-Origin-Embedder-Policy: require-corp`) and with `worker`. Default `'auto'`: half of the device's, at most 4; one with
+   * `early`. Where threads cannot be had there is one. Results are the same for every number.
+   */
+  threads?: 'auto' | number | undefined
+  /** Folder that holds `core.simd.wasm`, `core.relaxed.wasm`, the same two as `….threads.wasm`, and `compiler.wasm`. */
   wasmBase?: string | URL | undefined
   /** Addresses of single files; each wins over `wasmBase`. */
   urls?: AssetUrls | undefined
@@ -211,6 +221,8 @@ export interface EngineInfo {
   readonly variant: Variant
   /** Whether it runs in a Worker. */
   readonly worker: boolean
+  /** Threads that share the work of a run; those that could not start do not count. */
+  readonly threads: number
   /** The integer kernels that start-up tests chose on this machine, e.g. `relaxed dot`. */
   readonly integerPath: string
   /** Operators that need the fallback executor; empty when the runtime runs the whole model. */

@@ -9,6 +9,7 @@ use super::{
     broadcast::{Broadcast, Buffer},
     quantized::{self, Rounder, look_up},
     sum8::Sum8,
+    team::GRAIN,
 };
 use crate::{
     error::Result,
@@ -196,17 +197,20 @@ fn elementwise<T: Element, R: Clamp>(
 
 impl<T: Element, R: Clamp> Kernel for Elementwise<T, R> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (a, b, y) = (io.input::<T>(0), io.input::<T>(1), io.output::<R>(0));
-        let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
-        let [feed_a, feed_b] = self.shape.feeds();
-        self.shape.chunks(|[row_a, row_b], chunk, row| {
-            let y = &mut y[row + chunk.start..row + chunk.end];
-            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
-            let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
-            (self.f)(a, b, y);
-            if let Some(bounds) = self.bounds {
-                R::clamp_all(y, bounds);
-            }
+        io.each_range::<R>(self.shape.count(), |io, range, y| {
+            let (a, b) = (io.input::<T>(0), io.input::<T>(1));
+            let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
+            let [feed_a, feed_b] = self.shape.feeds();
+            self.shape.chunks(range, |[row_a, row_b], chunk, row| {
+                // SAFETY: chunks do not overlap.
+                let y = unsafe { y.part(row + chunk.start..row + chunk.end) };
+                let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+                let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
+                (self.f)(a, b, y);
+                if let Some(bounds) = self.bounds {
+                    R::clamp_all(y, bounds);
+                }
+            });
         });
         Ok(())
     }
@@ -266,7 +270,11 @@ struct Table {
 
 impl Kernel for Table {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        look_up(&self.table, io.input::<u8>(self.input), io.output::<u8>(0));
+        let input = self.input;
+        io.each_range::<u8>([io.input::<u8>(input).len(), GRAIN], |io, range, y| {
+            // SAFETY: ranges do not overlap.
+            look_up(&self.table, &io.input::<u8>(input)[range.clone()], unsafe { y.part(range) });
+        });
         Ok(())
     }
 }
@@ -284,14 +292,17 @@ struct Quantized {
 
 impl Kernel for Quantized {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (a, b, y) = (io.input::<u8>(0), io.input::<u8>(1), io.output::<u8>(0));
-        let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
-        let [feed_a, feed_b] = self.shape.feeds();
-        self.shape.chunks(|[row_a, row_b], chunk, row| {
-            let y = &mut y[row + chunk.start..row + chunk.end];
-            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
-            let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
-            self.combine(a, b, y);
+        io.each_range::<u8>(self.shape.count(), |io, range, y| {
+            let (a, b) = (io.input::<u8>(0), io.input::<u8>(1));
+            let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
+            let [feed_a, feed_b] = self.shape.feeds();
+            self.shape.chunks(range, |[row_a, row_b], chunk, row| {
+                // SAFETY: chunks do not overlap.
+                let y = unsafe { y.part(row + chunk.start..row + chunk.end) };
+                let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+                let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
+                self.combine(a, b, y);
+            });
         });
         Ok(())
     }

@@ -6,7 +6,10 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::strided::{Axis, broadcast, loops, walk};
+use super::{
+    strided::{Axis, broadcast, loops},
+    team::GRAIN,
+};
 use crate::{
     error::{Result, bail},
     tensor::Element,
@@ -81,24 +84,47 @@ impl<const K: usize> Broadcast<K> {
         self.feeds
     }
 
-    /// Calls `f` for each chunk with the offsets of the row in the operands, the chunk within the row and the row's start in the output.
+    /// Elements of a chunk; the last one of a row may be shorter.
+    fn chunk(&self) -> usize {
+        if self.feeds.iter().all(|f| f.kind == Kind::Direct) { 4 * CHUNK } else { self.feeds.first().map_or(CHUNK, |f| f.chunk) }
+    }
+
+    /// Number of chunks, and how many are worth a tile.
+    pub(super) fn count(&self) -> [usize; 2] {
+        let rows: usize = self.outer.iter().map(|a| a.size).product();
+        let chunk = self.chunk();
+        [rows * self.row.div_ceil(chunk), GRAIN.div_ceil(chunk.min(self.row.max(1)))]
+    }
+
+    /// Calls `f` for each chunk of `range` with the offsets of the row in the operands, the chunk within the row and the row's start in
+    /// the output.
     #[inline(always)]
-    pub(super) fn chunks(&self, mut f: impl FnMut([usize; K], Range<usize>, usize)) {
-        let chunk = if self.feeds.iter().all(|f| f.kind == Kind::Direct) {
-            4 * CHUNK
-        } else {
-            self.feeds.first().map_or(CHUNK, |f| f.chunk)
-        };
-        let mut out = 0;
-        walk(&self.outer, [0; K], &mut |offsets| {
-            let mut from = 0;
-            while from < self.row {
-                let to = self.row.min(from + chunk);
-                f(offsets, from..to, out);
-                from = to;
+    pub(super) fn chunks(&self, range: Range<usize>, mut f: impl FnMut([usize; K], Range<usize>, usize)) {
+        let chunk = self.chunk();
+        let mut at = range.start;
+        while at < range.end {
+            let per_row = self.row.div_ceil(chunk);
+            let (row, first) = (at / per_row, at % per_row);
+            let offsets = self.offsets(row);
+            let last = per_row.min(first + range.end - at);
+            for i in first..last {
+                f(offsets, i * chunk..self.row.min((i + 1) * chunk), row * self.row);
             }
-            out += self.row;
-        });
+            at += last - first;
+        }
+    }
+
+    /// Where row `row` starts in each operand.
+    fn offsets(&self, row: usize) -> [usize; K] {
+        let (mut rest, mut offsets) = (row, [0isize; K]);
+        for axis in self.outer.iter().rev() {
+            let turn = (rest % axis.size) as isize;
+            rest /= axis.size;
+            for (o, stride) in offsets.iter_mut().zip(axis.strides) {
+                *o += turn * stride;
+            }
+        }
+        offsets.map(|o| o as usize)
     }
 }
 
@@ -107,27 +133,26 @@ pub(super) struct Buffer<T> {
     elements: [T; CHUNK],
     /// Where the row starts that the elements are from.
     row: Option<usize>,
+    len: usize,
 }
 
 impl<T: Element> Buffer<T> {
     pub(super) fn new() -> Buffer<T> {
-        Buffer { elements: [T::zeroed(); CHUNK], row: None }
+        Buffer { elements: [T::zeroed(); CHUNK], row: None, len: 0 }
     }
 }
 
 impl Feed {
     /// The elements of a chunk, in place or copied to `buffer`, which belongs to this operand and this call of the kernel.
-    /// A row's chunks must be asked for in order.
     #[inline(always)]
     pub(super) fn get<'b, T: Copy>(self, x: &'b [T], row: usize, chunk: Range<usize>, buffer: &'b mut Buffer<T>) -> &'b [T] {
         if self.kind == Kind::Direct {
             return &x[row + chunk.start..row + chunk.end];
         }
         let len = chunk.len();
-        // The first chunk of a row is the longest.
-        if self.kind == Kind::Gathered || buffer.row != Some(row) {
+        if self.kind == Kind::Gathered || buffer.row != Some(row) || buffer.len < len {
             self.gather(x, row, chunk, &mut buffer.elements);
-            buffer.row = Some(row);
+            (buffer.row, buffer.len) = (Some(row), len);
         }
         &buffer.elements[..len]
     }

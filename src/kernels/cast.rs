@@ -53,8 +53,8 @@ impl Kernel for Direct {
     }
 }
 
-fn each<T: Element, R: Element>(io: &mut Io<'_>, f: impl Fn(T) -> R) {
-    convert(io.input(0), io.output(0), f);
+fn each<T: Element, R: Element>(io: &mut Io<'_>, f: impl Fn(T) -> R + Sync) {
+    io.each_element(io.input::<T>(0).len(), &|io| convert(io.input(0), io.output(0), &f));
 }
 
 #[inline(always)]

@@ -5,6 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     Io, Kernel, Prepare,
     quantized::{look_up, table},
+    team::GRAIN,
 };
 use crate::error::{Result, ensure};
 
@@ -56,6 +57,15 @@ struct Part {
 
 impl Kernel for Concat {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        if let Some(rows) = io.output::<u8>(0).len().checked_div(self.row) {
+            io.each_part(rows, (8 * GRAIN).div_ceil(self.row), usize::MAX, &|io| self.rows(io));
+        }
+        Ok(())
+    }
+}
+
+impl Concat {
+    fn rows(&self, io: &mut Io<'_>) {
         let mut start = 0;
         for (i, part) in self.parts.iter().enumerate().filter(|(_, part)| part.bytes > 0) {
             let (x, y) = (io.input::<u8>(i), io.output::<u8>(0));
@@ -68,7 +78,6 @@ impl Kernel for Concat {
             }
             start += part.bytes;
         }
-        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 
 use super::{
     Io, Kernel, Prepare, depthwise_f32,
-    gemm_f32::{Gemm, Right, RightShape, block_rows},
+    gemm_f32::{Cut, Gemm, Right, RightShape, block_rows},
     im2col::{Geometry, im2col},
+    team::Shared,
 };
 use crate::{error::Result, graph::ops::Conv, tensor::element_count};
 
@@ -36,32 +37,45 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
 
 impl Kernel for ConvF32 {
     fn scratch(&self) -> usize {
-        (self.weights.scratch() + self.block * self.stride) * size_of::<f32>()
+        self.weights.scratch() * size_of::<f32>()
+    }
+
+    fn own_scratch(&self) -> usize {
+        self.block * self.stride * size_of::<f32>()
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let g = &self.geometry;
         let (x, weight) = (io.input::<f32>(0), io.input::<f32>(1));
         let bias = (io.input_count() > 2).then(|| io.input::<f32>(2));
-        let (y, scratch) = io.output_and_scratch::<f32>(0);
-        let (matrix, packed) = bytemuck::cast_slice_mut::<u8, f32>(scratch).split_at_mut(self.block * self.stride);
+        let team = io.team();
+        let (y, packed, crew) = io.output_scratch_and_crew::<f32>(0);
+        let packed = bytemuck::cast_slice_mut::<u8, f32>(packed);
         let (channels, columns, rows) = (g.group_channels(), self.weights.columns, g.rows());
+        let (bounds, c_stride) = (self.bounds, g.out_channels);
         for group in 0..g.groups {
             let (b, bias) = self.weights.load(group, weight, bias, packed, false);
             let first = group * channels;
             let y = y.get_mut(group * columns..).unwrap_or_default();
             if self.block == 0 {
                 let a = x.get(first..).unwrap_or_default();
-                Gemm { a, a_stride: g.channels, b, bias, bounds: self.bounds, c_stride: g.out_channels }.run(rows, y);
+                Gemm { a, a_stride: g.channels, b, bias, bounds, c_stride }.share(team, rows, y);
                 continue;
             }
-            for row in (0..rows).step_by(self.block) {
-                let end = (row + self.block).min(rows);
-                im2col(g, x, first..first + channels, row..end, 0.0, self.stride, matrix);
-                let a_stride = self.stride;
-                Gemm { a: matrix, a_stride, b, bias, bounds: self.bounds, c_stride: g.out_channels }
-                    .run(end - row, &mut y[row * g.out_channels..]);
-            }
+            let cut = Cut::new(team, rows, self.block, &b);
+            let y = Shared::new(y);
+            crew.run(cut.tiles(), &|tile, scratch| {
+                let matrix = bytemuck::cast_slice_mut::<u8, f32>(scratch);
+                let [rows, columns] = cut.tile(tile);
+                for row in rows.clone().step_by(self.block) {
+                    let count = self.block.min(rows.end - row);
+                    im2col(g, x, first..first + channels, row..row + count, 0.0, self.stride, matrix);
+                    let gemm = Gemm { a: matrix, a_stride: self.stride, b, bias, bounds, c_stride };
+                    // SAFETY: tiles do not overlap, and neither do blocks of rows.
+                    unsafe { gemm.run_part(0..count, columns.clone(), &y.from(row * c_stride)) }
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }

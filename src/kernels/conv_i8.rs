@@ -8,6 +8,7 @@ use super::{
     gemm_i8::{Columns, Gemm, InPlace, Packed, RowSource, Scheme, Store, Weights, padded_depth},
     im2col::{Geometry, im2col},
     linear_i8::{ColumnSet, Linear, Parameters, Product},
+    team::Crew,
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -65,7 +66,11 @@ impl ConvI8 {
 
 impl Kernel for ConvI8 {
     fn scratch(&self) -> usize {
-        self.linear.scratch(self.gemm.padded_columns()) + self.gemm.scratch()
+        self.linear.scratch(self.gemm.padded_columns())
+    }
+
+    fn own_scratch(&self) -> usize {
+        self.gemm.scratch()
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
@@ -73,13 +78,13 @@ impl Kernel for ConvI8 {
         let g = &self.geometry;
         ensure!(x.len() >= g.batch * g.input[0] * g.input[1] * g.channels, Internal, "the input of a convolution is too short");
         let rows = self.linear.rows(io)?;
-        let (out, scratch) = io.output_and_scratch::<u8>(0);
+        let (out, scratch, crew) = io.output_scratch_and_crew::<u8>(0);
         for (group, (packed, parameters)) in self.packed.iter().zip(&self.parameters).enumerate() {
             let channels = group * g.group_channels()..(group + 1) * g.group_channels();
             let product = Group { kernel: self, x, channels, fill: rows.zero_point };
             let set = self.columns(group);
             let offset = set.channels.start;
-            self.linear.run(&set, &packed.bytes, parameters, rows, &product, out, offset, scratch)?;
+            self.linear.run(&set, &packed.bytes, parameters, rows, &product, out, offset, scratch, crew)?;
         }
         Ok(())
     }
@@ -94,13 +99,13 @@ struct Group<'a> {
 }
 
 impl Product for Group<'_> {
-    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], scratch: &mut [u8]) -> Result<()> {
+    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], crew: Crew<'_>) -> Result<()> {
         let ConvI8 { geometry: g, gemm, .. } = self.kernel;
         if g.is_pointwise() && g.groups == 1 && g.channels.is_multiple_of(4) {
             let source = InPlace { bytes: self.x, stride: g.channels };
-            gemm.run(&source, columns, finish, out, g.out_channels, scratch)
+            gemm.run(&source, columns, finish, out, g.out_channels, crew)
         } else {
-            gemm.run(self, columns, finish, out, g.out_channels, scratch)
+            gemm.run(self, columns, finish, out, g.out_channels, crew)
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::{
 /// Runtime's arithmetic on x86, bit for bit. Dynamic quantization behind a last bit of difference turns it into a whole step now and then.
 const LANES: usize = 8;
 
+/// Elements that are worth a tile of their own.
+const ELEMENTS: usize = 8192;
+
 /// Prepares [`Op::LayerNorm`](crate::graph::Op::LayerNorm).
 pub(super) fn prepare(axis: usize, epsilon: f32, bias: bool, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (x, y) = (&p.inputs[0], &p.outputs[0]);
@@ -40,12 +43,20 @@ struct LayerNorm {
 
 impl Kernel for LayerNorm {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        let len = io.input::<f32>(0).len();
+        if self.size == 0 || len == 0 {
+            return Ok(());
+        }
+        io.each_part(len / self.size, ELEMENTS.div_ceil(self.size), 1, &|io| self.rows(io));
+        Ok(())
+    }
+}
+
+impl LayerNorm {
+    fn rows(&self, io: &mut Io<'_>) {
         let (x, scale) = (io.input::<f32>(0), io.input::<f32>(1));
         let bias = if self.bias { Some(io.input::<f32>(2)) } else { None };
         let y = io.output::<f32>(0);
-        if self.size == 0 {
-            return Ok(());
-        }
         for (x, y) in x.chunks_exact(self.size).zip(y.chunks_exact_mut(self.size)) {
             let mean = sum(x, |x| x) / self.size as f32;
             let variance = sum(x, |x| (x - mean) * (x - mean)) / self.size as f32;
@@ -63,7 +74,6 @@ impl Kernel for LayerNorm {
                 }
             }
         }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     gemm_i8::{Columns, Store, cast},
     requant::{Dequant, Raw, Requant},
     rescale::Rescale,
+    team::Crew,
 };
 use crate::{
     error::{Error, Result, bail, ensure},
@@ -85,7 +86,7 @@ pub(crate) struct ColumnSet<'a> {
 /// A computation with any kind of result.
 pub(crate) trait Product {
     /// Runs it. `init` of the columns and the finish hold parameters for whole panels.
-    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], scratch: &mut [u8]) -> Result<()>;
+    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], crew: Crew<'_>) -> Result<()>;
 }
 
 impl Linear {
@@ -197,7 +198,7 @@ impl Linear {
         p
     }
 
-    /// Scratch space of [`Linear::run`], beside the product's own.
+    /// Scratch space of [`Linear::run`], beside what the product needs for each thread.
     pub fn scratch(&self, padded: usize) -> usize {
         2 * (padded * 4).next_multiple_of(64)
     }
@@ -214,10 +215,11 @@ impl Linear {
         out: &mut [u8],
         offset: usize,
         scratch: &mut [u8],
+        crew: Crew<'_>,
     ) -> Result<()> {
         let padded = set.sums.len();
         ensure!(scratch.len() >= self.scratch(padded), Internal, "scratch space is too small");
-        let (own, scratch) = scratch.split_at_mut(self.scratch(padded));
+        let own = &mut scratch[..self.scratch(padded)];
         let (mut init, mut multiplier) = (parameters.init.as_slice(), parameters.multiplier.as_slice());
         if init.is_empty() {
             let (a, b) = own.split_at_mut(own.len() / 2);
@@ -233,13 +235,13 @@ impl Linear {
             Output::Quantized { zero_point, lo, hi, then, .. } => {
                 let out = out.get_mut(offset..).ok_or_else(beyond)?;
                 let finish = Requant { multiplier, zero_point: zero_point.into(), lo, hi, then, bounded: self.bounded };
-                product.run(columns, &finish, out, scratch)
+                product.run(columns, &finish, out, crew)
             }
             Output::Real { lo, hi } => {
                 let out = cast::<f32>(out)?.get_mut(offset..).ok_or_else(beyond)?;
-                product.run(columns, &Dequant { multiplier, bias: &parameters.bias, lo, hi }, out, scratch)
+                product.run(columns, &Dequant { multiplier, bias: &parameters.bias, lo, hi }, out, crew)
             }
-            Output::Accumulators => product.run(columns, &Raw, cast::<i32>(out)?.get_mut(offset..).ok_or_else(beyond)?, scratch),
+            Output::Accumulators => product.run(columns, &Raw, cast::<i32>(out)?.get_mut(offset..).ok_or_else(beyond)?, crew),
         }
     }
 

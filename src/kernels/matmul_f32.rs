@@ -1,16 +1,21 @@
 //! f32 matrix product with broadcast leading dimensions.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::ops::Range;
 
 use super::{
     Io, Kernel, Prepare,
     gemm_f32::{Gemm, Right, RightShape},
+    team::{Shared, Team, part},
 };
 use crate::{
     error::{Result, ensure},
     graph::ops::MatMul,
     tensor::describe_shape,
 };
+
+/// Multiply-accumulates of whole products that are worth a tile of their own.
+const BATCH_MACS: usize = 96 << 10;
 
 struct MatMulF32 {
     rows: usize,
@@ -73,21 +78,43 @@ impl Kernel for MatMulF32 {
         self.right.scratch() * size_of::<f32>()
     }
 
+    fn own_scratch(&self) -> usize {
+        if self.pairs.len() > 1 { self.scratch() } else { 0 }
+    }
+
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let (a, b) = (io.input::<f32>(0), io.input::<f32>(1));
         let bias = (io.input_count() > 2).then(|| io.input::<f32>(2));
-        let (c, scratch) = io.output_and_scratch::<f32>(0);
-        let scratch = bytemuck::cast_slice_mut(scratch);
+        let team = io.team();
+        let (c, scratch, crew) = io.output_scratch_and_crew::<f32>(0);
         let &Right { depth, columns, .. } = &self.right;
-        let mut loaded = None;
-        for (i, &(ai, bi)) in self.pairs.iter().enumerate() {
-            let (b, bias) = self.right.load(bi, b, bias, scratch, loaded == Some(bi));
-            loaded = Some(bi);
-            let a = &a[ai * self.rows * depth..][..self.rows * depth];
-            let c = &mut c[i * self.rows * columns..][..self.rows * columns];
-            Gemm { a, a_stride: depth, b, bias, bounds: self.bounds, c_stride: columns }.run(self.rows, c);
+        let size = self.rows * columns;
+        let count = self.pairs.len();
+        let range = |range: Range<usize>, team: &Team, c: &mut [f32], scratch: &mut [u8]| {
+            let scratch = bytemuck::cast_slice_mut(scratch);
+            let mut loaded = None;
+            for (i, &(ai, bi)) in self.pairs[range].iter().enumerate() {
+                let (b, bias) = self.right.load(bi, b, bias, scratch, loaded == Some(bi));
+                loaded = Some(bi);
+                let a = &a[ai * self.rows * depth..][..self.rows * depth];
+                let gemm = Gemm { a, a_stride: depth, b, bias, bounds: self.bounds, c_stride: columns };
+                gemm.share(team, self.rows, &mut c[i * size..][..size]);
+            }
+        };
+        // Whole products where there are several; the threads share a single one.
+        let tiles = if count > 1 { crew.tiles(count, BATCH_MACS.div_ceil((size * depth).max(1))) } else { 1 };
+        if tiles <= 1 {
+            range(0..count, team, c, scratch);
+            return Ok(());
         }
-        Ok(())
+        let c = Shared::new(c);
+        crew.run(tiles, &|tile, scratch| {
+            let own = part(count, tile, tiles);
+            // SAFETY: these products are this tile's alone.
+            let c = unsafe { c.part(own.start * size..own.end * size) };
+            range(own, &Team::ALONE, c, scratch);
+            Ok(())
+        })
     }
 }
 

@@ -1,17 +1,22 @@
 //! Quantized matrix product: u8 rows with an 8-bit matrix, which is a constant or another activation.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::ops::Range;
 
 use super::{
     Io, Kernel, Prepare,
     gemm_i8::{Columns, Gemm, InPlace, Packed, Padded, Scheme, Store, Weights, cast, pack_into, packed_len},
     linear_i8::{ColumnSet, Linear, Parameters, Product, RowQuant},
+    team::{Crew, Shared, part},
 };
 use crate::{
     error::{Result, bail, ensure},
     graph::ops::MatMul,
     tensor::{DType, describe_shape, element_count},
 };
+
+/// Multiply-accumulates of whole products that are worth a tile of their own.
+const BATCH_MACS: usize = 256 << 10;
 
 /// Prepares a matrix product whose first operand is u8.
 pub(crate) fn prepare(op: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
@@ -135,23 +140,41 @@ impl MatMulI8 {
         }
     }
 
-    /// All products with one matrix of b that follow each other.
-    #[allow(clippy::too_many_arguments)]
-    fn run_batches(
+    /// Bytes of scratch space that a range of products needs, beside each thread's own.
+    fn range_scratch(&self) -> usize {
+        self.packing().iter().sum::<usize>() + self.linear.scratch(self.gemm.padded_columns())
+    }
+
+    /// The products `range`, whose results are all of `out`.
+    fn run_range(
         &self,
-        range: core::ops::Range<usize>,
-        a: &[u8],
-        (packed, sums): (&[u8], &[i32]),
-        parameters: &Parameters,
+        range: Range<usize>,
+        (a, b): (&[u8], &[u8]),
         rows: RowQuant,
         out: &mut [u8],
         scratch: &mut [u8],
+        crew: Crew<'_>,
     ) -> Result<()> {
-        let Gemm { m, n, k, .. } = self.gemm;
-        for batch in range {
-            let (ia, _) = self.batches[batch];
+        let Gemm { m, n, k, scheme, .. } = self.gemm;
+        ensure!(scratch.len() >= self.range_scratch(), Internal, "scratch space is too small");
+        let [bytes, sums] = self.packing();
+        let (packed, scratch) = scratch.split_at_mut(bytes);
+        let (sums, scratch) = scratch.split_at_mut(sums);
+        let sums = cast::<i32>(sums)?;
+        let mut there = None;
+        for (at, &(ia, ib)) in self.batches[range].iter().enumerate() {
             let product = Rows { gemm: &self.gemm, a: &a[ia * m * k..][..m * k] };
-            self.linear.run(&self.columns(sums), packed, parameters, rows, &product, out, batch * m * n, scratch)?;
+            let (packed, sums, parameters) = if let Some(packed) = &self.packed {
+                (packed[ib].bytes.as_ref(), packed[ib].sums.as_slice(), &self.parameters[ib])
+            } else {
+                let sums = &mut sums[..self.gemm.padded_columns()];
+                if there != Some(ib) {
+                    pack_into(scheme, self.layout.weights(&b[ib * n * k..][..n * k]), n, k, packed, sums)?;
+                    there = Some(ib);
+                }
+                (&*packed, &*sums, &self.parameters[0])
+            };
+            self.linear.run(&self.columns(sums), packed, parameters, rows, &product, out, at * m * n, scratch, crew)?;
         }
         Ok(())
     }
@@ -159,38 +182,40 @@ impl MatMulI8 {
 
 impl Kernel for MatMulI8 {
     fn scratch(&self) -> usize {
-        self.packing().iter().sum::<usize>() + self.linear.scratch(self.gemm.padded_columns()) + self.gemm.scratch()
+        self.range_scratch()
+    }
+
+    fn own_scratch(&self) -> usize {
+        self.gemm.scratch() + if self.batches.len() > 1 { self.range_scratch() } else { 0 }
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let (a, b) = (io.input::<u8>(0), io.input::<u8>(1));
-        let Gemm { m, n, k, scheme, .. } = self.gemm;
+        let Gemm { m, n, k, .. } = self.gemm;
         let matrices = |index: fn(&(usize, usize)) -> usize| self.batches.iter().map(index).max().map_or(0, |last| last + 1);
         ensure!(a.len() >= matrices(|b| b.0) * m * k, Internal, "the first operand of a matrix product is too short");
+        ensure!(
+            self.packed.is_some() || b.len() >= matrices(|b| b.1) * n * k,
+            Internal,
+            "the second operand of a matrix product is too short"
+        );
         let rows = self.linear.rows(io)?;
-        let (out, scratch) = io.output_and_scratch::<u8>(0);
-        ensure!(scratch.len() >= self.scratch(), Internal, "scratch space is too small");
-        if let Some(packed) = &self.packed {
-            for (batch, (_, ib)) in self.batches.iter().enumerate() {
-                let (b, parameters) = (&packed[*ib], &self.parameters[*ib]);
-                self.run_batches(batch..batch + 1, a, (&b.bytes, &b.sums), parameters, rows, out, scratch)?;
-            }
-            return Ok(());
+        let (out, scratch, crew) = io.output_scratch_and_crew::<u8>(0);
+        let count = self.batches.len();
+        // Whole products where there are several; the threads share a single one.
+        let tiles = if count > 1 { crew.tiles(count, BATCH_MACS.div_ceil((m * n * k).max(1))) } else { 1 };
+        if tiles <= 1 {
+            return self.run_range(0..count, (a, b), rows, out, scratch, crew);
         }
-        ensure!(b.len() >= matrices(|b| b.1) * n * k, Internal, "the second operand of a matrix product is too short");
-        let [bytes, sums] = self.packing();
-        let (packed, scratch) = scratch.split_at_mut(bytes);
-        let (sums, scratch) = scratch.split_at_mut(sums);
-        let sums = &mut cast::<i32>(sums)?[..self.gemm.padded_columns()];
-        let mut batch = 0;
-        while batch < self.batches.len() {
-            let ib = self.batches[batch].1;
-            let same = self.batches[batch..].iter().take_while(|b| b.1 == ib).count();
-            pack_into(scheme, self.layout.weights(&b[ib * n * k..][..n * k]), n, k, packed, sums)?;
-            self.run_batches(batch..batch + same, a, (packed, sums), &self.parameters[0], rows, out, scratch)?;
-            batch += same;
-        }
-        Ok(())
+        let (bytes, out) = (out.len() / count, Shared::new(out));
+        crew.run(tiles, &|tile, scratch| {
+            let range = part(count, tile, tiles);
+            // SAFETY: these products are this tile's alone.
+            let out = unsafe { out.part(range.start * bytes..range.end * bytes) };
+            ensure!(scratch.len() >= self.own_scratch(), Internal, "scratch space is too small");
+            let (scratch, own) = scratch.split_at_mut(self.range_scratch());
+            self.run_range(range, (a, b), rows, out, scratch, Crew::alone(own))
+        })
     }
 }
 
@@ -201,12 +226,12 @@ struct Rows<'a> {
 }
 
 impl Product for Rows<'_> {
-    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], scratch: &mut [u8]) -> Result<()> {
+    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], crew: Crew<'_>) -> Result<()> {
         let Gemm { n, k, .. } = *self.gemm;
         if k.is_multiple_of(4) {
-            self.gemm.run(&InPlace { bytes: self.a, stride: k }, columns, finish, out, n, scratch)
+            self.gemm.run(&InPlace { bytes: self.a, stride: k }, columns, finish, out, n, crew)
         } else {
-            self.gemm.run(&Padded { bytes: self.a, depth: k }, columns, finish, out, n, scratch)
+            self.gemm.run(&Padded { bytes: self.a, depth: k }, columns, finish, out, n, crew)
         }
     }
 }

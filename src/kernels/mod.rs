@@ -43,6 +43,7 @@ mod softmax;
 mod strided;
 mod sum8;
 mod table;
+pub mod team;
 #[cfg(test)]
 pub(crate) mod testing;
 mod top_k;
@@ -54,7 +55,8 @@ mod where_op;
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use core::any::Any;
 
-pub use io::{Io, Region};
+pub use io::{Io, Region, scratch_len};
+pub use team::{Pool, Team};
 
 use crate::{
     error::{Error, Result, ensure},
@@ -69,7 +71,12 @@ pub trait Kernel: Send {
         0
     }
 
-    /// Computes the outputs. Never allocates.
+    /// Bytes of scratch space that it needs beside for each thread that shares the work.
+    fn own_scratch(&self) -> usize {
+        0
+    }
+
+    /// Computes the outputs, to the same bytes whatever the team. Never allocates.
     fn run(&self, io: &mut Io<'_>) -> Result<()>;
 }
 

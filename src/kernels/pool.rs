@@ -5,6 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use super::{
     Io, Kernel, Prepare,
     quantized::{Rounder, table},
+    team::GRAIN,
 };
 use crate::{
     error::{Result, ensure},
@@ -108,21 +109,25 @@ struct Area {
 impl Area {
     /// Calls `f` for each output pixel with its image's input, its output, and its spans.
     #[inline(always)]
-    fn pixels<T, R>(&self, x: &[T], y: &mut [R], mut f: impl FnMut(&[T], &mut [R], Span, Span)) {
+    fn pixels<T: Element, R: Element>(&self, io: &mut Io<'_>, f: impl Fn(&[T], &mut [R], Span, Span) + Sync) {
         let image = self.plane[0] * self.plane[1] * self.channels;
-        let result = self.rows.len() * self.columns.len() * self.channels;
-        if result == 0 {
+        let line = self.columns.len() * self.channels;
+        if line == 0 || self.rows.is_empty() {
             return;
         }
-        for (n, y) in y.chunks_exact_mut(result).enumerate() {
-            let x = &x[n * image..][..image];
-            let mut pixels = y.chunks_exact_mut(self.channels);
-            for rows in &self.rows {
-                for (columns, y) in self.columns.iter().zip(&mut pixels) {
-                    f(x, y, *rows, *columns);
+        let lines = io.output::<R>(0).len() / line;
+        let taps = self.rows[0].padded.max(1) * self.columns[0].padded.max(1);
+        io.each_range::<R>([lines, GRAIN.div_ceil(line.saturating_mul(taps))], |io, range, y| {
+            for at in range {
+                let x = &io.input::<T>(0)[at / self.rows.len() * image..][..image];
+                let rows = self.rows[at % self.rows.len()];
+                // SAFETY: a line is nobody else's.
+                let y = unsafe { y.part(at * line..(at + 1) * line) };
+                for (columns, y) in self.columns.iter().zip(y.chunks_exact_mut(self.channels)) {
+                    f(x, y, rows, *columns);
                 }
             }
-        }
+        });
     }
 
     /// Folds channels `first..first + N` over a window.
@@ -213,7 +218,7 @@ struct Max<T> {
 
 impl<T: Lowest> Kernel for Max<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        self.area.pixels(io.input::<T>(0), io.output::<T>(0), |x, y, rows, columns| {
+        self.area.pixels(io, |x: &[T], y: &mut [T], rows, columns| {
             self.area.fold_all(x, y, (rows, columns), T::LOWEST, |a, b| if a < b { b } else { a }, |a| a);
         });
         if let Some(table) = &self.table {
@@ -238,7 +243,7 @@ struct Average {
 
 impl Kernel for Average {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        self.area.pixels(io.input::<f32>(0), io.output::<f32>(0), |x, y, rows, columns| {
+        self.area.pixels(io, |x: &[f32], y: &mut [f32], rows, columns| {
             let divisor = divisor(rows, columns, self.count_include_pad);
             self.area.fold_all(x, y, (rows, columns), 0f32, |a, b| a + b, |sum| sum / divisor);
         });
@@ -259,7 +264,7 @@ impl Kernel for QuantizedAverage {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let [sx, sy] = self.scales;
         let (flip, rounder) = (self.flip, self.rounder);
-        self.area.pixels(io.input::<u8>(0), io.output::<u8>(0), |x, y, rows, columns| {
+        self.area.pixels(io, |x: &[u8], y: &mut [u8], rows, columns| {
             let multiplier = sx / (sy * divisor(rows, columns, self.count_include_pad));
             // Padding stands for real zeros, which add nothing once the zero point is subtracted.
             let zero_sum = self.zero_point.wrapping_mul((rows.taps * columns.taps) as i32);

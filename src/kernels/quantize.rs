@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::marker::PhantomData;
 
-use super::{Io, Kernel, Operand, Prepare, quantized::Rounder};
+use super::{Io, Kernel, Operand, Prepare, quantized::Rounder, team::GRAIN};
 use crate::{
     error::{Result, ensure},
     graph::Quant,
@@ -95,6 +95,10 @@ impl Truncate for u16 {
 
 impl<T: Truncate> Kernel for Quantize<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
+        if let [rounder] = self.rounders[..] {
+            io.each_element(io.input::<f32>(0).len(), &|io| quantize_row(io.input::<f32>(0), io.output::<T>(0), rounder));
+            return Ok(());
+        }
         let (x, y) = (io.input::<f32>(0), io.output::<T>(0));
         if self.inner == 1 {
             for (x, y) in x.chunks_exact(self.rounders.len()).zip(y.chunks_exact_mut(self.rounders.len())) {
@@ -144,8 +148,12 @@ struct Dequantize<T> {
 
 impl<T: Element + Into<i32>> Kernel for Dequantize<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (x, y) = (io.input::<T>(0), io.output::<f32>(0));
         let Spread { scale, zero_point, inner } = &self.spread;
+        if let ([scale], [zero_point]) = (&scale[..], &zero_point[..]) {
+            io.each_element(io.input::<T>(0).len(), &|io| dequantize_row(io.input::<T>(0), io.output(0), *scale, *zero_point));
+            return Ok(());
+        }
+        let (x, y) = (io.input::<T>(0), io.output::<f32>(0));
         if *inner == 1 {
             for (x, y) in x.chunks_exact(scale.len()).zip(y.chunks_exact_mut(scale.len())) {
                 for (((y, x), scale), zero_point) in y.iter_mut().zip(x).zip(scale).zip(zero_point) {
@@ -155,12 +163,17 @@ impl<T: Element + Into<i32>> Kernel for Dequantize<T> {
         } else if *inner > 0 {
             let rows = x.chunks_exact(*inner).zip(y.chunks_exact_mut(*inner));
             for ((x, y), (scale, zero_point)) in rows.zip(scale.iter().zip(zero_point).cycle()) {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = (*x).into().wrapping_sub(*zero_point) as f32 * scale;
-                }
+                dequantize_row(x, y, *scale, *zero_point);
             }
         }
         Ok(())
+    }
+}
+
+#[inline(always)]
+fn dequantize_row<T: Element + Into<i32>>(x: &[T], y: &mut [f32], scale: f32, zero_point: i32) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = (*x).into().wrapping_sub(zero_point) as f32 * scale;
     }
 }
 
@@ -180,13 +193,16 @@ struct Dynamic;
 impl Kernel for Dynamic {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let x = io.input::<f32>(0);
-        let (y, scale, zero_point) = io.outputs3::<u8, f32, u8>();
+        let (_, scale, zero_point) = io.outputs3::<u8, f32, u8>();
         let (min, max) = range(x);
         // ONNX leaves the scale of all zeros open; ONNX Runtime takes 1.
         scale[0] = if max == min { 1.0 } else { (max - min) / 255.0 };
         zero_point[0] = (0.0 - min / scale[0]).clamp(0.0, 255.0).round_ties_even() as u8;
         if let Some(rounder) = Rounder::new((scale[0], i32::from(zero_point[0])), DType::U8, UNBOUNDED) {
-            quantize_row(x, y, rounder);
+            io.each_range::<u8>([x.len(), GRAIN], |_, range, y| {
+                // SAFETY: ranges do not overlap.
+                quantize_row(&x[range.clone()], unsafe { y.part(range) }, rounder);
+            });
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub(crate) fn requantize(acc: i32, multiplier: f32, zero_point: i32, lo: u8, hi:
 }
 
 /// The last step of an integer product, column by column. Columns are output channels.
-pub(crate) trait Finish {
+pub(crate) trait Finish: Sync {
     /// Element of the output.
     type Out: Element;
 

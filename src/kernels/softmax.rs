@@ -11,6 +11,9 @@ use crate::{
 /// Neighbours that are computed side by side when the axis is not the last.
 const LANES: usize = 16;
 
+/// Elements that are worth a tile of their own.
+const ELEMENTS: usize = 4096;
+
 /// Stored integers that are looked up at a time.
 const CHUNK: usize = 256;
 
@@ -50,20 +53,23 @@ struct Float {
 
 impl Kernel for Float {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (x, y) = (io.input::<f32>(0), io.output::<f32>(0));
         let Block { size, inner } = self.block;
-        if x.is_empty() {
+        let len = io.input::<f32>(0).len();
+        if len == 0 {
             return Ok(());
         }
-        for (x, y) in x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner)) {
-            if inner == 1 {
-                row(x, y, self.log);
-            } else {
-                for first in (0..inner).step_by(LANES) {
-                    columns(x, y, inner, first, LANES.min(inner - first), self.log);
+        let block = size * inner;
+        io.each_part(len / block, ELEMENTS.div_ceil(block), 1, &|io| {
+            for (x, y) in io.input::<f32>(0).chunks_exact(block).zip(io.output::<f32>(0).chunks_exact_mut(block)) {
+                if inner == 1 {
+                    row(x, y, self.log);
+                } else {
+                    for first in (0..inner).step_by(LANES) {
+                        columns(x, y, inner, first, LANES.min(inner - first), self.log);
+                    }
                 }
             }
-        }
+        });
         Ok(())
     }
 }
@@ -151,16 +157,19 @@ struct Quantized {
 
 impl Kernel for Quantized {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (x, y) = (io.input::<u8>(0), io.output::<u8>(0));
         let Block { size, inner } = self.block;
-        if x.is_empty() {
+        let len = io.input::<u8>(0).len();
+        if len == 0 {
             return Ok(());
         }
-        for (x, y) in x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner)) {
-            for first in 0..inner {
-                self.column(&x[first..], &mut y[first..], inner);
+        let block = size * inner;
+        io.each_part(len / block, ELEMENTS.div_ceil(block), 1, &|io| {
+            for (x, y) in io.input::<u8>(0).chunks_exact(block).zip(io.output::<u8>(0).chunks_exact_mut(block)) {
+                for first in 0..inner {
+                    self.column(&x[first..], &mut y[first..], inner);
+                }
             }
-        }
+        });
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ struct Table {
 
 impl Kernel for Table {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0));
+        io.each_element(io.input::<u8>(0).len(), &|io| look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0)));
         Ok(())
     }
 }

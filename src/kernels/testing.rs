@@ -3,7 +3,7 @@
 // The property tests, which use all of this, run on the host only.
 #![cfg_attr(target_arch = "wasm32", allow(dead_code))]
 
-use super::{Io, Operand, PackedWeights, Prepare, Region, prepare};
+use super::{Io, Operand, PackedWeights, Prepare, Region, Team, prepare, scratch_len};
 use crate::{
     error::Result,
     graph::{Node, Op, Quant, ValueId},
@@ -48,7 +48,17 @@ impl Out {
     }
 }
 
-/// Prepares and runs `op`, twice: the second run must not depend on what the first left in outputs and scratch.
+/// Teams of every size up to four, to be shared by all tests: those whose turn does not come work alone.
+fn teams() -> &'static [Team] {
+    static TEAMS: std::sync::OnceLock<Vec<Team>> = std::sync::OnceLock::new();
+    #[cfg(not(target_arch = "wasm32"))]
+    return TEAMS.get_or_init(|| (1..=4).map(Team::spawn).collect());
+    #[cfg(target_arch = "wasm32")]
+    TEAMS.get_or_init(|| vec![Team::ALONE])
+}
+
+/// Prepares and runs `op`, twice alone and once by each team: no run may depend on what the one before left in outputs and scratch,
+/// or on the number of threads.
 pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> {
     let ids: Vec<ValueId> = (0..(args.len() + outs.len()) as u32).map(ValueId).collect();
     let node = Node { name: "test".into(), op, inputs: ids[..args.len()].to_vec(), outputs: ids[args.len()..].to_vec() };
@@ -71,8 +81,9 @@ pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> 
     let mut packed = PackedWeights::default();
     let kernel = prepare(&mut Prepare { node: &node, inputs, outputs, packed: &mut packed, then: None })?;
     let mut results: Vec<Tensor> = outs.iter().map(|o| Tensor::zeros(o.dtype, &o.shape)).collect::<Result<_>>()?;
-    for fill in [0xA5u8, 0x5A] {
-        let mut scratch = AlignedBytes::zeroed(kernel.scratch());
+    let mut first: Option<Vec<Vec<u8>>> = None;
+    for (team, fill) in [Team::ALONE].iter().chain(teams()).zip([0xA5u8, 0x5A, 0x3C, 0xC3, 0x69]) {
+        let mut scratch = AlignedBytes::zeroed(scratch_len(&*kernel, team));
         scratch.fill(fill);
         for r in &mut results {
             r.bytes_mut().fill(fill);
@@ -80,8 +91,10 @@ pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> 
         let input_regions: Vec<Region> = args.iter().map(|a| Region::of(a.tensor.bytes())).collect();
         let output_regions: Vec<Region> = results.iter_mut().map(|r| Region::of_mut(r.bytes_mut())).collect();
         // SAFETY: all regions belong to distinct live tensors or to the scratch buffer, each aligned to 64 bytes.
-        let mut io = unsafe { Io::new(&input_regions, &output_regions, Region::of_mut(&mut scratch)) };
+        let mut io = unsafe { Io::new(&*kernel, &input_regions, &output_regions, Region::of_mut(&mut scratch), team) };
         kernel.run(&mut io)?;
+        let bytes: Vec<Vec<u8>> = results.iter().map(|r| r.bytes().to_vec()).collect();
+        assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "a team of {} gives other bytes", team.size());
     }
     Ok(results)
 }

@@ -156,12 +156,17 @@ fn softplus_from_exp(x: f32, e: f32) -> f32 {
     positive + math::log(1.0 + e)
 }
 
+/// Bytes whose copy is worth a tile.
+const COPY_BYTES: usize = 256 << 10;
+
 struct Copy;
 
 impl Kernel for Copy {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let x = io.input::<u8>(0);
-        io.output::<u8>(0).copy_from_slice(x);
+        io.each_part(io.input::<u8>(0).len(), COPY_BYTES, usize::MAX, &|io| {
+            let x = io.input::<u8>(0);
+            io.output::<u8>(0).copy_from_slice(x);
+        });
         Ok(())
     }
 }
@@ -172,7 +177,7 @@ struct RealTable {
 
 impl Kernel for RealTable {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        look_up(&self.table, io.input::<u8>(0), io.output::<f32>(0));
+        io.each_element(io.input::<u8>(0).len(), &|io| look_up(&self.table, io.input::<u8>(0), io.output::<f32>(0)));
         Ok(())
     }
 }
@@ -183,13 +188,13 @@ struct Map<T, R, F> {
     types: core::marker::PhantomData<fn(T) -> R>,
 }
 
-fn map<T: Element, R: Element>(f: impl Fn(T) -> R + Send + 'static) -> Box<dyn Kernel> {
+fn map<T: Element, R: Element>(f: impl Fn(T) -> R + Send + Sync + 'static) -> Box<dyn Kernel> {
     Box::new(Map { f, types: core::marker::PhantomData })
 }
 
-impl<T: Element, R: Element, F: Fn(T) -> R + Send> Kernel for Map<T, R, F> {
+impl<T: Element, R: Element, F: Fn(T) -> R + Send + Sync> Kernel for Map<T, R, F> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        each(io.input(0), io.output(0), &self.f);
+        io.each_element(io.input::<T>(0).len(), &|io| each(io.input(0), io.output(0), &self.f));
         Ok(())
     }
 }
@@ -240,7 +245,7 @@ struct Float {
 
 impl Kernel for Float {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        float(self.op, io.input::<f32>(0), io.output::<f32>(0));
+        io.each_element(io.input::<f32>(0).len(), &|io| float(self.op, io.input::<f32>(0), io.output::<f32>(0)));
         Ok(())
     }
 }

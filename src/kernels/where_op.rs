@@ -32,19 +32,22 @@ struct Where<T> {
     element: core::marker::PhantomData<T>,
 }
 
-impl<T: Element + Send> Kernel for Where<T> {
+impl<T: Element> Kernel for Where<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let (cond, a, b, y) = (io.input::<u8>(0), io.input::<T>(1), io.input::<T>(2), io.output::<T>(0));
-        let (mut buffer_cond, mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new(), Buffer::new());
-        let [feed_cond, feed_a, feed_b] = self.shape.feeds();
-        self.shape.chunks(|[row_cond, row_a, row_b], chunk, row| {
-            let y = &mut y[row + chunk.start..row + chunk.end];
-            let cond = feed_cond.get(cond, row_cond, chunk.clone(), &mut buffer_cond);
-            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
-            let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
-            for (((y, c), a), b) in y.iter_mut().zip(cond).zip(a).zip(b) {
-                *y = if *c != 0 { *a } else { *b };
-            }
+        io.each_range::<T>(self.shape.count(), |io, range, y| {
+            let (cond, a, b) = (io.input::<u8>(0), io.input::<T>(1), io.input::<T>(2));
+            let (mut buffer_cond, mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new(), Buffer::new());
+            let [feed_cond, feed_a, feed_b] = self.shape.feeds();
+            self.shape.chunks(range, |[row_cond, row_a, row_b], chunk, row| {
+                // SAFETY: chunks do not overlap.
+                let y = unsafe { y.part(row + chunk.start..row + chunk.end) };
+                let cond = feed_cond.get(cond, row_cond, chunk.clone(), &mut buffer_cond);
+                let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+                let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
+                for (((y, c), a), b) in y.iter_mut().zip(cond).zip(a).zip(b) {
+                    *y = if *c != 0 { *a } else { *b };
+                }
+            });
         });
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::arena::{Lifetime, place};
 use crate::{
     error::{Result, bail, ensure},
     graph::{Blob, Dim, Graph, Init, Node, Op, Port, ValueId, dim, shape},
-    kernels::{self, Follower, Kernel, Operand, PackedWeights, Prepare, Region},
+    kernels::{self, Follower, Kernel, Operand, PackedWeights, Prepare, Region, Team},
     tensor::{AlignedBytes, DType, describe_shape, element_count},
 };
 
@@ -49,8 +49,15 @@ pub(super) struct Step {
 }
 
 impl Binding {
-    /// Binds `graph` to the shapes of its inputs, given in the order of `graph.inputs`. `limit` is the most bytes that its arena may take.
-    pub fn new(graph: &Graph, packed: &mut PackedWeights, input_shapes: &[&[usize]], limit: usize) -> Result<Binding> {
+    /// Binds `graph` to the shapes of its inputs, given in the order of `graph.inputs`, for runs by `team`. `limit` is the most bytes that
+    /// its arena may take.
+    pub fn new(
+        graph: &Graph,
+        packed: &mut PackedWeights,
+        input_shapes: &[&[usize]],
+        limit: usize,
+        team: &Team,
+    ) -> Result<Binding> {
         let symbols = solve_symbols(graph, input_shapes)?;
         let shapes = bind_shapes(graph, &symbols)?;
         let dims = bind_all_dims(graph, &symbols)?;
@@ -75,7 +82,7 @@ impl Binding {
             let step = binding.prepare(graph, packed, &roots, i, &node, then);
             binding.steps.push(step.map_err(|e| e.at_node(node.op.name(), &node.name))?);
         }
-        binding.lay_out(graph, &roots, limit)?;
+        binding.lay_out(graph, &roots, limit, team)?;
         Ok(binding)
     }
 
@@ -119,7 +126,7 @@ impl Binding {
     }
 
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
-    fn lay_out(&mut self, graph: &Graph, roots: &[usize], limit: usize) -> Result<()> {
+    fn lay_out(&mut self, graph: &Graph, roots: &[usize], limit: usize, team: &Team) -> Result<()> {
         // Time 0 is before the first step, `end` after the last: inputs are there from 0, outputs until `end`.
         let end = self.steps.len() + 1;
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; graph.values.len()];
@@ -147,7 +154,7 @@ impl Binding {
         }
         let first_scratch = buffers.len();
         for (i, step) in self.steps.iter().enumerate() {
-            buffers.push(Lifetime { first: i + 1, last: i + 1, bytes: step.kernel.scratch() });
+            buffers.push(Lifetime { first: i + 1, last: i + 1, bytes: kernels::scratch_len(&*step.kernel, team) });
         }
         let (offsets, total) = place(&buffers, limit)?;
         self.arena_len = total;

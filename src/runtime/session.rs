@@ -6,7 +6,7 @@ use super::{arena::Arena, bind, bind::Binding};
 use crate::{
     error::{Error, Result, ensure},
     graph::{Graph, Init, Node, plan::Meta, plan::Plan},
-    kernels::{Io, PackedWeights},
+    kernels::{Io, PackedWeights, Team},
     limits::Limits,
     tensor::{DType, TensorView},
 };
@@ -54,6 +54,7 @@ pub struct Session {
     arena: Arena,
     runs: u64,
     tensor_bytes: usize,
+    team: Team,
 }
 
 impl Session {
@@ -64,6 +65,11 @@ impl Session {
 
     /// As [`Session::new`]; of the limits `tensor_bytes` is meant.
     pub fn with_limits(plan: Plan, limits: &Limits) -> Result<Session> {
+        Session::with_team(plan, limits, Team::ALONE)
+    }
+
+    /// As [`Session::with_limits`], for a session whose work `team` shares. Results are the same for every team.
+    pub fn with_team(plan: Plan, limits: &Limits, team: Team) -> Result<Session> {
         let Plan { graph, meta } = plan;
         let info = |port: &crate::graph::Port| {
             let ty = &graph.value(port.value).ty;
@@ -84,6 +90,7 @@ impl Session {
             arena: Arena::default(),
             runs: 0,
             tensor_bytes: limits.tensor_bytes,
+            team,
             graph,
         };
         let fixed: Option<Vec<Vec<usize>>> =
@@ -135,7 +142,7 @@ impl Session {
         if self.find_binding(|i| shapes.get(i).copied()).is_some() {
             return Ok(());
         }
-        let binding = Binding::new(&self.graph, &mut self.packed, shapes, self.tensor_bytes)?;
+        let binding = Binding::new(&self.graph, &mut self.packed, shapes, self.tensor_bytes, &self.team)?;
         self.arena.reserve(binding.arena_len)?;
         if self.bindings.len() == MAX_BINDINGS
             && let Some(oldest) = (0..MAX_BINDINGS).min_by_key(|&i| self.bindings[i].last_used)
@@ -200,7 +207,7 @@ impl Session {
         for step in &binding.steps {
             // SAFETY: the regions point into the arena (borrowed mutably here, laid out so that what lives at the same time does
             // not overlap, which holds for all operands and the scratch of one step) and into the graph's constants, only read.
-            let mut io = unsafe { Io::new(&step.inputs, &step.outputs, step.scratch_region) };
+            let mut io = unsafe { Io::new(&*step.kernel, &step.inputs, &step.outputs, step.scratch_region, &self.team) };
             let node = &self.graph.nodes[step.node];
             step.kernel.run(&mut io).map_err(|e| e.at_node(node.op.name(), &node.name))?;
             observe(node);

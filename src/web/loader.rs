@@ -65,7 +65,11 @@ impl RawLoader {
 
     /// The model, when all bytes are there.
     pub fn finish(self, limits: &RawLimits) -> Result<RawModel, JsValue> {
-        let session = plan::read(self.bytes).and_then(|plan| Session::with_limits(plan, &limits.0)).map_err(to_js)?;
+        #[cfg(target_feature = "atomics")]
+        let team = super::team::current();
+        #[cfg(not(target_feature = "atomics"))]
+        let team = crate::kernels::Team::ALONE;
+        let session = plan::read(self.bytes).and_then(|plan| Session::with_team(plan, &limits.0, team)).map_err(to_js)?;
         Ok(RawModel::with(Executor::Plan(Box::new(session))))
     }
 }

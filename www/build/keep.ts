@@ -16,8 +16,9 @@ export function keepList(extra: readonly string[]): Plugin {
       handler: (_options, bundle) => {
         const worker = bundle['sw.js']
         if (worker?.type !== 'chunk') throw new Error('The build made no sw.js.')
-        // The compiler is only for raw ONNX, which this page never loads.
-        const needed = Object.keys(bundle).filter((name) => !/^sw\.js|\.map$|compiler[-.\w]*\.wasm$|index\.html$/.test(name))
+        // The compiler is only for raw ONNX, which this page never loads, and it starts its runtime early, on one thread.
+        const needless = /^sw\.js|\.map$|compiler[-.\w]*\.wasm$|\.threads[-.\w]*\.wasm$|index\.html$/
+        const needed = Object.keys(bundle).filter((name) => !needless.test(name))
         const files = ['', ...needed.sort(), ...extra].map((name) => `./${name}`)
         const page = bundle['index.html']
         if (page?.type !== 'asset') throw new Error('The build made no index.html.')

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { describeColdStart } from './coldstart'
 
-const ENGINE = { variant: 'relaxed', worker: true, integerPath: 'relaxed dot', fallbackOperators: [] } as const
+const ENGINE = { variant: 'relaxed', worker: true, threads: 1, integerPath: 'relaxed dot', fallbackOperators: [] } as const
 const SPANS = [
   { name: 'download', start: 0, duration: 20 },
   { name: 'compileWasm', start: 1, duration: 30 },

@@ -35,8 +35,9 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 pub fn wasm_artefacts(options: &Options) -> Result<()> {
+    tools::rust_src()?;
     let effort = if options.dev { Effort::Dev } else { Effort::Release };
-    let mut variants = vec![wasm::CORE_SIMD, wasm::CORE_RELAXED];
+    let mut variants = vec![wasm::CORE_SIMD, wasm::CORE_RELAXED, wasm::CORE_SIMD_THREADS, wasm::CORE_RELAXED_THREADS];
     if !options.core_only {
         say("Building WebAssembly (the compiler takes some minutes the first time)");
         variants.push(wasm::COMPILER);

@@ -23,6 +23,17 @@ pub fn wasm_target() -> Result<()> {
         .context("the standard library for wasm32-unknown-unknown is missing and rustup could not add it")
 }
 
+/// The source of the standard library, which the threaded WebAssembly is built with.
+pub fn rust_src() -> Result<()> {
+    let root = shell::output(shell::command("rustc").args(["--print", "sysroot"]))?;
+    if PathBuf::from(root.trim()).join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file() {
+        return Ok(());
+    }
+    say("Adding the component rust-src");
+    shell::quiet("rustup", shell::command("rustup").args(["component", "add", "rust-src"]))
+        .context("the source of the standard library is missing and rustup could not add it")
+}
+
 /// A component of the toolchain, such as clippy.
 pub fn rust_component(name: &str, probe: &str) -> Result<()> {
     if shell::output(shell::cargo().args([probe, "--version"])).is_ok() {

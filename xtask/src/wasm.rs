@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
-use wasmparser::{Operator, Parser, Payload};
+use wasmparser::{Operator, Parser, Payload, TypeRef};
 
 use crate::shell::{self, say, seconds};
 use crate::stamp::Stamp;
@@ -22,6 +22,8 @@ pub struct Variant {
     features: &'static [&'static str],
     profile: &'static str,
     relaxed: bool,
+    /// Shared memory and atomic instructions, with a standard library that is built for them.
+    threads: bool,
     /// wasm-opt makes the kernels smaller, but the compiler larger once compressed.
     optimize: bool,
 }
@@ -33,17 +35,13 @@ pub const CORE_SIMD: Variant = Variant {
     features: &[],
     profile: "wasm",
     relaxed: false,
+    threads: false,
     optimize: true,
 };
-pub const CORE_RELAXED: Variant = Variant {
-    file: "core.relaxed",
-    glue: "core",
-    package: "nearside",
-    features: &[],
-    profile: "wasm",
-    relaxed: true,
-    optimize: true,
-};
+pub const CORE_RELAXED: Variant = Variant { file: "core.relaxed", relaxed: true, ..CORE_SIMD };
+/// For Safari, which has threads and no relaxed SIMD.
+pub const CORE_SIMD_THREADS: Variant = Variant { file: "core.simd.threads", glue: "core-threads", threads: true, ..CORE_SIMD };
+pub const CORE_RELAXED_THREADS: Variant = Variant { file: "core.relaxed.threads", relaxed: true, ..CORE_SIMD_THREADS };
 pub const COMPILER: Variant = Variant {
     file: "compiler",
     glue: "compiler",
@@ -51,12 +49,31 @@ pub const COMPILER: Variant = Variant {
     features: &["compiler"],
     profile: "wasm-compiler",
     relaxed: false,
+    threads: false,
     optimize: false,
 };
 /// The modules of `cargo xtask bench --kernels`, which are no part of the package.
 pub const KERNELS_SIMD: Variant = Variant { file: "kernels.simd", glue: "kernels", package: "kernel-bench", ..CORE_SIMD };
 pub const KERNELS_RELAXED: Variant =
     Variant { file: "kernels.relaxed", glue: "kernels", package: "kernel-bench", ..CORE_RELAXED };
+
+/// Shared memory of any size up to all that there is: the package chooses a maximum that the device grants.
+const THREAD_FLAGS: &[&str] = &[
+    "-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals",
+    "-Clink-arg=--shared-memory",
+    "-Clink-arg=--import-memory",
+    // The same for both variants, whose glue names it.
+    "-Clink-arg=--initial-memory=4194304",
+    "-Clink-arg=--max-memory=4294967296",
+    // What wasm-bindgen needs to give each thread its stack and its thread-local variables.
+    "-Clink-arg=--export=__heap_base",
+    "-Clink-arg=--export=__wasm_init_tls",
+    "-Clink-arg=--export=__tls_size",
+    "-Clink-arg=--export=__tls_align",
+    "-Clink-arg=--export=__tls_base",
+];
+/// Pages of 64 KB that the package's shared memory begins with (`pkg/ts/engine/team.ts`).
+const PACKAGE_PAGES: u64 = 80;
 
 /// How much time the build may take for a smaller and faster result.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,6 +160,11 @@ fn link(variant: &Variant, effort: Effort) -> Result<PathBuf> {
     if variant.relaxed {
         cargo.args(["--config", "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+relaxed-simd']"]);
     }
+    if variant.threads {
+        cargo.args(["--config", &format!("target.wasm32-unknown-unknown.rustflags={THREAD_FLAGS:?}")]);
+        // The one unstable part: a standard library with atomics is not shipped, and building it is not stable.
+        cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+    }
     shell::quiet(variant.file, &mut cargo)?;
     Ok(linked_by(variant, profile))
 }
@@ -186,19 +208,40 @@ fn optimize(variant: &Variant, wasm: &Path) -> Result<()> {
 fn check(variant: &Variant, wasm: &Path) -> Result<()> {
     let bytes = fs::read(wasm)?;
     let (mut simd, mut relaxed) = (0, 0);
+    let mut shared = false;
     for payload in Parser::new(0).parse_all(&bytes) {
-        if let Payload::CodeSectionEntry(body) = payload? {
-            for operator in body.get_operators_reader()? {
-                match operator? {
-                    Operator::I32x4DotI16x8S | Operator::F32x4Mul | Operator::I32x4Add => simd += 1,
-                    Operator::I32x4RelaxedDotI8x16I7x16AddS
-                    | Operator::I16x8RelaxedDotI8x16I7x16S
-                    | Operator::F32x4RelaxedMadd
-                    | Operator::F32x4RelaxedNmadd => relaxed += 1,
-                    _ => {}
+        match payload? {
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    if let TypeRef::Memory(memory) = import?.ty {
+                        shared = memory.shared;
+                        if memory.initial > PACKAGE_PAGES {
+                            bail!(
+                                "{}.wasm needs {} pages from the start; the package gives {PACKAGE_PAGES}",
+                                variant.file,
+                                memory.initial
+                            );
+                        }
+                    }
                 }
             }
+            Payload::CodeSectionEntry(body) => {
+                for operator in body.get_operators_reader()? {
+                    match operator? {
+                        Operator::I32x4DotI16x8S | Operator::F32x4Mul | Operator::I32x4Add => simd += 1,
+                        Operator::I32x4RelaxedDotI8x16I7x16AddS
+                        | Operator::I16x8RelaxedDotI8x16I7x16S
+                        | Operator::F32x4RelaxedMadd
+                        | Operator::F32x4RelaxedNmadd => relaxed += 1,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
         }
+    }
+    if shared != variant.threads {
+        bail!("{}.wasm {} shared memory", variant.file, if shared { "has" } else { "has no" });
     }
     if simd == 0 {
         bail!("{}.wasm holds no SIMD arithmetic: see `rustflags` in .cargo/config.toml", variant.file);

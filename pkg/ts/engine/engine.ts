@@ -19,11 +19,20 @@ import {
   type Role,
 } from './protocol.js'
 
+/** A compiled binary and how many threads shall run it. */
+export interface Binary {
+  readonly module: WebAssembly.Module
+  readonly threads: number
+}
+
 /** How an engine comes by its parts. */
 export interface EngineParts {
   readonly role: Role
-  /** Fetches and compiles the binary; called again for each new instance, so it should remember. */
-  readonly module: () => Promise<WebAssembly.Module>
+  /**
+   * Ways to a binary, the best first: the next one is for where that cannot be fetched or started. Each fetches and compiles, and
+   * is called again for each new instance, so it should remember.
+   */
+  readonly binaries: readonly (() => Promise<Binary>)[]
   /** Opens a way to a new instance. */
   readonly open: () => Channel | Promise<Channel>
 }
@@ -165,6 +174,18 @@ export class Engine {
   }
 
   async #openNew(timeline?: Timeline): Promise<Instance> {
+    const { binaries } = this.#parts
+    for (const binary of binaries.slice(0, -1)) {
+      try {
+        return await this.#openWith(binary, timeline)
+      } catch {
+        // The last one says what is wrong.
+      }
+    }
+    return this.#openWith(binaries[binaries.length - 1] as () => Promise<Binary>, timeline)
+  }
+
+  async #openWith(binary: () => Promise<Binary>, timeline?: Timeline): Promise<Instance> {
     const { role } = this.#parts
     const step = <T>(name: 'compileWasm' | 'instantiate' | 'compileCompiler', work: () => Promise<T>): Promise<T> =>
       timeline === undefined ? work() : timeline.measure(name, work)
@@ -172,10 +193,10 @@ export class Engine {
     const opening = Promise.resolve().then(this.#parts.open)
     opening.catch(() => {})
     try {
-      const module = await step(role === 'core' ? 'compileWasm' : 'compileCompiler', this.#parts.module)
+      const { module, threads } = await step(role === 'core' ? 'compileWasm' : 'compileCompiler', binary)
       const start = async (): Promise<Instance> => {
         const channel = await opening
-        const { integerPath } = await channel.call('start', { role, module })
+        const { integerPath } = await channel.call('start', { role, module, threads })
         return { channel, integerPath }
       }
       return await (role === 'core' ? step('instantiate', start) : start())
@@ -211,6 +232,8 @@ export class Resident {
   readonly notes: readonly string[]
   /** Milliseconds that loading took in the engine. */
   readonly loadMs: number
+  /** Threads that share the work. */
+  readonly threads: number
   /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
   readonly file: Blob
   readonly #again: (instance: Instance) => Promise<Loaded>
@@ -224,6 +247,7 @@ export class Resident {
     this.outputs = loaded.outputs
     this.notes = loaded.notes
     this.loadMs = loaded.ms
+    this.threads = loaded.threads
     this.file = file
     this.#again = again
     this.#id = loaded.id

@@ -23,8 +23,11 @@ type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => Respon
 /** Kinds of Rust errors, after which the instance is sound. Whatever else is thrown comes from a trap. */
 const KINDS: readonly string[] = ['InvalidModel', 'InvalidPlan', 'Unsupported', 'InvalidInput', 'Limit', 'Internal']
 
+/** Makes an instance of a binary. */
+type Instantiate = (role: Role, module: WebAssembly.Module, threads: number) => Promise<Raw>
+
 export class Host {
-  readonly #instantiate: (role: Role, module: WebAssembly.Module) => Promise<Raw>
+  readonly #instantiate: Instantiate
   readonly #models = new Map<number, RawModel>()
   readonly #opened = new Map<number, RawOnnx>()
   #raw: Raw | undefined
@@ -32,7 +35,7 @@ export class Host {
   #panic: string | undefined
   #lost = false
 
-  constructor(instantiate: (role: Role, module: WebAssembly.Module) => Promise<Raw>) {
+  constructor(instantiate: Instantiate) {
     this.#instantiate = instantiate
   }
 
@@ -59,8 +62,8 @@ export class Host {
   }
 
   readonly #handlers: Handlers = {
-    start: async ({ role, module }) => {
-      const raw = await this.#instantiate(role, module)
+    start: async ({ role, module, threads }) => {
+      const raw = await this.#instantiate(role, module, threads)
       const integerPath = raw.start((text: string) => {
         this.#panic = text
       })
@@ -69,9 +72,11 @@ export class Host {
     },
     load: async ({ plan, limits }) => {
       const start = performance.now()
-      const loader = new (this.#instance().RawLoader)(sizeOf(plan))
+      const instance = this.#instance()
+      const loader = new instance.RawLoader(sizeOf(plan))
       await eachPiece(plan, (piece) => loader.push(piece))
-      return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
+      const loaded = this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
+      return { ...loaded, threads: (await instance.threads) ?? 1 }
     },
     open: async ({ onnx, limits }) => {
       const { RawOnnx } = this.#instance()
@@ -151,7 +156,7 @@ export class Host {
   #hold(model: RawModel, start: number, notes = model.notes() as string[]): Loaded {
     const id = this.#nextId++
     this.#models.set(id, model)
-    return { id, inputs: ports(model, false), outputs: ports(model, true), notes, ms: performance.now() - start }
+    return { id, inputs: ports(model, false), outputs: ports(model, true), notes, ms: performance.now() - start, threads: 1 }
   }
 
   #withLimits<T>(limits: Limits, use: (raw: RawLimits) => T): T {

@@ -24,6 +24,8 @@ export interface Loaded {
   readonly notes: readonly string[]
   /** Milliseconds that loading took there. */
   readonly ms: number
+  /** Threads that share its work. */
+  readonly threads: number
 }
 
 /** What became of an ONNX model. */
@@ -43,8 +45,8 @@ export interface NeededRange {
 
 /** All messages. */
 export interface Protocol {
-  /** Instantiates the binary; the first message. */
-  start: { request: { role: Role; module: WebAssembly.Module }; response: { integerPath: string } }
+  /** Instantiates the binary, a threaded one if there shall be more than one thread; the first message. */
+  start: { request: { role: Role; module: WebAssembly.Module; threads: number }; response: { integerPath: string } }
   /** Loads a plan. */
   load: { request: { plan: FileBytes; limits: Limits }; response: Loaded }
   /** Reads an ONNX model; tells what it needs of other files. */

@@ -5,8 +5,10 @@
 
 import * as compilerGlue from '../../dist/wasm/compiler.js'
 import * as coreGlue from '../../dist/wasm/core.js'
+import * as threadsGlue from '../../dist/wasm/core-threads.js'
 import { UnsupportedError } from '../errors.js'
 import type { Role } from './protocol.js'
+import { type HelpMessage, sharedMemory, startHelpers } from './team.js'
 
 export type { RawCompiled, RawLimits, RawModel, RawOnnx } from '../../dist/wasm/compiler.js'
 
@@ -14,6 +16,8 @@ export type { RawCompiled, RawLimits, RawModel, RawOnnx } from '../../dist/wasm/
 export type Raw = Pick<typeof coreGlue, 'RawDigest' | 'RawLimits' | 'RawLoader' | 'start'> &
   Partial<Pick<typeof compilerGlue, 'RawOnnx'>> & {
     readonly memory: WebAssembly.Memory
+    /** Threads of a threaded instance, when that is known. */
+    readonly threads?: Promise<number>
     /** Ends the use of the instance; the runtime's memory is given back: an unused one takes its place. */
     dismiss(lost: boolean): void
   }
@@ -27,11 +31,36 @@ interface Slot {
 const slots: { [K in Role]?: Slot } = {}
 let turn: Promise<unknown> = Promise.resolve()
 
+/** Bytes of a helper's stack. */
+const STACK = 512 << 10
+
 /** Instantiates a binary; again, if an instance was used before, which ends that one and all it held. */
-export function instantiate(role: Role, module: WebAssembly.Module): Promise<Raw> {
+export function instantiate(role: Role, module: WebAssembly.Module, threads: number): Promise<Raw> {
+  if (threads > 1) return instantiateThreaded(module, threads)
   const mine = turn.then(() => instantiateInTurn(role, module))
   turn = mine.catch(() => {})
   return mine
+}
+
+/** Once per Worker, which ends with the instance. */
+async function instantiateThreaded(module: WebAssembly.Module, threads: number): Promise<Raw> {
+  const memory = sharedMemory()
+  await threadsGlue.default({ module_or_path: module, memory })
+  threadsGlue.form_team(threads)
+  return { ...threadsGlue, memory, threads: startHelpers(threads, module, memory), dismiss: () => {} }
+}
+
+/** Makes this Worker a helper; `arrived` is called just before it is one, for ever. */
+export async function help({ member, module, memory }: HelpMessage['help'], arrived: () => void): Promise<void> {
+  await threadsGlue.default({ module_or_path: module, memory, thread_stack_size: STACK })
+  arrived()
+  try {
+    threadsGlue.help(member, (panic: string) => console.error(`nearside: ${panic}`))
+  } catch (error) {
+    // Whoever waits for this thread's work learns that it will not come.
+    threadsGlue.helper_failed()
+    throw error
+  }
 }
 
 async function instantiateInTurn(role: Role, module: WebAssembly.Module): Promise<Raw> {

@@ -17,6 +17,7 @@ export async function loadHandler(
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSessionHandler> {
   const model = await Model.load(await modelSource(source, options), {
+    threads: env.wasm.numThreads || 'auto',
     ...env.nearside,
     onWarning: (message) => warn(message, options.logSeverityLevel),
   })

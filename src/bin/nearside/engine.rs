@@ -3,6 +3,8 @@
 use nearside::{
     Error, Result, Tensor, TensorView,
     compile::{Compiled, Fallback, Options, Report, Resident, compile},
+    kernels::Team,
+    limits::Limits,
     runtime::{PortInfo, Session},
 };
 use serde::{Deserialize, Serialize};
@@ -27,10 +29,10 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// What the compiler made of a model.
-    pub fn of(compiled: Compiled) -> Result<Engine> {
+    /// What the compiler made of a model, to be run by `team`.
+    pub fn of(compiled: Compiled, team: Team) -> Result<Engine> {
         Ok(match compiled {
-            Compiled::Plan { plan, .. } => Engine::Plan(Box::new(Session::new(plan)?)),
+            Compiled::Plan { plan, .. } => Engine::Plan(Box::new(Session::with_team(plan, &Limits::default(), team)?)),
             Compiled::Fallback { model, .. } => Engine::Resident(Box::new(model)),
         })
     }
@@ -46,7 +48,7 @@ impl Engine {
         if executor == Executor::Runtime && matches!(compiled, Compiled::Fallback { model: Resident::Tract(_), .. }) {
             return Err(Error::Unsupported(report.notes.get(1).or(report.notes.first()).cloned().unwrap_or_default()));
         }
-        Ok((Engine::of(compiled)?, report))
+        Ok((Engine::of(compiled, Team::ALONE)?, report))
     }
 
     /// The model's inputs.

@@ -10,6 +10,7 @@ use super::{
     Io, Kernel, Prepare,
     gemm_f32::flush_denormals,
     im2col::Geometry,
+    team::{Shared, Team, part, tiles},
     vector::{Isa, on_isa},
 };
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
     graph::ops::Conv,
     tensor::{AlignedBytes, describe_shape},
 };
+
+/// Multiply-accumulates that are worth a tile of their own: some ten microseconds.
+const TILE_MACS: usize = 64 << 10;
 
 struct DepthwiseF32 {
     geometry: Geometry,
@@ -106,6 +110,7 @@ impl Kernel for DepthwiseF32 {
         let g = &self.geometry;
         let (x, weight) = (io.input::<f32>(0), io.input::<f32>(1));
         let bias = (io.input_count() > 2).then(|| io.input::<f32>(2));
+        let team = io.team();
         let (y, scratch) = io.output_and_scratch::<f32>(0);
         let packed: &[f32] = match &self.weights {
             Some(packed) => bytemuck::cast_slice(&packed.data),
@@ -115,29 +120,33 @@ impl Kernel for DepthwiseF32 {
                 floats
             }
         };
-        convolve(g, self.isa, packed, self.bounds, x, y);
+        convolve(g, self.isa, packed, self.bounds, x, y, team);
         Ok(())
     }
 }
 
-fn convolve(g: &Geometry, isa: Isa, packed: &[f32], bounds: (f32, f32), x: &[f32], y: &mut [f32]) {
+fn convolve(g: &Geometry, isa: Isa, packed: &[f32], bounds: (f32, f32), x: &[f32], y: &mut [f32], team: &Team) {
     let (from, to) = (g.input[0] * g.input[1] * g.channels, g.output[1] * g.channels);
-    assert!(x.len() >= g.batch * from && y.len() >= g.batch * g.output[0] * to);
+    let lines = g.batch * g.output[0];
+    assert!(x.len() >= g.batch * from && y.len() >= lines * to);
     assert!(Some(packed.len()) == Packed::len(g, isa) && g.channels >= isa.lanes());
-    for image in 0..g.batch {
-        for oy in 0..g.output[0] {
+    let y = Shared::new(y);
+    let tiles = tiles(team, lines, TILE_MACS.div_ceil((to * g.depth()).max(1)));
+    team.run(tiles, &|tile, _| {
+        for at in part(lines, tile, tiles) {
             let line = &Line {
                 g,
-                x: x[image * from..].as_ptr(),
-                oy,
+                x: x[at / g.output[0] * from..].as_ptr(),
+                oy: at % g.output[0],
                 weights: packed.as_ptr(),
                 bounds,
-                y: y[(image * g.output[0] + oy) * to..].as_mut_ptr(),
+                y: y.from(at * to).as_ptr(),
             };
-            // SAFETY: the slices hold every image and line, the weights every group; `isa` is proof of the instructions.
+            // SAFETY: the slices hold every image and line, the weights every group, and no other tile has this line; `isa` is proof of
+            // the instructions.
             unsafe { on_isa!(isa, convolve_line(line: &Line<'_>)) }
         }
-    }
+    });
 }
 
 /// Compares every path on every instruction set with the portable one, on small integers, whose sums are exact in any order.
@@ -164,7 +173,7 @@ pub(crate) fn selftest() -> Result<()> {
             let mut packed = vec![0.0; Packed::len(&g, isa).unwrap_or(0)];
             pack(&g, isa, &weight, Some(&bias), &mut packed);
             let mut y = vec![0.0; g.rows() * channels];
-            convolve(&g, isa, &packed, (-50.0, 200.0), &x, &mut y);
+            convolve(&g, isa, &packed, (-50.0, 200.0), &x, &mut y, &Team::ALONE);
             let expected = expected.get_or_insert_with(|| y.clone());
             ensure!(
                 y == *expected,

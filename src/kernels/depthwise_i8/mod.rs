@@ -4,12 +4,14 @@
 mod wasm;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::ops::Range;
 
 use super::{
     Io, Kernel, PackedWeights,
     gemm_i8::{Columns, Store},
     im2col::Geometry,
     linear_i8::{ColumnSet, Linear, Parameters, Product},
+    team::{Crew, Shared, part},
 };
 use crate::{
     error::{Result, ensure},
@@ -39,6 +41,9 @@ pub(crate) fn prepare(
     kernel.parameters = kernel.linear.parameters(&kernel.columns(), true);
     Ok(Box::new(kernel))
 }
+
+/// Multiply-accumulates that are worth a tile of their own: some ten microseconds.
+const TILE_MACS: usize = 128 << 10;
 
 /// Filters with their zero points subtracted.
 struct Filters {
@@ -86,11 +91,12 @@ impl Depthwise {
 
 impl Kernel for Depthwise {
     fn scratch(&self) -> usize {
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let fast = self.fast.as_ref().map_or(0, wasm::Plan::scratch);
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-        let fast = 0;
-        self.linear.scratch(self.geometry.channels) + fast
+        self.linear.scratch(self.geometry.channels)
+    }
+
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    fn own_scratch(&self) -> usize {
+        self.fast.as_ref().map_or(0, wasm::Plan::scratch)
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
@@ -98,9 +104,9 @@ impl Kernel for Depthwise {
         let g = &self.geometry;
         ensure!(x.len() >= g.batch * g.input[0] * g.input[1] * g.channels, Internal, "the input of a convolution is too short");
         let rows = self.linear.rows(io)?;
-        let (out, scratch) = io.output_and_scratch::<u8>(0);
+        let (out, scratch, crew) = io.output_scratch_and_crew::<u8>(0);
         let product = Call { kernel: self, x, fill: rows.zero_point };
-        self.linear.run(&self.columns(), &[], &self.parameters, rows, &product, out, 0, scratch)
+        self.linear.run(&self.columns(), &[], &self.parameters, rows, &product, out, 0, scratch, crew)
     }
 }
 
@@ -111,26 +117,33 @@ struct Call<'a> {
 }
 
 impl Product for Call<'_> {
-    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], scratch: &mut [u8]) -> Result<()> {
+    fn run<F: Store>(&self, columns: Columns<'_>, finish: &F, out: &mut [F::Out], crew: Crew<'_>) -> Result<()> {
         let g = &self.kernel.geometry;
         ensure!(
             out.len() >= g.rows() * g.channels && columns.init.len() >= g.channels && finish.columns() >= g.channels,
             Internal,
             "operands of a depthwise convolution are too short"
         );
+        let out = &Shared::new(out);
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         if let Some(fast) = &self.kernel.fast {
-            return fast.run(g, self.x, self.fill, columns.init, finish, out, scratch);
+            return fast.run(g, self.x, self.fill, columns.init, finish, out, crew);
         }
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2.
-            unsafe { self.run_avx2(columns.init, finish, out) };
-            return Ok(());
-        }
-        let _ = scratch;
-        self.run_portable(columns.init, finish, out);
-        Ok(())
+        let (lines, line_len) = (g.batch * g.output[0], g.output[1] * g.channels);
+        let tiles = crew.tiles(lines, TILE_MACS.div_ceil((line_len * g.depth()).max(1)));
+        crew.run(tiles, &|tile, _| {
+            let lines = part(lines, tile, tiles);
+            // SAFETY: these lines are this tile's alone.
+            let out = unsafe { out.part(lines.start * line_len..lines.end * line_len) };
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has AVX2.
+                unsafe { self.run_avx2(lines, columns.init, finish, out) };
+                return Ok(());
+            }
+            self.run_portable(lines, columns.init, finish, out);
+            Ok(())
+        })
     }
 }
 
@@ -138,20 +151,22 @@ impl Call<'_> {
     /// The same code, compiled for wider vectors.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn run_avx2<F: Store>(&self, init: &[i32], finish: &F, out: &mut [F::Out]) {
-        self.run_portable(init, finish, out);
+    fn run_avx2<F: Store>(&self, lines: Range<usize>, init: &[i32], finish: &F, out: &mut [F::Out]) {
+        self.run_portable(lines, init, finish, out);
     }
 
+    /// Computes `lines` of all images, which `out` holds.
     #[inline(always)]
-    fn run_portable<F: Store>(&self, init: &[i32], finish: &F, out: &mut [F::Out]) {
+    fn run_portable<F: Store>(&self, lines: Range<usize>, init: &[i32], finish: &F, out: &mut [F::Out]) {
         let g = &self.kernel.geometry;
         let channels = g.channels;
-        for line in 0..g.batch * g.output[0] {
+        let first_line = lines.start;
+        for line in lines {
             let (image, oy) = (line / g.output[0], line % g.output[0]);
             let valid_y = g.taps(0, oy);
             for ox in 0..g.output[1] {
                 let valid_x = g.taps(1, ox);
-                let out = &mut out[(line * g.output[1] + ox) * channels..][..channels];
+                let out = &mut out[((line - first_line) * g.output[1] + ox) * channels..][..channels];
                 let mut first = 0;
                 while first < channels {
                     const BLOCK: usize = 64;

@@ -8,8 +8,9 @@
 
 use alloc::{sync::Arc, vec::Vec};
 use core::arch::wasm32::*;
+use core::ops::Range;
 
-use super::Filters;
+use super::{Filters, TILE_MACS};
 #[cfg(target_feature = "relaxed-simd")]
 use crate::kernels::gemm_i8::{Rdot, RdotSigned};
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
         gemm_i8::{Dot, Dot16, Scheme, Store, unroll},
         im2col::Geometry,
         linear_i8::Linear,
+        team::{Crew, Shared, part},
     },
 };
 
@@ -137,7 +139,7 @@ impl Plan {
         self.scheme.row_offset()
     }
 
-    /// Bytes of scratch space: the interleaved rows of 16 channels.
+    /// Bytes of scratch space for each thread: the interleaved rows of 16 channels.
     pub fn scratch(&self) -> usize {
         4 * self.depth * self.width * 16
     }
@@ -151,19 +153,25 @@ impl Plan {
         fill: u8,
         init: &[i32],
         finish: &F,
-        out: &mut [F::Out],
-        scratch: &mut [u8],
+        out: &Shared<'_, F::Out>,
+        crew: Crew<'_>,
     ) -> Result<()> {
-        ensure!(scratch.len() >= self.scratch(), Internal, "scratch space is too small");
         let call = Call { plan: self, g, x, fill, init, finish };
-        match self.scheme {
-            #[cfg(target_feature = "relaxed-simd")]
-            Scheme::Rdot => call.run::<Rdot>(out, scratch),
-            #[cfg(target_feature = "relaxed-simd")]
-            Scheme::RdotSigned => call.run::<RdotSigned>(out, scratch),
-            _ => call.run::<Dot16>(out, scratch),
-        }
-        Ok(())
+        let strips = g.batch * g.output[0].div_ceil(self.lines);
+        let macs = self.lines * g.output[1] * g.channels * g.depth();
+        let tiles = crew.tiles(strips, TILE_MACS.div_ceil(macs.max(1)));
+        crew.run(tiles, &|tile, scratch| {
+            ensure!(scratch.len() >= self.scratch(), Internal, "scratch space is too small");
+            let strips = part(strips, tile, tiles);
+            match self.scheme {
+                #[cfg(target_feature = "relaxed-simd")]
+                Scheme::Rdot => call.run::<Rdot>(strips, out, scratch),
+                #[cfg(target_feature = "relaxed-simd")]
+                Scheme::RdotSigned => call.run::<RdotSigned>(strips, out, scratch),
+                _ => call.run::<Dot16>(strips, out, scratch),
+            }
+            Ok(())
+        })
     }
 }
 
@@ -215,22 +223,23 @@ struct Row {
 }
 
 impl<F: Store> Call<'_, F> {
-    fn run<D: Interleave>(&self, out: &mut [F::Out], scratch: &mut [u8]) {
+    /// Strips are the lines of output that share interleaved input, counted over all images.
+    fn run<D: Interleave>(&self, strips: Range<usize>, out: &Shared<'_, F::Out>, scratch: &mut [u8]) {
         let (g, plan) = (self.g, self.plan);
         let line_len = g.output[1] * g.channels;
         let whole = g.channels / 16 * 16;
-        for image in 0..g.batch {
-            let mut oy = 0;
-            while oy < g.output[0] {
-                let lines = plan.lines.min(g.output[0] - oy);
-                let out = &mut out[(image * g.output[0] + oy) * line_len..][..lines * line_len];
-                for start in (0..whole).step_by(16) {
-                    self.channels::<D, 4>(image, oy, lines, start, start / 4, out, scratch);
-                }
-                for (group, start) in group_starts(g.channels).enumerate().skip(whole / 4) {
-                    self.channels::<D, 1>(image, oy, lines, start, group, out, scratch);
-                }
-                oy += lines;
+        let per_image = g.output[0].div_ceil(plan.lines);
+        for strip in strips {
+            let (image, oy) = (strip / per_image, strip % per_image * plan.lines);
+            let lines = plan.lines.min(g.output[0] - oy);
+            let first = (image * g.output[0] + oy) * line_len;
+            // SAFETY: a strip's lines are nobody else's.
+            let out = unsafe { out.part(first..first + lines * line_len) };
+            for start in (0..whole).step_by(16) {
+                self.channels::<D, 4>(image, oy, lines, start, start / 4, out, scratch);
+            }
+            for (group, start) in group_starts(g.channels).enumerate().skip(whole / 4) {
+                self.channels::<D, 1>(image, oy, lines, start, group, out, scratch);
             }
         }
     }

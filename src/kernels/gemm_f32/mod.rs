@@ -15,7 +15,11 @@ pub(crate) use pack::{Packed, Panels, flush_denormals, pack, packed_len, panel_w
 pub(crate) use selftest::selftest;
 use tile::{Block, run as run_block};
 
-use crate::kernels::vector::on_isa;
+use crate::kernels::{
+    team::{Shared, Team, part, tiles},
+    vector::on_isa,
+};
+use core::ops::Range;
 
 /// Deepest range of the depth that is summed up in registers. A panel of this depth fits the L1 cache.
 const MAX_DEPTH: usize = 1024;
@@ -26,6 +30,47 @@ const BLOCK_ELEMENTS: usize = 32 * 1024;
 const CALL_PRODUCTS: usize = 4 << 20;
 /// Largest number of rows in a block.
 const MAX_ROWS: usize = 384;
+/// Rows of the blocks that threads share: whole tiles of most instruction sets.
+const BLOCK_SHARED: usize = 48;
+/// Multiply-accumulates that are worth a tile of their own: some ten microseconds.
+const TILE_MACS: usize = 192 << 10;
+/// Fewest columns of a tile, whose rows may have to be copied first.
+const TILE_COLUMNS: usize = if cfg!(test) { 8 } else { 64 };
+
+/// How a product is shared by threads: parts of the rows, in blocks, times parts of the columns, in panels.
+pub(crate) struct Cut {
+    rows: usize,
+    block: usize,
+    columns: usize,
+    panel: usize,
+    parts: [usize; 2],
+}
+
+impl Cut {
+    /// For `rows` rows that come in blocks of `block`, and `b`'s columns.
+    pub fn new(team: &Team, rows: usize, block: usize, b: &Panels<'_>) -> Cut {
+        let macs = rows.saturating_mul(b.columns).saturating_mul(b.depth);
+        let (tiles, panel) = (tiles(team, macs, TILE_MACS), panel_width(b.isa));
+        let row_parts = rows.div_ceil(block.max(1)).clamp(1, tiles);
+        let most = (b.columns / TILE_COLUMNS).clamp(1, b.columns.div_ceil(panel).max(1));
+        Cut { rows, block, columns: b.columns, panel, parts: [row_parts, tiles.div_ceil(row_parts).min(most)] }
+    }
+
+    /// Number of tiles.
+    pub fn tiles(&self) -> usize {
+        self.parts[0] * self.parts[1]
+    }
+
+    /// Rows and columns of a tile.
+    pub fn tile(&self, tile: usize) -> [Range<usize>; 2] {
+        let scaled = |units: usize, unit: usize, i: usize, parts: usize| {
+            let part = part(units.div_ceil(unit.max(1)), i, parts);
+            part.start * unit..(part.end * unit).min(units)
+        };
+        let [_, columns] = self.parts;
+        [scaled(self.rows, self.block, tile / columns, self.parts[0]), scaled(self.columns, self.panel, tile % columns, columns)]
+    }
+}
 
 /// Rows of each of the nearly equal blocks that `rows` rows are cut into when the depth is `depth`. Callers that produce the left
 /// operand piecemeal do well to use it.
@@ -52,29 +97,50 @@ pub(crate) struct Gemm<'a> {
 impl Gemm<'_> {
     /// Computes `rows` rows.
     pub fn run(&self, rows: usize, c: &mut [f32]) {
+        // SAFETY: `c` is borrowed by this call alone.
+        unsafe { self.run_part(0..rows, 0..self.b.columns, &Shared::new(c)) }
+    }
+
+    /// Computes `rows` rows, shared by `team`.
+    pub fn share(&self, team: &Team, rows: usize, c: &mut [f32]) {
+        let cut = Cut::new(team, rows, BLOCK_SHARED.min(block_rows(rows, self.b.depth)), &self.b);
+        let c = Shared::new(c);
+        team.run(cut.tiles(), &|tile, _| {
+            let [rows, columns] = cut.tile(tile);
+            // SAFETY: tiles do not overlap.
+            unsafe { self.run_part(rows, columns, &c) }
+        });
+    }
+
+    /// Computes some rows and columns. The first column is the first of a panel.
+    ///
+    /// # Safety
+    /// Nobody else may touch these elements of `c`.
+    pub unsafe fn run_part(&self, rows: Range<usize>, own: Range<usize>, c: &Shared<'_, f32>) {
         let Panels { isa, depth, columns, data } = self.b;
-        if rows == 0 || columns == 0 {
+        if rows.is_empty() || own.is_empty() {
             return;
         }
         let width = panel_width(isa);
         let padded = columns.next_multiple_of(width);
-        assert!(self.a.len() >= (rows - 1) * self.a_stride + depth, "a is too short");
-        assert!(c.len() >= (rows - 1) * self.c_stride + columns, "c is too short");
+        assert!(own.end <= columns && own.start.is_multiple_of(width), "these columns do not begin with a panel of b");
+        assert!(self.a.len() >= (rows.end - 1) * self.a_stride + depth, "a is too short");
+        assert!(c.len() >= (rows.end - 1) * self.c_stride + columns, "c is too short");
         assert!(data.len() == padded * depth && self.bias.is_none_or(|b| b.len() >= padded), "b or bias is too short");
-        assert!(rows == 1 || self.c_stride >= columns, "rows of c overlap");
+        assert!(rows.end == 1 || self.c_stride >= columns, "rows of c overlap");
 
         let depth_parts = depth.div_ceil(MAX_DEPTH).max(1);
         let depth_step = depth.div_ceil(depth_parts).max(1);
-        let row_step = block_rows(rows, depth);
-        let mut row = 0;
-        while row < rows {
-            let height = row_step.min(rows - row);
+        let row_step = block_rows(rows.len(), depth);
+        let mut row = rows.start;
+        while row < rows.end {
+            let height = row_step.min(rows.end - row);
             let step = (CALL_PRODUCTS / (height * depth_step) / width * width).max(4 * width);
             for part in 0..depth_parts {
                 let k = part * depth_step;
                 let last = part + 1 == depth_parts;
-                for column in (0..columns).step_by(step) {
-                    // SAFETY: row < rows, k ≤ depth and column < columns, within the lengths checked above.
+                for column in own.clone().step_by(step) {
+                    // SAFETY: row < rows.end, k ≤ depth and column < columns, within the lengths checked above.
                     let block = unsafe {
                         Block {
                             rows: height,
@@ -83,17 +149,18 @@ impl Gemm<'_> {
                             depth: (depth - k).min(depth_step),
                             b: data.as_ptr().add(column * depth + k * width),
                             b_stride: depth * width,
-                            columns: (columns - column).min(step),
+                            columns: (own.end - column).min(step),
                             bias: self.bias.map_or(core::ptr::null(), |b| b.as_ptr().add(column)),
                             accumulate: part > 0,
                             lo: if last { self.bounds.0 } else { f32::NEG_INFINITY },
                             hi: if last { self.bounds.1 } else { f32::INFINITY },
-                            c: c.as_mut_ptr().add(row * self.c_stride + column),
+                            c: c.as_ptr().add(row * self.c_stride + column),
                             c_stride: self.c_stride,
                         }
                     };
                     let block = &block;
-                    // SAFETY: the block lies within slices whose lengths were checked above; `isa` is proof of the instructions.
+                    // SAFETY: the block lies within slices whose lengths were checked above, and in `c` is the caller's alone; `isa` is
+                    // proof of the instructions.
                     unsafe { on_isa!(isa, run_block(block: &Block)) }
                 }
             }

@@ -22,7 +22,10 @@ pub(crate) use wasm::{Dot, Dot16, Store, unroll};
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 pub(crate) use wasm::{Rdot, RdotSigned};
 
-use super::requant::{Finish, Raw};
+use super::{
+    requant::{Finish, Raw},
+    team::{Crew, Shared, part},
+};
 use crate::error::{Result, ensure};
 
 /// A [`Finish`] that the instruction sets know how to apply.
@@ -118,7 +121,7 @@ impl Scheme {
 }
 
 /// Where rows come from.
-pub(crate) trait RowSource {
+pub(crate) trait RowSource: Sync {
     /// The rows of `range`: bytes and the distance between rows, either in place or written to `scratch`.
     fn rows<'s>(&'s self, range: Range<usize>, scratch: &'s mut [u8]) -> (&'s [u8], usize);
 }
@@ -192,6 +195,10 @@ pub(crate) struct Columns<'a> {
 const BLOCK_BYTES: usize = 24 << 10;
 /// Multiply-accumulates of one call. V8 cannot replace a running function by its optimised version, so calls must be short.
 const CALL_MACS: usize = 16 << 20;
+/// Multiply-accumulates that are worth a tile of their own: some ten microseconds.
+const TILE_MACS: usize = 512 << 10;
+/// Fewest columns of a tile: each tile copies and widens its rows anew.
+const TILE_COLUMNS: usize = if cfg!(test) { 8 } else { 64 };
 
 impl Gemm {
     /// A product of `m` rows with `n` columns of depth `k`. `staged` must hold if columns have row sums or the finish is not bounded.
@@ -220,7 +227,8 @@ impl Gemm {
         [rows, wide, staged]
     }
 
-    /// Computes all rows. Row `i` of the result starts at `out[i · stride]`. `scratch` is aligned to 64 bytes.
+    /// Computes all rows. Row `i` of the result starts at `out[i · stride]`. Each member of `crew` needs [`Gemm::scratch`] bytes, aligned
+    /// to 64.
     pub fn run<F: Store>(
         &self,
         source: &impl RowSource,
@@ -228,7 +236,7 @@ impl Gemm {
         finish: &F,
         out: &mut [F::Out],
         stride: usize,
-        scratch: &mut [u8],
+        crew: Crew<'_>,
     ) -> Result<()> {
         let padded = self.padded_columns();
         if self.m == 0 || self.n == 0 {
@@ -241,7 +249,6 @@ impl Gemm {
                 && finish.columns() >= padded
                 && stride >= self.n
                 && out.len() >= (self.m - 1) * stride + self.n
-                && scratch.len() >= self.scratch()
                 && (self.staged || (columns.row_sum.is_none() && finish.is_bounded())),
             Internal,
             "operands of an integer product are too short for {}×{}×{}",
@@ -249,35 +256,73 @@ impl Gemm {
             self.n,
             self.k
         );
+        let out = Shared::new(out);
+        let tile = |rows, panels, scratch: &mut [u8]| self.tile(source, &columns, finish, (&out, stride), rows, panels, scratch);
+        let [row_parts, panel_parts] = self.cut(crew);
+        let (blocks, panels) = (self.m.div_ceil(self.block), self.n.div_ceil(self.scheme.panel()));
+        crew.run(row_parts * panel_parts, &|i, scratch| {
+            let blocks = part(blocks, i / panel_parts, row_parts);
+            let rows = blocks.start * self.block..(blocks.end * self.block).min(self.m);
+            tile(rows, part(panels, i % panel_parts, panel_parts), scratch)
+        })
+    }
+
+    /// In how many parts to cut rows and columns.
+    fn cut(&self, crew: Crew<'_>) -> [usize; 2] {
+        let tiles = crew.tiles(self.m.saturating_mul(self.n).saturating_mul(self.k), TILE_MACS);
+        let rows = self.m.div_ceil(self.block).min(tiles);
+        [rows, tiles.div_ceil(rows).min(self.n / TILE_COLUMNS).max(1)]
+    }
+
+    /// Some rows by some panels.
+    #[allow(clippy::too_many_arguments)]
+    fn tile<F: Store>(
+        &self,
+        source: &impl RowSource,
+        columns: &Columns<'_>,
+        finish: &F,
+        (out, stride): (&Shared<'_, F::Out>, usize),
+        rows: Range<usize>,
+        panels: Range<usize>,
+        scratch: &mut [u8],
+    ) -> Result<()> {
+        ensure!(scratch.len() >= self.scratch(), Internal, "scratch space of an integer product is too small");
+        let padded = self.padded_columns();
         let parts = self.scratch_parts();
         let (rows_scratch, rest) = scratch.split_at_mut(parts[0]);
         let (wide_scratch, rest) = rest.split_at_mut(parts[1]);
         let wide: &mut [i16] = cast(wide_scratch)?;
         let staged: &mut [i32] = cast(&mut rest[..parts[2]])?;
-        let mut at = 0;
-        while at < self.m {
-            let count = self.block.min(self.m - at);
+        let panel = self.scheme.panel();
+        let own = panels.start * panel..(panels.end * panel).min(self.n);
+        let mut at = rows.start;
+        while at < rows.end {
+            let count = self.block.min(rows.end - at);
             let (rows, row_stride) = source.rows(at..at + count, rows_scratch);
-            let out = &mut out[at * stride..];
             if self.staged {
-                self.block(rows, row_stride, count, wide, &columns, &Raw, staged, padded)?;
+                self.block(rows, row_stride, count, wide, columns, &Raw, panels.clone(), staged.as_mut_ptr(), padded)?;
                 for i in 0..count {
-                    let acc = &mut staged[i * padded..][..self.n];
+                    let acc = &mut staged[i * padded..][own.clone()];
                     if let Some(factors) = columns.row_sum {
                         let sum = rows[i * row_stride..][..self.k].iter().map(|&v| i32::from(v)).sum::<i32>();
+                        let factors = &factors[own.clone()];
                         acc.iter_mut().zip(factors).for_each(|(acc, f)| *acc = acc.wrapping_add(sum.wrapping_mul(*f)));
                     }
-                    finish.row(acc, 0, &mut out[i * stride..][..self.n]);
+                    let first = (at + i) * stride;
+                    // SAFETY: these columns of this row are this tile's alone.
+                    finish.row(acc, own.start, unsafe { out.part(first + own.start..first + own.end) });
                 }
             } else {
-                self.block(rows, row_stride, count, wide, &columns, finish, out, stride)?;
+                // SAFETY: `run` found `out` long enough for row `at`.
+                let out = unsafe { out.as_ptr().add(at * stride) };
+                self.block(rows, row_stride, count, wide, columns, finish, panels.clone(), out, stride)?;
             }
             at += count;
         }
         Ok(())
     }
 
-    /// One block of rows, a range of panels at a time.
+    /// One block of rows, a few of the panels at a time. `out` must hold `n` columns of every row.
     #[allow(clippy::too_many_arguments)]
     fn block<F: Store>(
         &self,
@@ -287,7 +332,8 @@ impl Gemm {
         wide: &mut [i16],
         columns: &Columns<'_>,
         finish: &F,
-        out: &mut [F::Out],
+        panels: Range<usize>,
+        out: *mut F::Out,
         stride: usize,
     ) -> Result<()> {
         let depth = padded_depth(self.k);
@@ -301,11 +347,10 @@ impl Gemm {
             (rows.as_ptr(), row_stride)
         };
         let panel = self.scheme.panel();
-        let panels = self.n.div_ceil(panel);
         let step = (CALL_MACS / (count * depth * panel).max(1)).max(1);
-        let mut first = 0;
-        while first < panels {
-            let last = (first + step).min(panels);
+        let mut first = panels.start;
+        while first < panels.end {
+            let last = (first + step).min(panels.end);
             let block = Block {
                 a,
                 lda,
@@ -317,11 +362,11 @@ impl Gemm {
                 n: self.n,
                 init: columns.init.as_ptr(),
                 finish,
-                out: out.as_mut_ptr(),
+                out,
                 ldo: stride,
             };
             // SAFETY: `run` and the check above found every operand long enough for whole rows and panels, and `out` for n columns
-            // of every row. Schemes are only constructed where their instructions exist.
+            // of every row; other threads write other columns or rows. Schemes are only constructed where their instructions exist.
             unsafe { block.run(self.scheme) };
             first = last;
         }

@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 use super::{Columns, Gemm, InPlace, Packed, Scheme, Weights};
 use crate::{
     error::{Result, ensure},
-    kernels::requant::{Raw, Requant, requantize},
+    kernels::{
+        requant::{Raw, Requant, requantize},
+        team::Crew,
+    },
 };
 
 /// Schemes that give exact results on this engine, the fastest last.
@@ -113,10 +116,10 @@ fn check(scheme: Scheme, m: usize, n: usize, k: usize) -> Result<()> {
     let source = InPlace { bytes: &a, stride: k };
     let mut scratch = crate::tensor::AlignedBytes::zeroed(gemm.scratch());
     let mut raw = alloc::vec![0i32; m * n];
-    gemm.run(&source, columns, &Raw, &mut raw, n, &mut scratch)?;
+    gemm.run(&source, columns, &Raw, &mut raw, n, Crew::alone(&mut scratch))?;
     let finish = Requant { multiplier: &multiplier, zero_point: 3, lo: 3, hi: 250, then: None, bounded: true };
     let mut bytes = alloc::vec![0u8; m * n];
-    gemm.run(&source, columns, &finish, &mut bytes, n, &mut scratch)?;
+    gemm.run(&source, columns, &finish, &mut bytes, n, Crew::alone(&mut scratch))?;
     for i in 0..m * n {
         let (row, column) = (i / n, i % n);
         let products = a[row * k..][..k].iter().zip(&w[column * k..][..k]).map(|(&a, &w)| i32::from(a) * i32::from(w as i8));

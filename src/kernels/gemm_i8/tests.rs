@@ -73,9 +73,9 @@ impl Case {
         let marker: F::Out = bytemuck::cast_slice(&[0x5Au8; 4][..size_of::<F::Out>()])[0];
         let mut out = vec![marker; self.m * ldo];
         let result = if k.is_multiple_of(4) {
-            gemm.run(&InPlace { bytes: &self.a, stride: k }, columns, &finish, &mut out, ldo, &mut scratch)
+            gemm.run(&InPlace { bytes: &self.a, stride: k }, columns, &finish, &mut out, ldo, Crew::alone(&mut scratch))
         } else {
-            gemm.run(&Padded { bytes: &self.a, depth: k }, columns, &finish, &mut out, ldo, &mut scratch)
+            gemm.run(&Padded { bytes: &self.a, depth: k }, columns, &finish, &mut out, ldo, Crew::alone(&mut scratch))
         };
         result.unwrap();
         assert!(out.chunks(ldo).all(|row| row[n..].iter().all(|v| *v == marker)), "{scheme:?} writes beyond the row");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use nearside::{
     Tensor,
+    kernels::Team,
     runtime::{self, DimInfo, PortInfo, Session},
 };
 
@@ -23,13 +24,16 @@ pub struct Args {
     /// Run this many times and print the median and fastest time
     #[arg(long, default_value_t = 1)]
     repeat: usize,
+    /// Threads that share the work
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// Print what each operator and the slowest nodes took, in the fastest of the runs
     #[arg(long)]
     profile: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut model = Engine::of(super::load(&args.model)?)?;
+    let mut model = Engine::of(super::load(&args.model)?, Team::spawn(args.threads))?;
     let inputs = read_inputs(args, model.inputs())?;
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let mut times = Vec::new();
