@@ -21,7 +21,8 @@ pub fn plan(data: &[u8]) {
     if let Ok(plan) = plan::read(AlignedBytes::copy_of(&bytes))
         && let Ok(mut session) = Session::with_limits(plan, &limits())
     {
-        run(&session.inputs().to_vec(), |inputs| drop(session.run(inputs).map(|_| ())));
+        let ports = session.inputs().to_vec();
+        run(&ports, |inputs| drop(session.run(inputs).map(|_| ())));
     }
     // As it came, too: length, version and sum are read as well.
     bytes.clear();
@@ -50,11 +51,13 @@ pub fn onnx(data: &[u8]) {
     match compile(data, &options) {
         Ok(Compiled::Plan { plan, .. }) => {
             if let Ok(mut session) = Session::with_limits(plan, &limits()) {
-                run(&session.inputs().to_vec(), |inputs| drop(session.run(inputs).map(|_| ())));
+                let ports = session.inputs().to_vec();
+                run(&ports, |inputs| drop(session.run(inputs).map(|_| ())));
             }
         }
         Ok(Compiled::Fallback { mut model, .. }) => {
-            run(&model.inputs().to_vec(), |inputs| drop(model.run(inputs)));
+            let ports = model.inputs().to_vec();
+            run(&ports, |inputs| drop(model.run(inputs)));
         }
         Err(_) => {}
     }
