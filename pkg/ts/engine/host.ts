@@ -3,7 +3,7 @@
 import { UnsupportedError } from '../errors.js'
 import { eachPiece, FileBuilder, sizeOf } from '../file.js'
 import type { DataType } from '../tensor.js'
-import type { Limits, NodeProfile, Port } from '../types.js'
+import type { Limits, NodeProfile, Port, PortKind } from '../types.js'
 import type {
   CompileResult,
   Loaded,
@@ -14,7 +14,8 @@ import type {
   ResponseOf,
   Role,
   WireError,
-  WireTensor,
+  WireInput,
+  WireValue,
 } from './protocol.js'
 import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
 
@@ -106,17 +107,13 @@ export class Host {
     run: ({ id, inputs }) => {
       const model = this.#model(id)
       const start = performance.now()
-      inputs.forEach((input, i) => model.stage(i, input.dims, input.bytes))
-      const flat = model.run() as (Uint32Array | Uint8Array)[]
-      const outputs: WireTensor[] = []
-      for (let i = 0; i + 1 < flat.length; i += 2) {
-        outputs.push({ dims: flat[i] as Uint32Array, bytes: flat[i + 1] as Uint8Array })
-      }
+      inputs.forEach((input, i) => stage(model, i, input))
+      const outputs = values(model.run())
       return { outputs, ms: performance.now() - start }
     },
     profile: ({ id, inputs, runs }) => {
       const model = this.#model(id)
-      inputs.forEach((input, i) => model.stage(i, input.dims, input.bytes))
+      inputs.forEach((input, i) => stage(model, i, input))
       return nodes(model.profile(runs, () => performance.now()))
     },
     drop: ({ id }) => {
@@ -183,11 +180,19 @@ export class Host {
   }
 }
 
+function stage(model: RawModel, index: number, input: WireInput): void {
+  if ('bytes' in input) model.stage(index, input.dims, input.bytes)
+  else model.stage_strings(index, input.dims, [...input.strings])
+}
+
 function ports(model: RawModel, outputs: boolean): Port[] {
   const flat = model.ports(outputs) as [string, DataType, (number | string)[]]
+  const kinds = model.kinds(outputs) as PortKind[]
   const out: Port[] = []
   for (let i = 0; i + 2 < flat.length; i += 3) {
-    out.push({ name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] })
+    const port = { name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] }
+    const kind = kinds[i / 3]
+    out.push(kind === undefined || kind === 'tensor' ? port : { ...port, kind })
   }
   return out
 }
@@ -198,6 +203,31 @@ function ranges(flat: unknown[]): NeededRange[] {
     out.push({ path: flat[i] as string, start: flat[i + 1] as number, length: flat[i + 2] as number })
   }
   return out
+}
+
+/** Values as the bindings give them, flat: type, dimensions and data of each in turn. */
+export function values(flat: readonly unknown[]): WireValue[] {
+  const out: WireValue[] = []
+  for (let i = 0; i + 2 < flat.length; i += 3) out.push(value(flat[i] as WireValue['type'], flat[i + 1], flat[i + 2]))
+  return out
+}
+
+function value(type: WireValue['type'], dims: unknown, data: unknown): WireValue {
+  switch (type) {
+    case 'sequence':
+      return { type, items: values(data as unknown[]) }
+    case 'map': {
+      const [inner] = values(data as unknown[])
+      if (inner === undefined) throw new Error('a map came without values')
+      return { type, keys: dims as (string | number)[], values: inner }
+    }
+    case 'none':
+      return { type }
+    case 'string':
+      return { type, dims: dims as Uint32Array, strings: data as string[] }
+    default:
+      return { type, dims: dims as Uint32Array, bytes: data as Uint8Array }
+  }
 }
 
 function nodes(flat: unknown[]): NodeProfile[] {
@@ -219,9 +249,15 @@ function nodes(flat: unknown[]): NodeProfile[] {
 
 /** The buffers of a response that may move instead of being copied. */
 export function transferables(name: MessageName, response: ResponseOf<MessageName>): Transferable[] {
-  if (name === 'run') return (response as Protocol['run']['response']).outputs.map((o) => o.bytes.buffer as ArrayBuffer)
+  if (name === 'run') return (response as Protocol['run']['response']).outputs.flatMap(buffers)
   const compiled = response as CompileResult
   if (name !== 'compile' || compiled.kind !== 'plan') return []
   // A Blob needs no move: its bytes are not copied.
   return compiled.plan instanceof Blob ? [] : [compiled.plan.buffer]
+}
+
+function buffers(value: WireValue): Transferable[] {
+  if (value.type === 'sequence') return value.items.flatMap(buffers)
+  if (value.type === 'map') return buffers(value.values)
+  return 'bytes' in value ? [value.bytes.buffer as ArrayBuffer] : []
 }

@@ -18,7 +18,7 @@ use super::{
     Ports,
     dims::SymbolNames,
     half::{self, Half},
-    shape_math, validate, weights,
+    narrow, shape_math, validate, weights,
 };
 use crate::{
     compile::{
@@ -68,6 +68,26 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     }
     let symbols = name_dimensions(graph, &options.dimensions)?;
     Ok(Model { proto, symbols, half })
+}
+
+/// Decodes and checks a model for the mixed executor: its values may be of any kind, and nothing is prepared for tract.
+pub(super) fn decode_mixed(onnx: &[u8], options: &Options) -> Result<super::MixedModel> {
+    recognise(onnx)?;
+    let mut proto = message(onnx)?;
+    check_opsets(&proto)?;
+    let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
+    ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
+    inline_external_data(graph, &options.external_data)?;
+    inline_constants(graph, &options.constants);
+    let mut narrow = BTreeMap::new();
+    narrow::lift(graph, &mut narrow)?;
+    half::widen(graph);
+    check_graph(graph, options, &BTreeSet::new(), 0)?;
+    check_order(graph)?;
+    validate::check_nodes(graph)?;
+    normalise_domains(graph);
+    make_names_unique(graph);
+    Ok(super::MixedModel { proto, narrow })
 }
 
 pub(super) fn recognise(bytes: &[u8]) -> Result<()> {

@@ -8,7 +8,7 @@ use tract_onnx::{
     prelude::DatumType,
 };
 
-use super::proto::type_name;
+use super::{narrow::Narrow, proto::type_name};
 use crate::{
     compile::{
         reader::DETACH_FROM,
@@ -20,9 +20,6 @@ use crate::{
 };
 
 const BFLOAT16: i32 = DataType::Bfloat16 as i32;
-/// ONNX's codes of types that tract's messages have no names for.
-const UINT4: i32 = 21;
-const INT4: i32 = 22;
 
 /// The operator that stands where a weight was.
 pub(super) const WEIGHT_OP: &str = "nearside.Weight";
@@ -37,7 +34,7 @@ pub(super) struct Weight {
 }
 
 /// Our name of an ONNX element type.
-pub(super) fn supported(code: i32) -> Result<DType> {
+pub(in crate::compile) fn supported(code: i32) -> Result<DType> {
     Ok(match DataType::try_from(code) {
         Ok(DataType::Float) => DType::F32,
         Ok(DataType::Double) => DType::F64,
@@ -102,7 +99,7 @@ fn shape_of(tensor: &pb::TensorProto) -> Result<Vec<usize>> {
 }
 
 /// The tensor's type is known and its data, which may be in one of `files`, is as long as its shape says.
-pub(super) fn check(tensor: &pb::TensorProto, files: &WeightFiles) -> Result<()> {
+pub(in crate::compile) fn check(tensor: &pb::TensorProto, files: &WeightFiles) -> Result<()> {
     let dtype = supported(tensor.data_type).map_err(|e| crate::Error::Unsupported(format!("tensor '{}': {e}", tensor.name)))?;
     let shape = shape_of(tensor)?;
     let count = element_count(&shape)?;
@@ -180,13 +177,15 @@ pub(super) fn byte_len(tensor: &pb::TensorProto) -> Option<usize> {
     let count = element_count(&shape_of(tensor).ok()?).ok()?;
     Some(match tensor.data_type {
         BFLOAT16 => count * 2,
-        UINT4 | INT4 => count.div_ceil(2),
-        code => count * supported(code).ok()?.size(),
+        code => match Narrow::of_code(code) {
+            Some(narrow) => count.div_ceil(8 / narrow.bits()),
+            None => count * supported(code).ok()?.size(),
+        },
     })
 }
 
 /// Takes a tensor's bytes from another file into the message.
-pub(super) fn inline(tensor: &mut pb::TensorProto, files: &WeightFiles) -> Result<()> {
+pub(in crate::compile) fn inline(tensor: &mut pb::TensorProto, files: &WeightFiles) -> Result<()> {
     tensor.raw_data = files.of_tensor(tensor, byte_len(tensor).unwrap_or_default())?.bytes().to_vec();
     tensor.data_location = None;
     tensor.external_data.clear();
@@ -199,7 +198,7 @@ pub(super) fn inline_all(graph: &mut pb::GraphProto, files: &WeightFiles) -> Res
 }
 
 /// The tensor's elements.
-pub(super) fn tensor(tensor: &pb::TensorProto) -> Result<Tensor> {
+pub(in crate::compile) fn tensor(tensor: &pb::TensorProto) -> Result<Tensor> {
     take(&mut tensor.clone())
 }
 
@@ -212,9 +211,9 @@ pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
     take(&mut tensor)
 }
 
-/// The tensor as a message of this name.
-pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
-    let code = match tensor.dtype() {
+/// ONNX's number of an element type.
+pub(in crate::compile) fn code_of(dtype: DType) -> i32 {
+    let code = match dtype {
         DType::F32 => DataType::Float,
         DType::F64 => DataType::Double,
         DType::F16 => DataType::Float16,
@@ -229,8 +228,14 @@ pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
         DType::Bool => DataType::Bool,
         DType::String => DataType::String,
     };
+    code as i32
+}
+
+/// The tensor as a message of this name.
+pub(in crate::compile) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
     let dims = tensor.shape().iter().map(|&d| d as i64).collect();
-    pb::TensorProto { name: name.into(), dims, data_type: code as i32, raw_data: tensor.bytes().to_vec(), ..Default::default() }
+    let data_type = code_of(tensor.dtype());
+    pb::TensorProto { name: name.into(), dims, data_type, raw_data: tensor.bytes().to_vec(), ..Default::default() }
 }
 
 pub(super) fn is_detachable(tensor: &pb::TensorProto) -> bool {

@@ -9,6 +9,7 @@ mod folder;
 mod pool;
 mod report;
 mod stream;
+mod values;
 pub mod worker;
 
 use std::path::PathBuf;
