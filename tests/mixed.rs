@@ -8,7 +8,7 @@ use nearside::{
     ErrorKind, Tensor,
     compile::{Compiled, Keys, Kind, Options, Resident, Value, compile},
 };
-use onnx::{Attribute, Body, FLOAT, Onnx, Size};
+use onnx::{Attribute, Body, Onnx, Size};
 
 fn mixed(onnx: Onnx) -> Resident {
     match compile(&onnx.bytes(), &Options::default()).unwrap() {
@@ -19,10 +19,6 @@ fn mixed(onnx: Onnx) -> Resident {
 }
 
 fn floats(shape: &[usize], data: &[f32]) -> Value {
-    Tensor::from_slice(shape, data).unwrap().into()
-}
-
-fn ints(shape: &[usize], data: &[i64]) -> Value {
     Tensor::from_slice(shape, data).unwrap().into()
 }
 
@@ -199,7 +195,14 @@ fn words_go_in_and_labels_and_maps_come_out() {
         for (map, word) in maps.iter().zip(text) {
             let Value::Map(map) = map else { panic!("no map") };
             assert_eq!(map.keys, Keys::Strings(vec!["code".into()]));
-            assert_eq!(as_floats(&map.values), [match *word { "red" => 7.0, "green" => 8.0, _ => -1.0 }]);
+            assert_eq!(
+                as_floats(&map.values),
+                [match *word {
+                    "red" => 7.0,
+                    "green" => 8.0,
+                    _ => -1.0,
+                }]
+            );
         }
         let loud: Vec<String> = text.iter().map(|w| w.to_uppercase()).collect();
         assert_eq!(results[1].as_strings().unwrap().data(), loud);
@@ -225,6 +228,35 @@ fn what_lies_around_a_data_dependent_node_is_compiled() {
     assert_eq!(as_floats(&results[0]), [-1.0, -4.0]);
     let results = run(&mut model, &[("x", floats(&[1, 2], &[5.0, -6.0]))]);
     assert_eq!(as_floats(&results[0]), [-5.0, -6.0]);
+}
+
+/// `all = all ++ x[i]`, so that each iteration has another shape and another value that decides.
+#[test]
+fn shapes_and_deciding_values_may_change_with_each_iteration() {
+    let mut body = Body::new(&["i", "going", "all"]);
+    body.node("Unsqueeze", &["i", "zeroth"], &["start"], &[]);
+    body.node("Add", &["start", "one"], &["end"], &[]);
+    body.node("Slice", &["x", "start", "end"], &["part"], &[]);
+    body.node("Exp", &["part"], &["new"], &[]);
+    body.node("Concat", &["all", "new"], &["longer"], &[("axis", Attribute::Int(0))]);
+    body.node("Sqrt", &["longer"], &["root"], &[]);
+    body.node("Mul", &["root", "root"], &["next"], &[]);
+    body.node("Identity", &["going"], &["still"], &[]);
+    body.outputs(&["still", "next"]);
+    let mut model = Onnx::new(16);
+    model.input("x", &[Size::Named("n")]);
+    model.ints("zeroth", &[0]);
+    model.ints("one", &[1]);
+    model.ints_of("trips", &[], &[20]);
+    model.flag("condition", true);
+    model.node("Slice", &["x", "zeroth", "zeroth"], "nothing", &[]);
+    model.body("Loop", &["trips", "condition", "nothing"], &["y"], &[("body", body)], &[]);
+    model.output("y");
+    let x: Vec<f32> = (0..20).map(|v| v as f32 / 10.0).collect();
+    let results = run(&mut mixed(model), &[("x", floats(&[20], &x))]);
+    let y = as_floats(&results[0]);
+    // Twenty times a root and a square, each within half a unit in the last place.
+    assert!(y.len() == 20 && y.iter().zip(&x).all(|(y, x)| (y / x.exp() - 1.0).abs() < 40.0 * f32::EPSILON), "{y:?}");
 }
 
 #[test]
@@ -274,5 +306,4 @@ fn mistakes_are_sentences_with_the_node() {
     let error = compile(&model.bytes(), &Options::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("not supported"), "{error}");
-    let _ = (ints(&[1], &[1]), FLOAT);
 }

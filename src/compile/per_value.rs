@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Result, bail, ensure},
     runtime::{DimInfo, PortInfo, Session},
-    tensor::{Tensor, TensorView},
+    tensor::{DType, Tensor, TensorView},
 };
 
 /// How many sets of values are kept.
@@ -94,6 +94,12 @@ impl PerValue {
     /// The inputs whose values decide.
     pub fn deciding(&self) -> &[String] {
         &self.deciding
+    }
+
+    /// Whether all inputs that decide are integers or booleans.
+    pub(super) fn deciding_are_integers(&self) -> bool {
+        let float = |port: &&PortInfo| matches!(port.dtype, DType::F32 | DType::F64 | DType::F16);
+        !self.ports.inputs.iter().filter(float).any(|port| self.deciding.contains(&port.name))
     }
 
     /// Whether the last run was tract's.

@@ -1,12 +1,6 @@
 //! Models that stay with the compiler, and who runs them.
 
-use alloc::{
-    format,
-    string::String,
-    sync::Arc,
-    vec,
-    vec::Vec,
-};
+use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
 
 use super::{Fallback, Kind, Mixed, Options, PerValue, Value, per_value::TRIAL_SIZES};
 use crate::{
@@ -33,10 +27,13 @@ impl Resident {
             if model.is_needed() {
                 return Ok(Resident::Mixed(model));
             }
-            if let Some(model) = PerValue::of_values(onnx, options)? {
+            let interpreted = !operators.is_empty() && operators.iter().all(|op| Mixed::interprets(op));
+            // Numbers of a signal differ each time, so that nothing is gained by compiling for them.
+            let worth = |model: &PerValue| !interpreted || model.deciding_are_integers();
+            if let Some(model) = PerValue::of_values(onnx, options)?.filter(worth) {
                 return Ok(Resident::PerValue(model));
             }
-            if !operators.is_empty() && operators.iter().all(|op| Mixed::interprets(op)) {
+            if interpreted {
                 return Ok(Resident::Mixed(model));
             }
             return match Fallback::new(onnx, options) {
@@ -105,7 +102,11 @@ impl Resident {
                 let values: Vec<(&str, Value)> = inputs.iter().map(|(n, view)| (*n, view.to_tensor().into())).collect();
                 let plain = |(name, value): (String, Value)| match value {
                     Value::Tensor(tensor) => Ok((name, Arc::unwrap_or_clone(tensor))),
-                    other => bail!(Unsupported, "output '{name}' is {}, not a tensor of numbers; take it with run_values", other.describe()),
+                    other => bail!(
+                        Unsupported,
+                        "output '{name}' is {}, not a tensor of numbers; take it with run_values",
+                        other.describe()
+                    ),
                 };
                 model.run(&values)?.into_iter().map(plain).collect()
             }

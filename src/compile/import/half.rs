@@ -56,7 +56,8 @@ fn widen_graph(graph: &mut pb::GraphProto) {
 
 /// A float16 tensor as float32.
 pub(in crate::compile) fn widened(tensor: &Tensor) -> Result<Tensor> {
-    let wide: Vec<f32> = tensor.bytes().chunks_exact(2).map(|b| f16::from_bits(u16::from_le_bytes([b[0], b[1]])).to_f32()).collect();
+    let wide: Vec<f32> =
+        tensor.bytes().chunks_exact(2).map(|b| f16::from_bits(u16::from_le_bytes([b[0], b[1]])).to_f32()).collect();
     Tensor::from_slice(tensor.shape(), &wide)
 }
 

@@ -50,7 +50,9 @@ use tract_onnx::{
     tract_hir::infer::InferenceModelExt,
 };
 pub use weights::read_tensor;
-pub(super) use weights::{check as check_tensor, code_of, datum_of, dtype_of, inline as inline_weight, message, supported, tensor};
+pub(super) use weights::{
+    check as check_tensor, code_of, datum_of, dtype_of, inline as inline_weight, message, supported, tensor,
+};
 
 use self::{
     dims::SymbolNames,

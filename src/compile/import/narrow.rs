@@ -113,8 +113,7 @@ pub(super) fn lift(graph: &mut pb::GraphProto, found: &mut BTreeMap<String, Narr
                 attribute.name = format!("{PREFIX}{}", attribute.name);
             }
             for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
-                if let (Some(kind), "Constant", Some(output)) =
-                    (lift_tensor(tensor)?, node.op_type.as_str(), node.output.first())
+                if let (Some(kind), "Constant", Some(output)) = (lift_tensor(tensor)?, node.op_type.as_str(), node.output.first())
                 {
                     found.insert(output.to_string(), kind);
                 }

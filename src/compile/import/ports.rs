@@ -113,9 +113,7 @@ fn typed(port: &Port) -> Result<TypedPort> {
         (Some(narrow), _) => narrow.storage(),
         // bfloat16, which no array holds, is float32 for callers; a port without a type is taken for float32, too.
         (None, 0 | 16) => DType::F32,
-        (None, code) => {
-            super::weights::supported(code).map_err(|e| Error::Unsupported(format!("'{}': {e}", port.name)))?
-        }
+        (None, code) => super::weights::supported(code).map_err(|e| Error::Unsupported(format!("'{}': {e}", port.name)))?,
     };
     let shape = tensor.and_then(|t| t.shape.as_ref()).filter(|_| kind == Kind::Tensor);
     let dims = shape.iter().flat_map(|s| &s.dim).enumerate().map(|(axis, dim)| match &dim.value {

@@ -2,6 +2,7 @@
 
 use alloc::{
     borrow::ToOwned,
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     format,
     string::String,
@@ -38,7 +39,14 @@ pub(super) struct Builder {
 
 impl Builder {
     pub fn new(header: Arc<Header>) -> Builder {
-        Builder { header, frames: Vec::new(), other: Vec::new(), wide: BTreeSet::new(), needed: false, interpreted: BTreeSet::new() }
+        Builder {
+            header,
+            frames: Vec::new(),
+            other: Vec::new(),
+            wide: BTreeSet::new(),
+            needed: false,
+            interpreted: BTreeSet::new(),
+        }
     }
 
     /// The program of a graph, and for each output whether it may be something else than a plain tensor.
@@ -69,8 +77,7 @@ impl Builder {
             }
         }
         self.needed |= !other.is_empty();
-        let inputs: Vec<String> =
-            graph.input.iter().filter(|i| !weights.contains_key(&i.name)).map(|i| i.name.clone()).collect();
+        let inputs: Vec<String> = graph.input.iter().filter(|i| !weights.contains_key(&i.name)).map(|i| i.name.clone()).collect();
         let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
         self.frames.push(weights);
         self.other.push(other);
@@ -104,8 +111,7 @@ impl Builder {
 
     /// Whether a name is that of 16-bit integers, as far as an input or a weight says.
     fn is_wide(&self, name: &str) -> bool {
-        self.wide.contains(name)
-            || super::program::weight(&self.frames, name).is_some_and(|t| is_wide(t.data_type))
+        self.wide.contains(name) || super::program::weight(&self.frames, name).is_some_and(|t| is_wide(t.data_type))
     }
 
     fn mark(&mut self, name: &str) {
@@ -136,7 +142,8 @@ impl Builder {
         let lowered = import::is_lowered(&node.op_type);
         let operand = node.input.iter().any(|name| self.holds_other(name));
         let narrow = node.attribute.iter().any(|a| a.name.starts_with(PREFIX));
-        let to_strings = node.op_type == "Cast" && node.attribute.iter().any(|a| a.name == "to" && a.i == DataType::String as i64);
+        let to_strings =
+            node.op_type == "Cast" && node.attribute.iter().any(|a| a.name == "to" && a.i == DataType::String as i64);
         let special = operand || narrow || to_strings;
         let interpreted = operator.filter(|o| match o.when {
             When::Always => !lowered || special,
@@ -144,7 +151,8 @@ impl Builder {
             When::NoPlan => special,
         });
         let wide = node.op_type == "QuantizeLinear" && node.input.get(2).is_some_and(|zero| self.is_wide(zero));
-        self.needed |= special || wide || trains(&node) || is_blocked(&node) || (operator.is_some_and(|o| o.when == When::Always) && !known);
+        self.needed |=
+            special || wide || trains(&node) || is_blocked(&node) || (operator.is_some_and(|o| o.when == When::Always) && !known);
         if special && may_keep_kind(&node.op_type) || narrow || to_strings {
             for name in node.output.clone() {
                 self.mark(&name);
@@ -157,7 +165,7 @@ impl Builder {
                 if gives_other(&node.op_type) {
                     node.output.iter().for_each(|name| self.mark(name));
                 }
-                Ok(Planned::Single(Single::new(&node, opset, BTreeSet::new(), kernel)))
+                Ok(Planned::Single(Box::new(Single::new(&node, opset, BTreeSet::new(), kernel))))
             }
             None => {
                 ensure!(!special || known, Unsupported, "cannot take strings or sequences");
@@ -220,7 +228,7 @@ impl Builder {
             }
         }
         self.interpreted.insert(node.op_type.clone());
-        Ok(Planned::Single(Single::new(&node, opset, captured, kernel)))
+        Ok(Planned::Single(Box::new(Single::new(&node, opset, captured, kernel))))
     }
 }
 
@@ -307,7 +315,8 @@ fn constant(node: &pb::NodeProto, output: &str) -> Result<pb::TensorProto> {
             _ => return None,
         })
     });
-    let tensor = found.ok_or_else(|| Error::Unsupported("has no value, or a sparse one; export the model with dense constants".into()));
+    let tensor =
+        found.ok_or_else(|| Error::Unsupported("has no value, or a sparse one; export the model with dense constants".into()));
     tensor.map(|t| pb::TensorProto { name: output.to_owned(), ..t }).map_err(|e| e.at_node("Constant", &node.name))
 }
 

@@ -146,7 +146,11 @@ pub(super) fn of_numbers(dtype: DType, shape: &[usize], data: &[f64]) -> Result<
 /// Integers as a tensor of whatever integer type; beyond its range they wrap around.
 pub(super) fn of_integers(dtype: DType, shape: &[usize], data: &[i64]) -> Result<Tensor> {
     let size = dtype.size();
-    ensure!(!matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::String), Unsupported, "{dtype} is not an integer type");
+    ensure!(
+        !matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::String),
+        Unsupported,
+        "{dtype} is not an integer type"
+    );
     let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes().into_iter().take(size)).collect();
     Tensor::from_bytes(dtype, shape, &bytes)
 }

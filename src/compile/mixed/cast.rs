@@ -111,7 +111,8 @@ fn places(call: &Call<'_>, shape: &[usize], scale: &[usize]) -> Result<Vec<usize
         block => block,
     };
     let blocks = shape[axis].div_ceil(block);
-    let fits = scale.len() == shape.len() && scale.iter().enumerate().all(|(i, d)| *d == if i == axis { blocks } else { shape[i] });
+    let fits =
+        scale.len() == shape.len() && scale.iter().enumerate().all(|(i, d)| *d == if i == axis { blocks } else { shape[i] });
     ensure!(fits, InvalidInput, "scales of shape {scale:?} do not fit blocks of {block} along axis {axis} of {shape:?}");
     Ok((0..count).map(|i| (i / inner / shape[axis] * blocks + i / inner % shape[axis] / block) * inner + i % inner).collect())
 }
@@ -163,7 +164,6 @@ pub(super) fn dequantize(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let places = places(call, shape, call.arg(1)?.shape()?)?;
     let zeros = call.given(2).map(decoded).transpose()?.unwrap_or_else(|| vec![0.0; scales.len()]);
     ensure!(zeros.len() == scales.len(), InvalidInput, "there are {} scales and {} zero points", scales.len(), zeros.len());
-    let out: Vec<f32> =
-        data.iter().zip(&places).map(|(v, p)| ((v - zeros[*p]) as f32) * (scales[*p] as f32)).collect();
+    let out: Vec<f32> = data.iter().zip(&places).map(|(v, p)| ((v - zeros[*p]) as f32) * (scales[*p] as f32)).collect();
     Ok(vec![Value::numbers(shape, &out)?])
 }

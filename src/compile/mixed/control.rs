@@ -108,7 +108,9 @@ fn scan_batches(
             if let Some(lengths) = lengths.as_ref().filter(|_| i >= args.len() - scanned) {
                 let longest = part.shape()?.first().copied().unwrap_or(0);
                 let length = lengths.get(b).and_then(|l| usize::try_from(*l).ok()).filter(|l| *l <= longest);
-                let Some(length) = length else { bail!(InvalidInput, "the sequence lengths {lengths:?} do not fit {longest} steps") };
+                let Some(length) = length else {
+                    bail!(InvalidInput, "the sequence lengths {lengths:?} do not fit {longest} steps")
+                };
                 part = movement::cut(&part, 0, 0, length)?;
             }
             own.push(part);
@@ -182,12 +184,7 @@ fn scan_once(
 }
 
 /// SequenceMap: the body for each element of the first sequence; other sequences go along, tensors stay.
-pub(super) fn map(
-    machine: &mut Machine,
-    scope: &Scope<'_>,
-    body: &mut Program,
-    args: Vec<Option<Value>>,
-) -> Result<Vec<Value>> {
+pub(super) fn map(machine: &mut Machine, scope: &Scope<'_>, body: &mut Program, args: Vec<Option<Value>>) -> Result<Vec<Value>> {
     let args: Vec<Value> = args.into_iter().flatten().collect();
     let Some(Value::Sequence(first)) = args.first() else { bail!(InvalidInput, "the first input is not a sequence") };
     ensure!(body.inputs.len() == args.len(), InvalidModel, "the body has {} inputs for {}", body.inputs.len(), args.len());

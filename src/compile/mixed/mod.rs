@@ -167,7 +167,13 @@ impl Mixed {
             ensure!(*kind == Kind::Tensor && info.dtype != DType::String, Unsupported, "'{}' is not a tensor", info.name);
             let size = |(axis, dim): (usize, &DimInfo)| match dim {
                 DimInfo::Fixed(n) => *n,
-                DimInfo::Symbol(_) => if axis == 0 { first } else { other },
+                DimInfo::Symbol(_) => {
+                    if axis == 0 {
+                        first
+                    } else {
+                        other
+                    }
+                }
             };
             let shape: Vec<usize> = info.shape.iter().enumerate().map(size).collect();
             zeros.push((info.name.clone(), Tensor::zeros(info.dtype, &shape)?.into()));

@@ -147,7 +147,13 @@ fn power(value: f64, rounding: Rounding<'_>) -> u8 {
     let exponent = floor + if up { 1.0 } else { 0.0 } + 127.0;
     match exponent {
         e if e < 0.0 => 0,
-        e if e > 254.0 => if rounding.saturate { 0xFE } else { 0xFF },
+        e if e > 254.0 => {
+            if rounding.saturate {
+                0xFE
+            } else {
+                0xFF
+            }
+        }
         e => e as u8,
     }
 }

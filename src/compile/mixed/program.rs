@@ -95,7 +95,7 @@ pub(super) enum Kernel {
 /// A node before the cut.
 pub(super) enum Planned {
     Ordinary(pb::NodeProto),
-    Single(Single),
+    Single(Box<Single>),
 }
 
 impl Planned {
@@ -156,7 +156,9 @@ impl Step {
     pub fn run(&mut self, machine: &mut Machine, scope: &mut Scope<'_>, dead: &[String]) -> Result<()> {
         match self {
             Step::Segment(segment) => segment.run(machine, scope),
-            Step::Node(single) => single.run(machine, scope, dead).map_err(|e| e.at_node(&single.node.op_type, &single.node.name)),
+            Step::Node(single) => {
+                single.run(machine, scope, dead).map_err(|e| e.at_node(&single.node.op_type, &single.node.name))
+            }
         }
     }
 
@@ -239,12 +241,7 @@ pub(super) fn weight<'a>(frames: &'a [Weights], name: &str) -> Option<&'a Arc<pb
 }
 
 /// Cuts nodes into steps; `wanted` are the values that are read afterwards.
-pub(super) fn cut(
-    nodes: Vec<Planned>,
-    wanted: &BTreeSet<String>,
-    frames: &[Weights],
-    header: &Arc<Header>,
-) -> Result<Vec<Step>> {
+pub(super) fn cut(nodes: Vec<Planned>, wanted: &BTreeSet<String>, frames: &[Weights], header: &Arc<Header>) -> Result<Vec<Step>> {
     let order = sorted(&nodes)?;
     let producers: BTreeMap<String, usize> =
         nodes.iter().enumerate().flat_map(|(i, n)| n.writes().map(move |w| (w.to_owned(), i))).collect();
@@ -259,7 +256,7 @@ pub(super) fn cut(
     let mut cutter = Cutter { readers: BTreeMap::new(), constant: &constant, producers: &producers, wanted, frames, header };
     for (i, node) in nodes.iter().enumerate() {
         for name in node.reads() {
-            cutter.readers.entry(name.to_owned()).or_insert_with(Vec::new).push(i);
+            cutter.readers.entry(name.to_owned()).or_default().push(i);
         }
     }
     // What single nodes and readers outside want of the constant nodes is computed first.
@@ -307,7 +304,7 @@ pub(super) fn cut(
         }
         for i in group {
             if let Some(Planned::Single(single)) = slots[*i].take() {
-                steps.push(Step::Node(Box::new(single)));
+                steps.push(Step::Node(single));
             }
         }
     }

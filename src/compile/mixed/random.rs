@@ -92,7 +92,9 @@ pub(super) fn bernoulli(call: &mut Call<'_>) -> Result<Vec<Value>> {
 /// Multinomial: classes drawn from rows of unnormalised log-probabilities.
 pub(super) fn multinomial(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let x = call.tensor(0)?;
-    let &[rows, classes] = x.shape() else { bail!(InvalidInput, "the input has shape {:?}, it must be [rows, classes]", x.shape()) };
+    let &[rows, classes] = x.shape() else {
+        bail!(InvalidInput, "the input has shape {:?}, it must be [rows, classes]", x.shape())
+    };
     let count = usize::try_from(call.node.int("sample_size").unwrap_or(1)).unwrap_or(0);
     let (x, dtype) = (numbers(x)?, dtype(call, DType::I32)?);
     ensure!(classes > 0, InvalidInput, "there are no classes to draw from");

@@ -1,14 +1,6 @@
 //! A run of ordinary nodes: compiled for the shapes that it meets, in smaller pieces where it cannot be compiled as a whole.
 
-use alloc::{
-    borrow::ToOwned,
-    boxed::Box,
-    collections::BTreeSet,
-    format,
-    string::String,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeSet, format, string::String, sync::Arc, vec::Vec};
 
 use prost::Message;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension, type_proto};
@@ -166,9 +158,8 @@ impl Segment {
             }
         }
         let given = |name: &str| tensors.iter().find(|(n, _)| *n == name).map(|(_, t)| t.bytes());
-        let fits = |kept: &Kept| {
-            kept.takes(&tensors) && kept.constants.iter().all(|(name, tensor)| given(name) == Some(tensor.bytes()))
-        };
+        let fits =
+            |kept: &Kept| kept.takes(&tensors) && kept.constants.iter().all(|(name, tensor)| given(name) == Some(tensor.bytes()));
         let kept = match self.kept.iter().position(fits) {
             Some(i) => self.kept.remove(i),
             None => self.prepare(&tensors)?,
@@ -243,7 +234,13 @@ impl Segment {
             }
             let bytes = self.model(self.graph(tensors, &types, &constants)).encode_to_vec();
             match front::plan_of(&bytes, &self.header.options()) {
-                Ok(plan) => return Ok(Kept { types, constants, runner: Runner::Plan(Box::new(Session::with_limits(plan, &self.header.limits)?)) }),
+                Ok(plan) => {
+                    return Ok(Kept {
+                        types,
+                        constants,
+                        runner: Runner::Plan(Box::new(Session::with_limits(plan, &self.header.limits)?)),
+                    });
+                }
                 Err(reason) => drop(first.get_or_insert(reason)),
             }
             tried = Some(constants);
@@ -433,5 +430,9 @@ fn port(name: &str, dtype: DType, shape: &[Size]) -> pb::ValueInfoProto {
     let shape = pb::TensorShapeProto { dim: shape.iter().map(dim).collect() };
     let ty = type_proto::Tensor { elem_type: import::code_of(dtype), shape: Some(shape) };
     let ty = type_proto::Value::TensorType(ty);
-    pb::ValueInfoProto { name: name.into(), r#type: Some(pb::TypeProto { value: Some(ty), ..Default::default() }), ..Default::default() }
+    pb::ValueInfoProto {
+        name: name.into(),
+        r#type: Some(pb::TypeProto { value: Some(ty), ..Default::default() }),
+        ..Default::default()
+    }
 }

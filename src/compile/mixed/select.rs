@@ -155,8 +155,7 @@ pub(super) fn non_max_suppression(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let (boxes, scores) = (numbers(boxes)?, numbers(scores)?);
     let mut out: Vec<i64> = Vec::new();
     for b in 0..batch {
-        let boxes: Vec<[f64; 4]> =
-            (0..count).map(|i| corners(&boxes[(b * count + i) * 4..][..4], centered)).collect();
+        let boxes: Vec<[f64; 4]> = (0..count).map(|i| corners(&boxes[(b * count + i) * 4..][..4], centered)).collect();
         for class in 0..classes {
             let scores = &scores[(b * classes + class) * count..][..count];
             let mut order: Vec<usize> = (0..count).filter(|i| least.is_none_or(|l| scores[*i] > l)).collect();

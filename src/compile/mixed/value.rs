@@ -278,12 +278,8 @@ pub(super) fn of_message(message: &pb::TensorProto) -> Result<Value> {
             false => message.raw_data.clone(),
         };
         let wide = bits.chunks_exact(2).flat_map(|b| [0, 0, b[0], b[1]]).collect();
-        let float = pb::TensorProto {
-            data_type: DataType::Float as i32,
-            raw_data: wide,
-            int32_data: Vec::new(),
-            ..message.clone()
-        };
+        let float =
+            pb::TensorProto { data_type: DataType::Float as i32, raw_data: wide, int32_data: Vec::new(), ..message.clone() };
         return of_message(&float);
     }
     let mut message = message.clone();
@@ -302,9 +298,8 @@ pub(super) fn of_message(message: &pb::TensorProto) -> Result<Value> {
 
 /// Reads a file that holds a single ONNX tensor of any type. bfloat16 becomes float32; narrow types are given as their codes.
 pub fn read_value(bytes: &[u8]) -> Result<Value> {
-    let message = pb::TensorProto::decode(bytes).map_err(|e| {
-        Error::InvalidModel(format!("the bytes are not an ONNX tensor, or it is truncated or damaged ({e})"))
-    })?;
+    let message = pb::TensorProto::decode(bytes)
+        .map_err(|e| Error::InvalidModel(format!("the bytes are not an ONNX tensor, or it is truncated or damaged ({e})")))?;
     Ok(match of_message(&message)? {
         Value::Narrow(_, codes) => Value::Tensor(codes),
         value => value,
