@@ -5,7 +5,8 @@ import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
 import { resolveFeeds } from './feeds.js'
 import { load, type Loaded } from './load.js'
-import { type AnyTensor, type DataType, describeValue, STORAGE, Tensor } from './tensor.js'
+import { fromWire } from './outputs.js'
+import { type AnyTensor, describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
@@ -166,26 +167,4 @@ function toWire(tensor: AnyTensor): WireInput {
 function named(port: Port | undefined, value: WireValue): [string, OutputValue] {
   if (port === undefined) throw new NearsideError('The model gave an output that it did not announce.')
   return [port.name, fromWire(value)]
-}
-
-/** A result as callers get it. */
-export function fromWire(value: WireValue): OutputValue {
-  switch (value.type) {
-    case 'none':
-      return null
-    case 'sequence':
-      return value.items.map(fromWire)
-    case 'map': {
-      const tensor = fromWire(value.values)
-      const elements = tensor instanceof Tensor ? (tensor as AnyTensor).data : []
-      return new Map(value.keys.map((key, i) => [key, elements[i] as number | bigint | string]))
-    }
-    case 'string':
-      return new Tensor('string', [...value.strings], Array.from(value.dims))
-    default: {
-      const { bytes, type } = value
-      const data = new STORAGE[type](bytes.buffer, bytes.byteOffset, bytes.byteLength / STORAGE[type].BYTES_PER_ELEMENT)
-      return new Tensor<DataType>(type, data, Array.from(value.dims)) as AnyTensor
-    }
-  }
 }

@@ -15,8 +15,8 @@ import type {
   Role,
   WireError,
   WireInput,
-  WireValue,
 } from './protocol.js'
+import { buffers, values } from './wire-values.js'
 import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
 
 type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }
@@ -108,7 +108,7 @@ export class Host {
       const model = this.#model(id)
       const start = performance.now()
       inputs.forEach((input, i) => stage(model, i, input))
-      const outputs = values(model.run())
+      const outputs = values(model.run() as unknown[])
       return { outputs, ms: performance.now() - start }
     },
     profile: ({ id, inputs, runs }) => {
@@ -205,31 +205,6 @@ function ranges(flat: unknown[]): NeededRange[] {
   return out
 }
 
-/** Values as the bindings give them, flat: type, dimensions and data of each in turn. */
-export function values(flat: readonly unknown[]): WireValue[] {
-  const out: WireValue[] = []
-  for (let i = 0; i + 2 < flat.length; i += 3) out.push(value(flat[i] as WireValue['type'], flat[i + 1], flat[i + 2]))
-  return out
-}
-
-function value(type: WireValue['type'], dims: unknown, data: unknown): WireValue {
-  switch (type) {
-    case 'sequence':
-      return { type, items: values(data as unknown[]) }
-    case 'map': {
-      const [inner] = values(data as unknown[])
-      if (inner === undefined) throw new Error('a map came without values')
-      return { type, keys: dims as (string | number)[], values: inner }
-    }
-    case 'none':
-      return { type }
-    case 'string':
-      return { type, dims: dims as Uint32Array, strings: data as string[] }
-    default:
-      return { type, dims: dims as Uint32Array, bytes: data as Uint8Array }
-  }
-}
-
 function nodes(flat: unknown[]): NodeProfile[] {
   const out: NodeProfile[] = []
   for (let i = 0; i + 6 < flat.length; i += 7) {
@@ -254,10 +229,4 @@ export function transferables(name: MessageName, response: ResponseOf<MessageNam
   if (name !== 'compile' || compiled.kind !== 'plan') return []
   // A Blob needs no move: its bytes are not copied.
   return compiled.plan instanceof Blob ? [] : [compiled.plan.buffer]
-}
-
-function buffers(value: WireValue): Transferable[] {
-  if (value.type === 'sequence') return value.items.flatMap(buffers)
-  if (value.type === 'map') return buffers(value.values)
-  return 'bytes' in value ? [value.bytes.buffer as ArrayBuffer] : []
 }

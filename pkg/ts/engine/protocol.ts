@@ -12,8 +12,7 @@ export type Role = 'core' | 'compiler'
 
 /** An input on its way: the type is the port's. */
 export type WireInput =
-  | { readonly dims: Uint32Array; readonly bytes: Uint8Array }
-  | { readonly dims: Uint32Array; readonly strings: readonly string[] }
+  { readonly dims: Uint32Array; readonly bytes: Uint8Array } | { readonly dims: Uint32Array; readonly strings: readonly string[] }
 
 /** A result on its way. */
 export type WireValue =

@@ -1,6 +1,14 @@
 /** Sessions on this package's own models. */
 
-import { Model, type OutputValues, type Port, type RunTiming, Tensor as Value, type TensorLike, UnsupportedError } from '../index.js'
+import {
+  Model,
+  type OutputValues,
+  type Port,
+  type RunTiming,
+  Tensor as Value,
+  type TensorLike,
+  UnsupportedError,
+} from '../index.js'
 import { deliver } from './deliver.js'
 import { env, warn } from './env.js'
 import { checkLogging } from './options.js'

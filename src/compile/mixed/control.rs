@@ -99,6 +99,7 @@ fn scan_batches(
     let lengths = args.next().flatten().map(|v| v.tensor().and_then(integers)).transpose()?;
     let args: Vec<Value> = args.flatten().collect();
     let batch = args.last().map_or(Ok(0), |v| v.shape().map(|s| s.first().copied().unwrap_or(0)))?;
+    check_length(batch)?;
     let scanned = scanned(node, args.len())?;
     let mut parts: Vec<Vec<Value>> = vec![Vec::new(); body.outputs.len()];
     for b in 0..batch {

@@ -39,10 +39,12 @@ pub(super) fn cut(value: &Value, axis: usize, start: usize, length: usize) -> Re
     let shape = value.shape()?;
     let Some(&size) = shape.get(axis) else { bail!(InvalidInput, "axis {axis} is out of range for rank {}", shape.len()) };
     ensure!(start + length <= size, InvalidInput, "entries {start} to {} of {size} are asked for", start + length);
-    let inner: usize = shape[axis + 1..].iter().product();
     let mut out = shape.to_vec();
     out[axis] = length;
-    checked_count(&out)?;
+    if checked_count(&out)? == 0 {
+        return value.pick(&out, &mut core::iter::empty());
+    }
+    let inner: usize = shape[axis + 1..].iter().product();
     let outer: usize = shape[..axis].iter().product();
     let mut at = (0..outer).flat_map(|o| (0..length * inner).map(move |i| Some((o * size + start) * inner + i)));
     value.pick(&out, &mut at)
@@ -86,6 +88,9 @@ pub(super) fn join(values: &[Value], axis: usize, new: bool) -> Result<Value> {
     let mut out = shapes[0].clone();
     out[axis] = shapes.iter().map(|s| s[axis]).sum();
     let count = checked_count(&out)?;
+    if count == 0 {
+        return first.pick(&out, &mut core::iter::empty());
+    }
     let outer: usize = out[..axis].iter().product();
     let runs: Vec<usize> = shapes.iter().map(|s| s[axis..].iter().product()).collect();
     match first {
@@ -267,10 +272,12 @@ pub(super) fn gather(call: &mut Call<'_>) -> Result<Vec<Value>> {
 /// The entries at these indices along an axis, which is replaced by the axes of the indices.
 pub(super) fn take_entries(value: &Value, axis: usize, indices: &[usize], of: &[usize]) -> Result<Value> {
     let shape = value.shape()?;
+    let out = [&shape[..axis], of, &shape[axis + 1..]].concat();
+    if checked_count(&out)? == 0 {
+        return value.pick(&out, &mut core::iter::empty());
+    }
     let inner: usize = shape[axis + 1..].iter().product();
     let outer: usize = shape[..axis].iter().product();
-    let out = [&shape[..axis], of, &shape[axis + 1..]].concat();
-    checked_count(&out)?;
     let size = shape[axis];
     let entries = (0..outer).flat_map(|o| indices.iter().map(move |i| (o * size + i) * inner));
     value.pick(&out, &mut entries.flat_map(|start| (start..start + inner).map(Some)))

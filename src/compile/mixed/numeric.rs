@@ -20,7 +20,7 @@ pub(super) fn det(call: &mut Call<'_>) -> Result<Vec<Value>> {
         other => bail!(InvalidInput, "the input has shape {other:?}, its last two axes must be of one size"),
     };
     let data = numbers(x)?;
-    let count: usize = shape.iter().product();
+    let count = super::value::checked_count(shape)?;
     let out: Vec<f64> = (0..count).map(|i| determinant(data[i * n * n..][..n * n].to_vec(), n)).collect();
     Ok(vec![of_numbers(x.dtype(), shape, &out)?.into()])
 }
@@ -101,7 +101,7 @@ pub(super) fn range(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let (start, limit, step) = (call.float(0)?, call.float(1)?, call.float(2)?);
     ensure!(step != 0.0, InvalidInput, "the step is 0");
     let count = ((limit - start) / step).ceil().max(0.0);
-    let count = super::value::checked_count(&[count as usize])?;
+    let count = super::value::checked_count(&[count as usize, size_of::<f64>()])? / size_of::<f64>();
     let data: Vec<f64> = (0..count).map(|i| start + i as f64 * step).collect();
     Ok(vec![of_numbers(dtype, &[count], &data)?.into()])
 }

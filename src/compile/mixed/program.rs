@@ -143,7 +143,10 @@ impl Single {
             Kernel::Map(body) => control::map(machine, scope, body, args)?,
         };
         for (name, value) in self.outputs.iter().zip(results) {
-            machine.check_bytes(value.bytes())?;
+            // A sequence that a loop fills is checked as it grows.
+            if !matches!(value, Value::Sequence(_)) {
+                machine.check_bytes(value.bytes())?;
+            }
             if !name.is_empty() {
                 scope.set(name, value);
             }

@@ -47,13 +47,18 @@ fn draw(call: &mut Call<'_>, count: usize, one: impl Fn(&mut Random) -> f64) -> 
     (0..count).map(|_| one(random)).collect()
 }
 
+/// How many numbers fill a shape, of eight bytes each.
+fn drawn(shape: &[usize]) -> Result<usize> {
+    Ok(checked_count(&[shape, &[8]].concat())? / 8)
+}
+
 /// The type that the attribute `dtype` names.
 fn dtype(call: &Call<'_>, default: DType) -> Result<DType> {
     call.node.int("dtype").map_or(Ok(default), |code| import::supported(i32::try_from(code).unwrap_or(0)))
 }
 
 fn fill(call: &mut Call<'_>, shape: &[usize], dtype: DType) -> Result<Vec<Value>> {
-    let count = checked_count(shape)?;
+    let count = drawn(shape)?;
     let setting = |name: &str, default: f32| f64::from(call.node.float(name).unwrap_or(default));
     let data = if call.node.op_type.starts_with("RandomUniform") {
         let (low, high) = (setting("low", 0.0), setting("high", 1.0));
@@ -98,7 +103,7 @@ pub(super) fn multinomial(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let count = usize::try_from(call.node.int("sample_size").unwrap_or(1)).unwrap_or(0);
     let (x, dtype) = (numbers(x)?, dtype(call, DType::I32)?);
     ensure!(classes > 0, InvalidInput, "there are no classes to draw from");
-    let drawn = draw(call, checked_count(&[rows, count])?, Random::uniform);
+    let drawn = draw(call, drawn(&[rows, count])?, Random::uniform);
     let mut out = Vec::with_capacity(drawn.len());
     for (i, r) in drawn.iter().enumerate() {
         let row = &x[i / count * classes..][..classes];

@@ -343,11 +343,12 @@ impl Segment {
 
     /// Smaller segments: the nodes for which there is no plan apart, or else two halves.
     fn split(&self, reason: &NoPlan) -> Result<Vec<Step>> {
+        // All nodes of the operator that failed: one at a time would take as many steps as there are nodes.
         let named = match &reason.error {
-            Some(Error::AtNode { node, .. }) => Some(node.as_str()),
+            Some(Error::AtNode { node, .. }) => self.nodes.iter().find(|n| n.name == *node).map(|n| n.op_type.as_str()),
             _ => None,
         };
-        let is_bad = |node: &pb::NodeProto| reason.operators.contains(&node.op_type) || named == Some(node.name.as_str());
+        let is_bad = |node: &pb::NodeProto| reason.operators.contains(&node.op_type) || named == Some(node.op_type.as_str());
         let some = self.nodes.iter().any(is_bad);
         let half = self.nodes.len() / 2;
         let mut groups: Vec<Vec<pb::NodeProto>> = Vec::new();

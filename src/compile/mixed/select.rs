@@ -45,6 +45,7 @@ pub(super) fn unique(call: &mut Call<'_>) -> Result<Vec<Value>> {
         Some(axis) => (shape[axis], shape[axis + 1..].iter().product::<usize>()),
         None => (shape.iter().product(), 1),
     };
+    checked_count(&[count, 8])?;
     let outer = axis.map_or(1, |axis| shape[..axis].iter().product::<usize>());
     let compare = |a: usize, b: usize| {
         let positions = (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i)));
@@ -107,7 +108,7 @@ pub(super) fn compress(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let condition = call.tensor(1)?.bytes().to_vec();
     let value = call.arg(0)?;
     let shape = value.shape()?;
-    let chosen = |size: usize| -> Vec<usize> { (0..size).filter(|i| condition.get(*i).is_some_and(|c| *c != 0)).collect() };
+    let chosen = |size: usize| -> Vec<usize> { (0..size.min(condition.len())).filter(|i| condition[*i] != 0).collect() };
     let out = match call.node.int("axis") {
         Some(axis) => {
             let axis = axis_of(axis, shape.len())?;

@@ -6,7 +6,7 @@ use super::{
     call::{Call, axis_of, integers},
     machine::check_length,
     movement::{cut, join, row},
-    value::Value,
+    value::{Value, checked_count},
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -58,6 +58,10 @@ pub(super) fn insert(call: &mut Call<'_>) -> Result<Vec<Value>> {
         None => items.len(),
     };
     items.insert(at, new);
+    // Adding up each time would make a loop that collects values slow.
+    if items.len().is_power_of_two() {
+        checked_count(&[items.iter().map(Value::bytes).sum()])?;
+    }
     Ok(vec![Value::Sequence(items)])
 }
 

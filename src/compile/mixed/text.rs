@@ -53,6 +53,7 @@ fn pairs(call: &Call<'_>) -> Result<(Vec<usize>, Value, Value)> {
 
 pub(super) fn concat(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let (shape, a, b) = pairs(call)?;
+    super::value::checked_count(&[a.bytes() + b.bytes()])?;
     let joined = a.as_strings()?.data().iter().zip(b.as_strings()?.data()).map(|(a, b)| format!("{a}{b}"));
     Ok(vec![Value::strings(&shape, joined.collect())?])
 }
@@ -74,6 +75,7 @@ pub(super) fn split(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let parts: Vec<Vec<&str>> = words.data().iter().map(|w| split_one(w, delimiter, most)).collect();
     let widest = parts.iter().map(Vec::len).max().unwrap_or(0);
     let counts: Vec<i64> = parts.iter().map(|p| p.len() as i64).collect();
+    super::value::checked_count(&[parts.len(), widest, size_of::<String>()])?;
     let padded = parts.iter().flat_map(|p| (0..widest).map(|i| p.get(i).copied().unwrap_or("").to_string())).collect();
     let shape = [words.shape(), &[widest]].concat();
     Ok(vec![Value::strings(&shape, padded)?, Value::numbers(words.shape(), &counts)?])

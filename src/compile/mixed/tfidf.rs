@@ -45,7 +45,7 @@ pub(super) fn vectorize(call: &mut Call<'_>) -> Result<Vec<Value>> {
             number += 1;
         }
     }
-    let width = columns.iter().max().map_or(0, |m| usize::try_from(m + 1).unwrap_or(0));
+    let width = columns.iter().max().map_or(0, |m| usize::try_from(m.saturating_add(1)).unwrap_or(0));
     ensure!(
         columns.len() >= number && columns.iter().all(|c| *c >= 0),
         InvalidModel,
@@ -59,7 +59,8 @@ pub(super) fn vectorize(call: &mut Call<'_>) -> Result<Vec<Value>> {
         other => bail!(InvalidInput, "the input has shape {other:?}, it must have one axis or two"),
     };
     let shape = if input.shape()?.len() == 2 { vec![rows, width] } else { vec![width] };
-    checked_count(&shape)?;
+    // Counts and weights of four bytes each.
+    checked_count(&[&shape[..], &[8]].concat())?;
     let weights = node.floats("weights").unwrap_or(&[]);
     let mode = call.text("mode")?;
     let mut out = Tensor::zeros(DType::F32, &shape)?;

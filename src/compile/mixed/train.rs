@@ -127,6 +127,10 @@ pub(super) fn batch_norm(call: &mut Call<'_>) -> Result<Vec<Value>> {
         lists.push(list);
     }
     let [scale, bias, mean, variance] = lists.as_slice() else { bail!(Internal, "four lists were read") };
+    // An empty tensor may have a batch of any size.
+    if data.is_empty() {
+        return Ok(vec![call.arg(0)?.clone(), call.arg(3)?.clone(), call.arg(4)?.clone()]);
+    }
     let mut out = data.clone();
     let (mut new_mean, mut new_variance) = (mean.clone(), variance.clone());
     let batch = shape.first().copied().unwrap_or(1);

@@ -1,6 +1,11 @@
 //! What goes through a model of the mixed executor: tensors, strings, sequences, maps.
 
-use alloc::{format, string::String, sync::Arc, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 
 use prost::Message;
 use tract_onnx::pb::{self, tensor_proto::DataType};
@@ -233,9 +238,13 @@ impl Value {
             Value::Tensor(t) => tensor(t, at)?.into(),
             Value::Narrow(kind, t) => Value::Narrow(*kind, Arc::new(tensor(t, at)?)),
             Value::Strings(s) => {
-                let mut data = Vec::new();
+                ensure_bytes(count, size_of::<String>())?;
+                let (mut data, mut bytes) = (Vec::new(), 0);
                 for from in at.take(count) {
-                    data.push(from.map_or(Ok(String::new()), |i| s.data.get(i).cloned().ok_or_else(missing))?);
+                    let word = from.map_or(Ok(""), |i| s.data.get(i).map(String::as_str).ok_or_else(missing))?;
+                    bytes += word.len();
+                    ensure_bytes(bytes, 1)?;
+                    data.push(word.to_string());
                 }
                 Value::strings(shape, data)?
             }
