@@ -28,10 +28,11 @@ impl Resident {
                 return Ok(Resident::Mixed(model));
             }
             let interpreted = !operators.is_empty() && operators.iter().all(|op| Mixed::interprets(op));
-            // Numbers of a signal differ each time, so that nothing is gained by compiling for them.
-            let worth = |model: &PerValue| !interpreted || model.deciding_are_integers();
-            if let Some(model) = PerValue::of_values(onnx, options)?.filter(worth) {
-                return Ok(Resident::PerValue(model));
+            if let Some(by_value) = PerValue::of_values(onnx, options)? {
+                // Numbers of a signal differ each time, so that nothing is gained by compiling for them.
+                let in_parts = interpreted || model.has_control();
+                let worth = !in_parts || by_value.deciding_are_integers();
+                return Ok(if worth { Resident::PerValue(by_value) } else { Resident::Mixed(model) });
             }
             if interpreted {
                 return Ok(Resident::Mixed(model));

@@ -111,6 +111,11 @@ impl Mixed {
         &self.interpreted
     }
 
+    /// Whether the model has graphs inside its graph.
+    pub(super) fn has_control(&self) -> bool {
+        self.interpreted.iter().any(|op| operators::is_control(op))
+    }
+
     /// Whether an operator is one that is interpreted.
     pub(super) fn interprets(op_type: &str) -> bool {
         operators::is_control(op_type) || operators::of(op_type).is_some_and(|o| o.when != operators::When::NoPlan)
