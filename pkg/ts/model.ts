@@ -1,11 +1,12 @@
 /** `Model`: a model that runs in the page. */
 
 import type { Resident } from './engine/engine.js'
-import type { WireTensor } from './engine/protocol.js'
-import { DisposedError, InputError, NearsideError, UnsupportedError } from './errors.js'
+import type { WireInput, WireValue } from './engine/protocol.js'
+import { DisposedError, InputError, NearsideError } from './errors.js'
 import { resolveFeeds } from './feeds.js'
 import { load, type Loaded } from './load.js'
-import { type AnyTensor, describeValue, STORAGE, Tensor } from './tensor.js'
+import { fromWire } from './outputs.js'
+import { type AnyTensor, describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
@@ -17,6 +18,8 @@ import type {
   ModelSource,
   NodeProfile,
   Outputs,
+  OutputValue,
+  OutputValues,
   Port,
   ProfileOptions,
   RemoteModel,
@@ -90,7 +93,7 @@ export class Model implements LocalModel {
     return this.#lastTiming
   }
 
-  async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
+  async run<O extends OutputValues = Outputs>(feeds: Feeds, options: RunOptions = {}): Promise<O> {
     this.#assertUsable()
     options.signal?.throwIfAborted()
     const called = performance.now()
@@ -111,7 +114,7 @@ export class Model implements LocalModel {
     this.#ran = true
     this.#lastTiming = { total, compute: answer.ms, queue: started - called, bytesSent: 0, bytesReceived: 0 }
     options.onTiming?.(this.#lastTiming)
-    return Object.fromEntries(answer.outputs.map((output, i) => fromWire(this.outputs[i], output)))
+    return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output))) as O
   }
 
   async profile(feeds: Feeds, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
@@ -152,16 +155,16 @@ export class Model implements LocalModel {
   }
 }
 
-function toWire(tensor: AnyTensor): WireTensor {
-  if (tensor.type === 'string') throw new UnsupportedError('String inputs work with a server (Model.connect) only.')
+function toWire(tensor: AnyTensor): WireInput {
+  const dims = Uint32Array.from(tensor.dims)
+  if (tensor.type === 'string') return { dims, strings: [...tensor.data] }
   // A copy of its own: it moves to the other thread, and the caller may reuse the array at once.
   const { data } = tensor
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
-  return { dims: Uint32Array.from(tensor.dims), bytes }
+  return { dims, bytes }
 }
 
-function fromWire(port: Port | undefined, { dims, bytes }: WireTensor): [string, AnyTensor] {
-  if (port === undefined || port.type === 'string') throw new NearsideError('The model gave an output that it did not announce.')
-  const data = new STORAGE[port.type](bytes.buffer, bytes.byteOffset, bytes.byteLength / STORAGE[port.type].BYTES_PER_ELEMENT)
-  return [port.name, new Tensor(port.type, data, Array.from(dims)) as AnyTensor]
+function named(port: Port | undefined, value: WireValue): [string, OutputValue] {
+  if (port === undefined) throw new NearsideError('The model gave an output that it did not announce.')
+  return [port.name, fromWire(value)]
 }

@@ -9,7 +9,12 @@ export interface Port {
   readonly type: DataType
   /** Dimensions, outermost first: a number, the name of one that each call chooses, or `'?'` where the model names none. */
   readonly dims: readonly (number | string)[]
+  /** What it is, if not a tensor; `type` is then that of the elements, and `dims` is empty. */
+  readonly kind?: Exclude<PortKind, 'tensor'>
 }
+
+/** What an input or output of a model can be. */
+export type PortKind = 'tensor' | 'sequence' | 'optional' | 'map'
 
 /** A tensor of another library with the same three members, e.g. onnxruntime-web's. */
 export interface TensorLike {
@@ -26,6 +31,15 @@ export type Feeds = { readonly [name: string]: Feed } | Feed
 
 /** Outputs by name. */
 export type Outputs = { readonly [name: string]: AnyTensor }
+
+/**
+ * What an output can be: nearly always a tensor. ONNX's sequences are arrays; its maps are Maps, with strings or numbers as keys
+ * (integers beyond 2⁵³ lose precision there) and the elements of the values' type; an optional without an element is `null`.
+ */
+export type OutputValue = AnyTensor | readonly OutputValue[] | ReadonlyMap<string | number, number | bigint | string> | null
+
+/** Outputs by name, of a model with others than tensors. */
+export type OutputValues = { readonly [name: string]: OutputValue }
 
 /** Options of `run`. */
 export interface RunOptions {
@@ -265,6 +279,11 @@ export interface ProfileOptions extends Pick<RunOptions, 'signal'> {
 
 /** A model in the page, as `Model.load` gives it. */
 export interface LocalModel extends Predictor {
+  /**
+   * Predicts. Outputs are taken for tensors unless the call says what they are, e.g. for a classifier that gives a map for each row:
+   * `run<{ label: Tensor<'int64'>; probabilities: Map<string, number>[] }>(feeds)`.
+   */
+  run<O extends OutputValues = Outputs>(feeds: Feeds, options?: RunOptions): Promise<O>
   /** What loading took; `firstRun` appears with the first `run`. */
   readonly timings: LoadTimings
   /** Where and how it runs. */

@@ -6,8 +6,8 @@ use super::{
     import::{self, Imported},
     onnx_file::check_total,
     passes::{self, PassReport},
-    per_value::Resident,
     reader::{Stripped, strip},
+    resident::Resident,
     weight_files::WeightFiles,
 };
 use crate::{
@@ -99,10 +99,33 @@ pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Opt
         Err(Refused::Model(error @ Error::AtNode { .. }))
             if matches!(error.kind(), ErrorKind::InvalidModel | ErrorKind::Limit) =>
         {
-            Err(error)
+            // Types that only the mixed executor knows look like contradictions, too.
+            match Resident::only_mixed(onnx, options) {
+                Some(model) => Ok(resident(model, Vec::new(), vec![format!("{error}")])),
+                None => Err(error),
+            }
         }
         // What we cannot settle tract may; if not, ours is the better message.
         Err(Refused::Model(error)) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
+    }
+}
+
+/// Why there is no plan.
+pub(super) struct NoPlan {
+    /// Operators that the graph or the kernels lack.
+    pub operators: Vec<String>,
+    /// The first reason.
+    pub error: Option<Error>,
+}
+
+/// The plan of a part of a model.
+pub(super) fn plan_of(onnx: &[u8], options: &Options) -> Result<Plan, NoPlan> {
+    match to_graph(onnx, options) {
+        Ok((graph, _)) => Ok(Plan { graph, meta: Meta::default() }),
+        Err(Refused::Graph { operators, reasons }) => {
+            Err(NoPlan { operators, error: reasons.into_iter().next().map(Error::Unsupported) })
+        }
+        Err(Refused::Model(error)) => Err(NoPlan { operators: Vec::new(), error: Some(error) }),
     }
 }
 
@@ -154,11 +177,19 @@ fn optimise(mut graph: Graph, report: &mut Report) -> Result<Graph> {
 
 fn fall_back(onnx: &[u8], options: &Options, operators: Vec<String>, reasons: Vec<String>) -> Result<Compiled> {
     let first = reasons.first().cloned().unwrap_or_default();
-    let model = Resident::new(onnx, options)
+    let model = Resident::new(onnx, options, &operators)
         .map_err(|e| Error::Unsupported(format!("{first}; tract cannot run the model either: {e}")))?;
+    Ok(resident(model, operators, reasons))
+}
+
+fn resident(model: Resident, mut operators: Vec<String>, reasons: Vec<String>) -> Compiled {
+    let first = reasons.first().cloned().unwrap_or_default();
     let notes = vec![model.note(&operators, &first)];
+    if let Resident::Mixed(model) = &model {
+        operators = model.interpreted().to_vec();
+    }
     let passes = vec![PassReport { name: "import", changes: reasons }];
-    Ok(Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes } })
+    Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes } }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

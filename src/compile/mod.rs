@@ -5,12 +5,16 @@ pub mod fallback;
 #[cfg(feature = "compiler")]
 pub mod import;
 #[cfg(feature = "compiler")]
+mod mixed;
+#[cfg(feature = "compiler")]
 mod onnx_file;
 pub mod passes;
 #[cfg(feature = "compiler")]
 mod per_value;
 #[cfg(feature = "compiler")]
 mod reader;
+#[cfg(feature = "compiler")]
+mod resident;
 #[cfg(feature = "compiler")]
 mod weight_files;
 
@@ -21,9 +25,13 @@ pub use front::{Compiled, Options, Report, compile};
 #[cfg(feature = "compiler")]
 pub use import::read_tensor;
 #[cfg(feature = "compiler")]
+pub use mixed::{Keys, Kind, Map, Mixed, Strings, Value, read_value};
+#[cfg(feature = "compiler")]
 pub use onnx_file::{OnnxFile, OnnxReader};
 #[cfg(feature = "compiler")]
-pub use per_value::{PerValue, Resident};
+pub use per_value::PerValue;
+#[cfg(feature = "compiler")]
+pub use resident::Resident;
 #[cfg(feature = "compiler")]
 pub use weight_files::{Needed, WeightFiles};
 

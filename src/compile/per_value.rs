@@ -3,24 +3,24 @@
 //!
 //! What was compiled is kept, a bounded number of times, so that a caller who gives the same values pays once.
 
-use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use super::{
-    Compiled, Fallback, Options, compile,
+    Compiled, Options, Resident, compile,
     fallback::check_input,
     import::{self, Ports},
 };
 use crate::{
     error::{Result, bail, ensure},
     runtime::{DimInfo, PortInfo, Session},
-    tensor::{Tensor, TensorView},
+    tensor::{DType, Tensor, TensorView},
 };
 
 /// How many sets of values are kept.
 const KEPT: usize = 8;
 
 /// Sizes that a model is tried with when it is loaded: of the first axes of its inputs, and of the others.
-const TRIAL_SIZES: [(usize, usize); 5] = [(1, 32), (1, 224), (1, 512), (32, 32), (1, 1)];
+pub(super) const TRIAL_SIZES: [(usize, usize); 5] = [(1, 32), (1, 224), (1, 512), (32, 32), (1, 1)];
 
 /// A model that is compiled when values are known.
 pub struct PerValue {
@@ -49,7 +49,7 @@ enum Runner {
 
 impl PerValue {
     /// A model of which some inputs decide; `None` if none does.
-    fn of_values(onnx: &[u8], options: &Options) -> Result<Option<PerValue>> {
+    pub(super) fn of_values(onnx: &[u8], options: &Options) -> Result<Option<PerValue>> {
         let deciding = import::deciding(onnx, options)?;
         match Ports::read(onnx) {
             Ok(ports) if !deciding.is_empty() => Ok(Some(Self::with(onnx, options, ports, deciding, false))),
@@ -58,7 +58,7 @@ impl PerValue {
     }
 
     /// A model that can be compiled only when all shapes are known; `None` if it cannot even then, or if they are known already.
-    fn of_shapes(onnx: &[u8], options: &Options) -> Option<PerValue> {
+    pub(super) fn of_shapes(onnx: &[u8], options: &Options) -> Option<PerValue> {
         let ports = Ports::read(onnx).ok()?;
         let symbols = |first: usize, other: usize| {
             let axes = ports.inputs.iter().flat_map(|p| p.shape.iter().enumerate());
@@ -94,6 +94,12 @@ impl PerValue {
     /// The inputs whose values decide.
     pub fn deciding(&self) -> &[String] {
         &self.deciding
+    }
+
+    /// Whether all inputs that decide are integers or booleans.
+    pub(super) fn deciding_are_integers(&self) -> bool {
+        let float = |port: &&PortInfo| matches!(port.dtype, DType::F32 | DType::F64 | DType::F16);
+        !self.ports.inputs.iter().filter(float).any(|port| self.deciding.contains(&port.name))
     }
 
     /// Whether the last run was tract's.
@@ -182,82 +188,5 @@ impl Known {
         self.dimensions == other.dimensions
             && self.values.len() == other.values.len()
             && self.values.iter().zip(&other.values).all(equal)
-    }
-}
-
-/// A model that stays with the compiler, because it has no plan.
-pub enum Resident {
-    /// On tract.
-    Tract(Fallback),
-    /// Compiled for each set of values, or shapes, of the inputs that decide.
-    PerValue(PerValue),
-}
-
-impl Resident {
-    /// Loads a model that has no plan.
-    pub fn new(onnx: &[u8], options: &Options) -> Result<Resident> {
-        if let Some(model) = PerValue::of_values(onnx, options)? {
-            return Ok(Resident::PerValue(model));
-        }
-        match Fallback::new(onnx, options) {
-            Ok(model) => Ok(Resident::Tract(model)),
-            Err(error) => PerValue::of_shapes(onnx, options).map(Resident::PerValue).ok_or(error),
-        }
-    }
-
-    /// The model's inputs.
-    pub fn inputs(&self) -> &[PortInfo] {
-        match self {
-            Resident::Tract(model) => model.inputs(),
-            Resident::PerValue(model) => model.inputs(),
-        }
-    }
-
-    /// The model's outputs.
-    pub fn outputs(&self) -> &[PortInfo] {
-        match self {
-            Resident::Tract(model) => model.outputs(),
-            Resident::PerValue(model) => model.outputs(),
-        }
-    }
-
-    /// Whether tract runs the model, as far as is known yet.
-    pub fn on_tract(&self) -> bool {
-        match self {
-            Resident::Tract(_) => true,
-            Resident::PerValue(model) => model.on_tract(),
-        }
-    }
-
-    /// Runs the model. Inputs may come in any order; each must be there once.
-    pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
-        match self {
-            Resident::Tract(model) => model.run(inputs),
-            Resident::PerValue(model) => model.run(inputs),
-        }
-    }
-
-    /// Why the model has no plan, as a sentence; `operators` are those that the graph lacks, `first` is the first reason.
-    pub(super) fn note(&self, operators: &[String], first: &str) -> String {
-        match self {
-            Resident::PerValue(model) if model.deciding().is_empty() => {
-                "This model cannot be compiled before the shapes of its inputs are known: it is compiled anew when they change."
-                    .into()
-            }
-            Resident::PerValue(model) => {
-                let names: Vec<String> = model.deciding().iter().map(|n| format!("'{n}'")).collect();
-                format!(
-                    "The values of {} decide shapes in this model: it is compiled anew when they change.",
-                    names.join(" and ")
-                )
-            }
-            Resident::Tract(_) if operators.is_empty() => {
-                format!("This model runs on the slower reference engine, because it cannot be compiled ({first}).")
-            }
-            Resident::Tract(_) => format!(
-                "This model runs on the slower reference engine, because it has operators without a fast implementation: {}.",
-                operators.join(", ")
-            ),
-        }
     }
 }

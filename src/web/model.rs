@@ -1,13 +1,13 @@
 //! A loaded model, for JavaScript.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use js_sys::{Array, Function, JsString, Uint8Array, Uint32Array};
 use wasm_bindgen::prelude::*;
 
 use super::{copy_in, error::to_js};
 #[cfg(feature = "compiler")]
-use crate::compile::Resident;
+use crate::compile::{Keys, Resident, Strings, Value};
 use crate::{
     error::{Error, Result, ensure},
     runtime::{self, DimInfo, PortInfo, Session},
@@ -26,6 +26,8 @@ pub(super) enum Executor {
 struct Staged {
     shape: Vec<usize>,
     data: AlignedBytes,
+    /// The elements of a string tensor, in place of `data`.
+    strings: Option<Vec<String>>,
     given: bool,
 }
 
@@ -57,14 +59,8 @@ impl RawModel {
     }
 
     fn try_stage(&mut self, index: usize, dims: &Uint32Array, data: &Uint8Array) -> Result<()> {
-        let Some(slot) = self.staged.get_mut(index) else {
-            return Err(Error::InvalidInput(alloc::format!(
-                "the model has {} inputs, there is no input {index}",
-                self.staged.len()
-            )));
-        };
-        slot.shape.clear();
-        slot.shape.extend((0..dims.length()).map(|i| dims.get_index(i) as usize));
+        let slot = self.slot(index, dims)?;
+        slot.strings = None;
         if slot.data.len() == data.length() as usize {
             data.copy_to(&mut slot.data);
         } else {
@@ -74,20 +70,30 @@ impl RawModel {
         Ok(())
     }
 
+    /// Where an input is staged, with its new shape.
+    fn slot(&mut self, index: usize, dims: &Uint32Array) -> Result<&mut Staged> {
+        let count = self.staged.len();
+        let Some(slot) = self.staged.get_mut(index) else {
+            return Err(Error::InvalidInput(alloc::format!("the model has {count} inputs, there is no input {index}")));
+        };
+        slot.shape.clear();
+        slot.shape.extend((0..dims.length()).map(|i| dims.get_index(i) as usize));
+        Ok(slot)
+    }
+
     fn try_run(&mut self) -> Result<Array> {
         let RawModel { executor, inputs, staged } = self;
-        let inputs = views(inputs, staged);
         let results = Array::new();
         match executor {
             Executor::Plan(session) => {
-                for (_, view) in session.run(&inputs)?.iter() {
-                    push(&results, view)?;
+                for (_, view) in session.run(&views(inputs, staged)?)?.iter() {
+                    push(&results, view);
                 }
             }
             #[cfg(feature = "compiler")]
             Executor::Fallback(model) => {
-                for (_, tensor) in model.run(&inputs)? {
-                    push(&results, tensor.view())?;
+                for (_, value) in model.run_values(&values(inputs, staged)?)? {
+                    push_value(&results, &value);
                 }
             }
         }
@@ -98,7 +104,7 @@ impl RawModel {
 impl RawModel {
     fn try_profile(&mut self, runs: usize, clock: &Function) -> Result<Array> {
         let RawModel { executor, inputs, staged } = self;
-        let inputs = views(inputs, staged);
+        let inputs = views(inputs, staged)?;
         match executor {
             Executor::Plan(session) => {
                 // A clock that fails gives times that nobody takes for real ones.
@@ -122,17 +128,65 @@ impl RawModel {
     }
 }
 
-fn views<'a>(ports: &'a [PortInfo], staged: &'a [Staged]) -> Vec<(&'a str, TensorView<'a>)> {
+fn views<'a>(ports: &'a [PortInfo], staged: &'a [Staged]) -> Result<Vec<(&'a str, TensorView<'a>)>> {
     let given = ports.iter().zip(staged).filter(|(_, s)| s.given);
-    given.map(|(port, s)| (port.name.as_str(), TensorView { dtype: port.dtype, shape: &s.shape, data: &s.data })).collect()
+    let view = |(port, s): (&'a PortInfo, &'a Staged)| {
+        ensure!(s.strings.is_none(), InvalidInput, "input '{}' takes {}, strings were given", port.name, port.dtype);
+        Ok((port.name.as_str(), TensorView { dtype: port.dtype, shape: &s.shape, data: &s.data }))
+    };
+    given.map(view).collect()
 }
 
-fn push(results: &Array, view: TensorView<'_>) -> Result<()> {
-    ensure!(view.dtype != DType::String, Unsupported, "the model computes strings, which cannot leave WebAssembly yet");
-    let dims: Vec<u32> = view.shape.iter().map(|&d| d as u32).collect();
-    results.push(&Uint32Array::from(dims.as_slice()));
+#[cfg(feature = "compiler")]
+fn values<'a>(ports: &'a [PortInfo], staged: &[Staged]) -> Result<Vec<(&'a str, Value)>> {
+    let given = ports.iter().zip(staged).filter(|(_, s)| s.given);
+    let value = |(port, s): (&'a PortInfo, &Staged)| {
+        let value = match &s.strings {
+            Some(strings) => Value::Strings(alloc::sync::Arc::new(Strings::new(s.shape.clone(), strings.clone())?)),
+            None => crate::Tensor::from_bytes(port.dtype, &s.shape, &s.data)?.into(),
+        };
+        Ok((port.name.as_str(), value))
+    };
+    given.map(value).collect()
+}
+
+/// Adds a result: type, dimensions and data.
+fn push(results: &Array, view: TensorView<'_>) {
+    results.push(&JsString::from(view.dtype.name()));
+    results.push(&dimensions(view.shape));
     results.push(&Uint8Array::from(view.data));
-    Ok(())
+}
+
+fn dimensions(shape: &[usize]) -> Uint32Array {
+    Uint32Array::from(shape.iter().map(|&d| d as u32).collect::<Vec<u32>>().as_slice())
+}
+
+/// Adds a result of any kind: a string tensor's data are its strings, a sequence's the items in the same form; a map has its keys for
+/// dimensions and its values, in the same form, for data.
+#[cfg(feature = "compiler")]
+fn push_value(results: &Array, value: &Value) {
+    let strings = |list: &[String]| -> Array { list.iter().map(|s| JsString::from(s.as_str())).collect() };
+    let inner = Array::new();
+    let (kind, dims, data): (&str, JsValue, Array) = match value {
+        Value::Tensor(tensor) => return push(results, tensor.view()),
+        Value::Strings(s) => (DType::String.name(), dimensions(s.shape()).into(), strings(s.data())),
+        Value::Sequence(items) => {
+            items.iter().for_each(|item| push_value(&inner, item));
+            ("sequence", JsValue::NULL, inner)
+        }
+        Value::Map(map) => {
+            let keys = match &map.keys {
+                Keys::Strings(keys) => strings(keys),
+                Keys::Ints(keys) => keys.iter().map(|k| JsValue::from_f64(*k as f64)).collect(),
+            };
+            push_value(&inner, &map.values);
+            ("map", keys.into(), inner)
+        }
+        Value::None => ("none", JsValue::NULL, inner),
+    };
+    results.push(&JsString::from(kind));
+    results.push(&dims);
+    results.push(&data);
 }
 
 #[wasm_bindgen]
@@ -160,7 +214,24 @@ impl RawModel {
         self.try_stage(index, dims, bytes).map_err(to_js)
     }
 
-    /// Runs on the staged inputs, which are then no longer staged. Gives the outputs, flat: dimensions and bytes of each in turn.
+    /// Copies a string tensor in, for the next `run`.
+    pub fn stage_strings(&mut self, index: usize, dims: &Uint32Array, strings: Vec<String>) -> Result<(), JsValue> {
+        let slot = self.slot(index, dims).map_err(to_js)?;
+        (slot.strings, slot.given) = (Some(strings), true);
+        Ok(())
+    }
+
+    /// What kind of value each input, or output, is.
+    pub fn kinds(&self, outputs: bool) -> Array {
+        let kinds: Vec<&str> = match &self.executor {
+            Executor::Plan(_) => alloc::vec!["tensor"; if outputs { self.outputs().len() } else { self.inputs.len() }],
+            #[cfg(feature = "compiler")]
+            Executor::Fallback(model) => model.kinds(outputs).into_iter().map(crate::compile::Kind::name).collect(),
+        };
+        kinds.into_iter().map(JsString::from).collect()
+    }
+
+    /// Runs on the staged inputs, which are then no longer staged. Gives the outputs, flat: type, dimensions and data of each in turn.
     pub fn run(&mut self) -> Result<Array, JsValue> {
         let results = self.try_run();
         for slot in &mut self.staged {

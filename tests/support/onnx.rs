@@ -48,6 +48,7 @@ pub enum Attribute<'a> {
     Float(f32),
     Ints(&'a [i64]),
     Text(&'a str),
+    Texts(&'a [&'a str]),
 }
 
 /// A dimension: a number or a name.
@@ -60,11 +61,13 @@ pub enum Size<'a> {
 pub struct Onnx {
     graph: GraphProto,
     opset: i64,
+    ml: bool,
+    sequences: Vec<String>,
 }
 
 impl Onnx {
     pub fn new(opset: i64) -> Onnx {
-        Onnx { graph: GraphProto { name: "test".into(), ..Default::default() }, opset }
+        Onnx { graph: GraphProto { name: "test".into(), ..Default::default() }, opset, ml: false, sequences: Vec::new() }
     }
 
     /// A float input.
@@ -75,6 +78,60 @@ impl Onnx {
     /// A float output, whose shape is left open.
     pub fn output(&mut self, name: &str) {
         self.graph.output.push(port(name, DataType::Float, None));
+    }
+
+    /// A string input.
+    pub fn input_words(&mut self, name: &str, shape: &[Size<'_>]) {
+        self.graph.input.push(port(name, DataType::String, Some(shape)));
+    }
+
+    /// An output of i64.
+    pub fn output_int(&mut self, name: &str) {
+        self.graph.output.push(port(name, DataType::Int64, None));
+    }
+
+    /// A string output.
+    pub fn output_words(&mut self, name: &str) {
+        self.graph.output.push(port(name, DataType::String, None));
+    }
+
+    /// An output that is a sequence of float tensors; its type is not among tract's messages and is written by [`Onnx::bytes`].
+    pub fn output_sequence(&mut self, name: &str) {
+        self.graph.output.push(ValueInfoProto { name: name.into(), ..Default::default() });
+        self.sequences.push(name.into());
+    }
+
+    /// Opens `ai.onnx.ml`.
+    pub fn ml(&mut self) {
+        self.ml = true;
+    }
+
+    /// A scalar of i64.
+    pub fn scalar(&mut self, name: &str, value: i64) {
+        self.ints_of(name, &[], &[value]);
+    }
+
+    /// A boolean scalar.
+    pub fn flag(&mut self, name: &str, value: bool) {
+        let raw_data = vec![u8::from(value)];
+        self.graph.initializer.push(TensorProto { name: name.into(), data_type: 9, raw_data, ..Default::default() });
+    }
+
+    /// A node with several outputs.
+    pub fn many(&mut self, op: &str, inputs: &[&str], outputs: &[&str]) {
+        self.graph.node.push(node(op, inputs, outputs, &[]));
+    }
+
+    /// A node with graphs inside.
+    pub fn body(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        bodies: &[(&str, Body)],
+        attributes: &[(&str, Attribute<'_>)],
+    ) {
+        self.graph.node.push(with_bodies(node(op, inputs, outputs, attributes), bodies));
     }
 
     /// A float constant.
@@ -90,10 +147,15 @@ impl Onnx {
 
     /// A list of i64.
     pub fn ints(&mut self, name: &str, data: &[i64]) {
+        self.ints_of(name, &[data.len()], data);
+    }
+
+    /// A constant of i64.
+    pub fn ints_of(&mut self, name: &str, shape: &[usize], data: &[i64]) {
         self.graph.initializer.push(TensorProto {
             name: name.into(),
             data_type: DataType::Int64 as i32,
-            dims: vec![data.len() as i64],
+            dims: shape.iter().map(|&d| d as i64).collect(),
             raw_data: data.iter().flat_map(|v| v.to_le_bytes()).collect(),
             ..Default::default()
         });
@@ -101,20 +163,90 @@ impl Onnx {
 
     /// A node with one output, which is also its name.
     pub fn node(&mut self, op: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute<'_>)]) {
-        self.graph.node.push(NodeProto {
-            op_type: op.into(),
-            name: output.into(),
-            input: inputs.iter().map(|&i| i.into()).collect(),
-            output: vec![output.into()],
-            attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
-            ..Default::default()
-        });
+        self.graph.node.push(node(op, inputs, &[output], attributes));
     }
 
-    pub fn bytes(self) -> Vec<u8> {
-        let opset = OperatorSetIdProto { domain: String::new(), version: self.opset };
-        ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(self.graph), ..Default::default() }.encode_to_vec()
+    pub fn bytes(mut self) -> Vec<u8> {
+        let set = |domain: &str, version| OperatorSetIdProto { domain: domain.into(), version };
+        let mut opset_import = vec![set("", self.opset)];
+        if self.ml {
+            opset_import.push(set("ai.onnx.ml", 3));
+            for node in &mut self.graph.node {
+                if matches!(node.op_type.as_str(), "LabelEncoder" | "ZipMap") {
+                    node.domain = "ai.onnx.ml".into();
+                }
+            }
+        }
+        // A message may come in parts, which are joined: outputs of types that tract's messages lack stand in a part of their own.
+        let outputs = core::mem::take(&mut self.graph.output);
+        let model = ModelProto { ir_version: 8, opset_import, graph: Some(self.graph), ..Default::default() };
+        let mut bytes = model.encode_to_vec();
+        for output in outputs {
+            let info = match self.sequences.contains(&output.name) {
+                true => [field(1, output.name.as_bytes()), field(2, &field(4, &field(1, &field(1, &[8, 1]))))].concat(),
+                false => output.encode_to_vec(),
+            };
+            bytes.extend(field(7, &field(12, &info)));
+        }
+        bytes
     }
+}
+
+/// A field of a message, of some bytes.
+fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 128, "longer fields have longer lengths");
+    [&[tag << 3 | 2, bytes.len() as u8], bytes].concat()
+}
+
+/// The graph inside a node.
+#[derive(Clone)]
+pub struct Body(GraphProto);
+
+impl Body {
+    pub fn new(inputs: &[&str]) -> Body {
+        let input = inputs.iter().map(|name| ValueInfoProto { name: name.to_string(), ..Default::default() }).collect();
+        Body(GraphProto { name: "body".into(), input, ..Default::default() })
+    }
+
+    pub fn node(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attribute<'_>)]) {
+        self.0.node.push(node(op, inputs, outputs, attributes));
+    }
+
+    pub fn body(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        bodies: &[(&str, Body)],
+        attributes: &[(&str, Attribute<'_>)],
+    ) {
+        self.0.node.push(with_bodies(node(op, inputs, outputs, attributes), bodies));
+    }
+
+    pub fn outputs(&mut self, names: &[&str]) {
+        self.0.output = names.iter().map(|name| ValueInfoProto { name: name.to_string(), ..Default::default() }).collect();
+    }
+}
+
+fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attribute<'_>)]) -> NodeProto {
+    NodeProto {
+        op_type: op.into(),
+        name: outputs[0].into(),
+        input: inputs.iter().map(|&i| i.into()).collect(),
+        output: outputs.iter().map(|&o| o.into()).collect(),
+        attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
+        ..Default::default()
+    }
+}
+
+fn with_bodies(mut node: NodeProto, bodies: &[(&str, Body)]) -> NodeProto {
+    node.attribute.extend(bodies.iter().map(|(name, body)| AttributeProto {
+        name: name.to_string(),
+        r#type: AttributeType::Graph as i32,
+        g: Some(body.0.clone()),
+        ..Default::default()
+    }));
+    node
 }
 
 fn attribute(name: &str, value: &Attribute<'_>) -> AttributeProto {
@@ -124,6 +256,9 @@ fn attribute(name: &str, value: &Attribute<'_>) -> AttributeProto {
         Attribute::Float(v) => (a.f, a.r#type) = (*v, AttributeType::Float as i32),
         Attribute::Ints(v) => (a.ints, a.r#type) = (v.to_vec(), AttributeType::Ints as i32),
         Attribute::Text(v) => (a.s, a.r#type) = (v.as_bytes().to_vec(), AttributeType::String as i32),
+        Attribute::Texts(v) => {
+            (a.strings, a.r#type) = (v.iter().map(|s| s.as_bytes().to_vec()).collect(), AttributeType::Strings as i32);
+        }
     }
     a
 }

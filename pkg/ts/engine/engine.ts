@@ -259,7 +259,7 @@ export class Resident {
     return this.engine.enqueue(async (instance) => {
       const id = await this.#settle(instance)
       started?.()
-      const transfer = inputs.map((i) => i.bytes.buffer as ArrayBuffer)
+      const transfer = inputs.flatMap((i) => ('bytes' in i ? [i.bytes.buffer as ArrayBuffer] : []))
       return instance.channel.call('run', { id, inputs }, transfer)
     }, signal)
   }

@@ -3,7 +3,7 @@
 import { UnsupportedError } from '../errors.js'
 import { eachPiece, FileBuilder, sizeOf } from '../file.js'
 import type { DataType } from '../tensor.js'
-import type { Limits, NodeProfile, Port } from '../types.js'
+import type { Limits, NodeProfile, Port, PortKind } from '../types.js'
 import type {
   CompileResult,
   Loaded,
@@ -14,8 +14,9 @@ import type {
   ResponseOf,
   Role,
   WireError,
-  WireTensor,
+  WireInput,
 } from './protocol.js'
+import { buffers, values } from './wire-values.js'
 import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
 
 type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }
@@ -111,17 +112,13 @@ export class Host {
     run: ({ id, inputs }) => {
       const model = this.#model(id)
       const start = performance.now()
-      inputs.forEach((input, i) => model.stage(i, input.dims, input.bytes))
-      const flat = model.run() as (Uint32Array | Uint8Array)[]
-      const outputs: WireTensor[] = []
-      for (let i = 0; i + 1 < flat.length; i += 2) {
-        outputs.push({ dims: flat[i] as Uint32Array, bytes: flat[i + 1] as Uint8Array })
-      }
+      inputs.forEach((input, i) => stage(model, i, input))
+      const outputs = values(model.run() as unknown[])
       return { outputs, ms: performance.now() - start }
     },
     profile: ({ id, inputs, runs }) => {
       const model = this.#model(id)
-      inputs.forEach((input, i) => model.stage(i, input.dims, input.bytes))
+      inputs.forEach((input, i) => stage(model, i, input))
       return nodes(model.profile(runs, () => performance.now()))
     },
     drop: ({ id }) => {
@@ -188,11 +185,19 @@ export class Host {
   }
 }
 
+function stage(model: RawModel, index: number, input: WireInput): void {
+  if ('bytes' in input) model.stage(index, input.dims, input.bytes)
+  else model.stage_strings(index, input.dims, [...input.strings])
+}
+
 function ports(model: RawModel, outputs: boolean): Port[] {
   const flat = model.ports(outputs) as [string, DataType, (number | string)[]]
+  const kinds = model.kinds(outputs) as PortKind[]
   const out: Port[] = []
   for (let i = 0; i + 2 < flat.length; i += 3) {
-    out.push({ name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] })
+    const port = { name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] }
+    const kind = kinds[i / 3]
+    out.push(kind === undefined || kind === 'tensor' ? port : { ...port, kind })
   }
   return out
 }
@@ -224,7 +229,7 @@ function nodes(flat: unknown[]): NodeProfile[] {
 
 /** The buffers of a response that may move instead of being copied. */
 export function transferables(name: MessageName, response: ResponseOf<MessageName>): Transferable[] {
-  if (name === 'run') return (response as Protocol['run']['response']).outputs.map((o) => o.bytes.buffer as ArrayBuffer)
+  if (name === 'run') return (response as Protocol['run']['response']).outputs.flatMap(buffers)
   const compiled = response as CompileResult
   if (name !== 'compile' || compiled.kind !== 'plan') return []
   // A Blob needs no move: its bytes are not copied.

@@ -4,16 +4,23 @@
  */
 
 import type { FileBytes } from '../file.js'
+import type { DataType } from '../tensor.js'
 import type { Limits, MemoryUse, NodeProfile, Port } from '../types.js'
 
 /** Which binary an engine runs: the runtime, or the compiler (which also runs fallback models). */
 export type Role = 'core' | 'compiler'
 
-/** A tensor on its way: the type is the port's. */
-export interface WireTensor {
-  readonly dims: Uint32Array
-  readonly bytes: Uint8Array
-}
+/** An input on its way: the type is the port's. */
+export type WireInput =
+  { readonly dims: Uint32Array; readonly bytes: Uint8Array } | { readonly dims: Uint32Array; readonly strings: readonly string[] }
+
+/** A result on its way. */
+export type WireValue =
+  | { readonly type: Exclude<DataType, 'string'>; readonly dims: Uint32Array; readonly bytes: Uint8Array }
+  | { readonly type: 'string'; readonly dims: Uint32Array; readonly strings: readonly string[] }
+  | { readonly type: 'sequence'; readonly items: readonly WireValue[] }
+  | { readonly type: 'map'; readonly keys: readonly (string | number)[]; readonly values: WireValue }
+  | { readonly type: 'none' }
 
 /** A model that the other side holds. */
 export interface Loaded {
@@ -56,9 +63,9 @@ export interface Protocol {
   /** Compiles a model that was opened, and forgets it. */
   compile: { request: { id: number }; response: CompileResult }
   /** Runs a model; inputs are in the order of its ports. */
-  run: { request: { id: number; inputs: readonly WireTensor[] }; response: { outputs: readonly WireTensor[]; ms: number } }
+  run: { request: { id: number; inputs: readonly WireInput[] }; response: { outputs: readonly WireValue[]; ms: number } }
   /** Runs a model several times; tells what each node took. */
-  profile: { request: { id: number; inputs: readonly WireTensor[]; runs: number }; response: readonly NodeProfile[] }
+  profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }
   /** Forgets a model. */
   drop: { request: { id: number }; response: null }
   /** Memory in use. */

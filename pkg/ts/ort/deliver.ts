@@ -13,6 +13,13 @@ export function deliver(name: string, result: Tensor, prepared: Tensor | undefin
       `The tensor given for output '${name}' is ${prepared.type} [${prepared.dims.join(', ')}], the result ${result.type} [${result.dims.join(', ')}]; prepare one of that type and shape.`,
     )
   }
+  if (result.type === 'string') {
+    const words = prepared.data as string[]
+    ;(result.data as string[]).forEach((word, i) => {
+      words[i] = word
+    })
+    return prepared instanceof Tensor ? prepared : new Tensor(result.type, words, result.dims)
+  }
   const target = prepared.data as Elements
   ;(target as Uint8Array).set(result.data as Uint8Array)
   return prepared instanceof Tensor ? prepared : new Tensor(result.type, target, result.dims)

@@ -1,6 +1,14 @@
 /** Sessions on this package's own models. */
 
-import { Model, type Port, type RunTiming, type TensorLike, UnsupportedError } from '../index.js'
+import {
+  Model,
+  type OutputValues,
+  type Port,
+  type RunTiming,
+  Tensor as Value,
+  type TensorLike,
+  UnsupportedError,
+} from '../index.js'
 import { deliver } from './deliver.js'
 import { env, warn } from './env.js'
 import { checkLogging } from './options.js'
@@ -8,7 +16,7 @@ import type { InferenceSession, InferenceSessionHandler, OnnxValue } from './ses
 import { modelSource } from './source.js'
 import { Tensor } from './tensor.js'
 
-type Metadata = InferenceSession.TensorValueMetadata
+type Metadata = InferenceSession.ValueMetadata
 type Values = { readonly [name: string]: OnnxValue }
 
 /** Loads a model for a session. */
@@ -56,11 +64,13 @@ class LocalHandler implements InferenceSessionHandler {
       const away = value.location !== undefined && !value.location.startsWith('cpu') && value.location !== 'none'
       inputs[name] = asInput(name, value, away ? await value.getData() : value.data)
     }
-    const outputs = await this.#model.run(inputs, { onTiming: (timing) => this.#profile?.push(timing) })
+    const outputs = await this.#model.run<OutputValues>(inputs, { onTiming: (timing) => this.#profile?.push(timing) })
     const results: { [name: string]: OnnxValue } = {}
     for (const name of Object.keys(fetches)) {
       const output = outputs[name]
       if (output === undefined) throw new Error(`invalid output '${name}'`)
+      if (!(output instanceof Value))
+        throw new Error(`Output '${name}' is not a tensor. Reading data from non-tensor typed value is not supported.`)
       results[name] = deliver(name, new Tensor(output.type, output.data, output.dims), fetches[name] ?? undefined)
     }
     return results
@@ -88,7 +98,8 @@ class LocalHandler implements InferenceSessionHandler {
   }
 }
 
-function metadata({ name, type, dims }: Port): Metadata {
+function metadata({ name, type, dims, kind }: Port): Metadata {
+  if (kind !== undefined) return { name, isTensor: false }
   // Where the model has no name for a dimension, onnxruntime's is empty.
   return { name, isTensor: true, type, shape: dims.map((dim) => (dim === '?' ? '' : dim)) }
 }

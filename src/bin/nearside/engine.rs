@@ -2,7 +2,7 @@
 
 use nearside::{
     Error, Result, Tensor, TensorView,
-    compile::{Compiled, Fallback, Options, Report, Resident, compile},
+    compile::{Compiled, Fallback, Kind, Options, Report, Resident, Value, compile},
     kernels::Team,
     limits::Limits,
     runtime::{PortInfo, Session},
@@ -72,7 +72,27 @@ impl Engine {
         matches!(self, Engine::Resident(model) if model.on_tract())
     }
 
-    /// Runs the model once.
+    /// What kind of value each input, or output, is.
+    pub fn kinds(&self, outputs: bool) -> Vec<Kind> {
+        match self {
+            Engine::Plan(session) => vec![Kind::Tensor; if outputs { session.outputs().len() } else { session.inputs().len() }],
+            Engine::Resident(model) => model.kinds(outputs),
+        }
+    }
+
+    /// Runs the model once on values of any kind.
+    pub fn run_values(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+        if let Engine::Resident(model) = self {
+            return model.run_values(inputs);
+        }
+        let mut views = Vec::with_capacity(inputs.len());
+        for (name, value) in inputs {
+            views.push((*name, value.tensor()?.view()));
+        }
+        Ok(self.run(&views)?.into_iter().map(|(name, tensor)| (name, tensor.into())).collect())
+    }
+
+    /// Runs the model once on tensors of numbers.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>> {
         Ok(match self {
             Engine::Plan(session) => session.run(inputs)?.iter().map(|(n, v)| (n.to_string(), v.to_tensor())).collect(),

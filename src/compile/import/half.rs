@@ -11,6 +11,10 @@ use tract_onnx::{
 };
 
 use super::narrow;
+use crate::{
+    error::Result,
+    tensor::{DType, Tensor},
+};
 
 /// Inputs and outputs of the model that callers give and get as float16.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +56,19 @@ fn widen_graph(graph: &mut pb::GraphProto) {
             attribute.i = i64::from(wide(code));
         }
     }
+}
+
+/// A float16 tensor as float32.
+pub(in crate::compile) fn widened(tensor: &Tensor) -> Result<Tensor> {
+    let wide: Vec<f32> =
+        tensor.bytes().chunks_exact(2).map(|b| f16::from_bits(u16::from_le_bytes([b[0], b[1]])).to_f32()).collect();
+    Tensor::from_slice(tensor.shape(), &wide)
+}
+
+/// A float32 tensor as float16, each number rounded to the nearest.
+pub(in crate::compile) fn narrowed(tensor: &Tensor) -> Result<Tensor> {
+    let bits: Vec<u16> = tensor.as_slice::<f32>()?.iter().map(|&v| f16::from_f32(v).to_bits()).collect();
+    Tensor::from_bytes(DType::F16, tensor.shape(), bytemuck::cast_slice(&bits))
 }
 
 fn elem_type(port: &pb::ValueInfoProto) -> Option<i32> {

@@ -25,6 +25,7 @@ mod norm;
 mod order;
 mod own;
 mod own_shapes;
+mod ports;
 mod proto;
 mod qlinear;
 mod quant;
@@ -46,8 +47,10 @@ mod whole;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
-pub(super) use half::Half;
+pub(super) use half::{Half, narrowed, widened};
+pub(super) use narrow::hold;
 pub(super) use node::OnnxNode;
+pub(super) use ports::{TypedPort, typed_ports};
 pub(super) use sizes::check_sizes;
 use tract_onnx::{
     pb,
@@ -55,7 +58,9 @@ use tract_onnx::{
     tract_hir::infer::InferenceModelExt,
 };
 pub use weights::read_tensor;
-pub(super) use weights::{datum_of, dtype_of};
+pub(super) use weights::{
+    check as check_tensor, code_of, datum_of, dtype_of, inline as inline_weight, message, supported, tensor,
+};
 
 use self::{
     dims::SymbolNames,
@@ -188,6 +193,32 @@ pub(super) fn external_ranges(onnx: &[u8]) -> Result<Vec<Needed>> {
     proto::external_ranges(onnx)
 }
 
+/// A model for the mixed executor.
+pub(super) struct MixedModel {
+    pub proto: pb::ModelProto,
+}
+
+impl MixedModel {
+    pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<MixedModel> {
+        proto::decode_mixed(onnx, options)
+    }
+}
+
+/// Whether the graph or tract has the operator.
+pub(super) fn is_known(op_type: &str) -> bool {
+    lowering(op_type).is_some() || whole::pristine().op_register.0.contains_key(op_type)
+}
+
+/// Whether the graph has the operator.
+pub(super) fn is_lowered(op_type: &str) -> bool {
+    lowering(op_type).is_some()
+}
+
+/// The inputs of a part of a model whose values decide shapes.
+pub(super) fn deciding_inputs(graph: &pb::GraphProto) -> Vec<String> {
+    deciding::deciding_inputs(graph)
+}
+
 /// What a model says of its inputs and outputs.
 pub(super) struct Ports {
     pub inputs: Vec<PortInfo>,
@@ -233,9 +264,8 @@ fn operators(graph: &pb::GraphProto) -> BTreeMap<String, String> {
 /// Names the first operator that neither we nor tract know.
 fn check_known(graph: &pb::GraphProto) -> Result<()> {
     for node in &graph.node {
-        let known = lowering(&node.op_type).is_some() || whole::pristine().op_register.0.contains_key(&node.op_type);
         ensure!(
-            known,
+            is_known(&node.op_type),
             Unsupported,
             "node '{}' uses the operator {}, which is not supported; replace it in the model, or export the model without it",
             node.name,

@@ -136,7 +136,7 @@ pub(super) fn byte_len(code: i32, count: usize) -> Option<usize> {
 }
 
 /// The tensor as its wider type. A wrong number of bytes stays wrong, for the check that follows.
-pub(super) fn hold(tensor: &mut pb::TensorProto) {
+pub(in crate::compile) fn hold(tensor: &mut pb::TensorProto) {
     let Some(narrow) = Narrow::of(tensor.data_type) else { return };
     let count = tensor.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
     let bits = narrow.bits();

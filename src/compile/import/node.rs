@@ -20,7 +20,7 @@ pub(in crate::compile) struct OnnxNode {
 }
 
 impl OnnxNode {
-    pub(super) fn new(node: &pb::NodeProto, opset: i64) -> OnnxNode {
+    pub(in crate::compile) fn new(node: &pb::NodeProto, opset: i64) -> OnnxNode {
         let present = |names: &[String]| -> Vec<Option<usize>> {
             let mut next = 0..;
             names.iter().map(|n| if n.is_empty() { None } else { next.next() }).collect()
@@ -37,7 +37,7 @@ impl OnnxNode {
     }
 
     /// Name of the `i`-th output that is there.
-    pub(super) fn output_name(&self, i: usize) -> &str {
+    pub(in crate::compile) fn output_name(&self, i: usize) -> &str {
         self.output_names.get(i).map_or(&self.name, String::as_str)
     }
 
@@ -45,36 +45,36 @@ impl OnnxNode {
         self.attributes.iter().find(|a| a.name == name)
     }
 
-    pub(super) fn int(&self, name: &str) -> Option<i64> {
+    pub(in crate::compile) fn int(&self, name: &str) -> Option<i64> {
         self.attribute(name).map(|a| a.i)
     }
 
-    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
+    pub(in crate::compile) fn flag(&self, name: &str, default: bool) -> bool {
         self.int(name).map_or(default, |v| v != 0)
     }
 
-    pub(super) fn float(&self, name: &str) -> Option<f32> {
+    pub(in crate::compile) fn float(&self, name: &str) -> Option<f32> {
         self.attribute(name).map(|a| a.f)
     }
 
-    pub(super) fn ints(&self, name: &str) -> Option<&[i64]> {
+    pub(in crate::compile) fn ints(&self, name: &str) -> Option<&[i64]> {
         self.attribute(name).map(|a| a.ints.as_slice())
     }
 
-    pub(super) fn floats(&self, name: &str) -> Option<&[f32]> {
+    pub(in crate::compile) fn floats(&self, name: &str) -> Option<&[f32]> {
         self.attribute(name).map(|a| a.floats.as_slice())
     }
 
-    pub(super) fn strings(&self, name: &str) -> Vec<&str> {
+    pub(in crate::compile) fn strings(&self, name: &str) -> Vec<&str> {
         let list = self.attribute(name).map_or(&[][..], |a| &a.strings);
         list.iter().filter_map(|s| core::str::from_utf8(s).ok()).collect()
     }
 
-    pub(super) fn string(&self, name: &str) -> Option<&str> {
+    pub(in crate::compile) fn string(&self, name: &str) -> Option<&str> {
         self.attribute(name).and_then(|a| core::str::from_utf8(&a.s).ok())
     }
 
-    pub(super) fn tensor(&self, name: &str) -> Option<&pb::TensorProto> {
+    pub(in crate::compile) fn tensor(&self, name: &str) -> Option<&pb::TensorProto> {
         self.attribute(name).and_then(|a| a.t.as_ref())
     }
 }

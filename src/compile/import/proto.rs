@@ -55,6 +55,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     check_graph(graph, options, &BTreeSet::new(), 0)?;
     check_order(graph)?;
     validate::check_nodes(graph)?;
+    write_defaults(graph);
     normalise_domains(graph);
     shape_math::open_ends(graph);
     shape_math::fold_ranges(graph);
@@ -68,6 +69,25 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     }
     let symbols = name_dimensions(graph, &options.dimensions)?;
     Ok(Model { proto, symbols, half })
+}
+
+/// Decodes and checks a model for the mixed executor: its values may be of any kind, and nothing is prepared for tract.
+pub(super) fn decode_mixed(onnx: &[u8], options: &Options) -> Result<super::MixedModel> {
+    recognise(onnx)?;
+    let mut proto = message(onnx)?;
+    check_opsets(&proto)?;
+    let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
+    ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
+    inline_external_data(graph, &options.external_data)?;
+    inline_constants(graph, &options.constants);
+    half::widen(graph);
+    check_graph(graph, options, &BTreeSet::new(), 0)?;
+    check_order(graph)?;
+    validate::check_nodes(graph)?;
+    write_defaults(graph);
+    normalise_domains(graph);
+    make_names_unique(graph);
+    Ok(super::MixedModel { proto })
 }
 
 pub(super) fn recognise(bytes: &[u8]) -> Result<()> {
@@ -180,6 +200,23 @@ fn inline_external_data(graph: &mut pb::GraphProto, files: &WeightFiles) -> Resu
         }
     }
     Ok(())
+}
+
+/// ConstantOfShape fills with float32 zeros by default, where tract takes float64.
+fn write_defaults(graph: &mut pb::GraphProto) {
+    for node in &mut graph.node {
+        if node.op_type == "ConstantOfShape" && node.attribute.iter().all(|a| a.name != "value") {
+            node.attribute.push(pb::AttributeProto {
+                name: "value".into(),
+                r#type: pb::attribute_proto::AttributeType::Tensor as i32,
+                t: Some(weights::message("", &Tensor::scalar(0f32))),
+                ..Default::default()
+            });
+        }
+        for attribute in &mut node.attribute {
+            attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(write_defaults);
+        }
+    }
 }
 
 /// Inputs whose values are known become weights.

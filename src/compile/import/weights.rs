@@ -32,7 +32,7 @@ pub(super) struct Weight {
 }
 
 /// Our name of an ONNX element type, or of the one that holds it.
-pub(super) fn supported(code: i32) -> Result<DType> {
+pub(in crate::compile) fn supported(code: i32) -> Result<DType> {
     Ok(match DataType::try_from(narrow::held(code)) {
         Ok(DataType::Float) => DType::F32,
         Ok(DataType::Double) => DType::F64,
@@ -97,7 +97,7 @@ fn shape_of(tensor: &pb::TensorProto) -> Result<Vec<usize>> {
 }
 
 /// The tensor's type is known and its data, which may be in one of `files`, is as long as its shape says.
-pub(super) fn check(tensor: &pb::TensorProto, files: &WeightFiles) -> Result<()> {
+pub(in crate::compile) fn check(tensor: &pb::TensorProto, files: &WeightFiles) -> Result<()> {
     let dtype = supported(tensor.data_type).map_err(|e| crate::Error::Unsupported(format!("tensor '{}': {e}", tensor.name)))?;
     let shape = shape_of(tensor)?;
     let count = element_count(&shape)?;
@@ -178,7 +178,7 @@ pub(super) fn byte_len(tensor: &pb::TensorProto) -> Option<usize> {
 }
 
 /// Takes a tensor's bytes from another file into the message.
-pub(super) fn inline(tensor: &mut pb::TensorProto, files: &WeightFiles) -> Result<()> {
+pub(in crate::compile) fn inline(tensor: &mut pb::TensorProto, files: &WeightFiles) -> Result<()> {
     tensor.raw_data = files.of_tensor(tensor, byte_len(tensor).unwrap_or_default())?.bytes().to_vec();
     tensor.data_location = None;
     tensor.external_data.clear();
@@ -191,7 +191,7 @@ pub(super) fn inline_all(graph: &mut pb::GraphProto, files: &WeightFiles) -> Res
 }
 
 /// The tensor's elements.
-pub(super) fn tensor(tensor: &pb::TensorProto) -> Result<Tensor> {
+pub(in crate::compile) fn tensor(tensor: &pb::TensorProto) -> Result<Tensor> {
     take(&mut tensor.clone())
 }
 
@@ -205,9 +205,9 @@ pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
     take(&mut tensor)
 }
 
-/// The tensor as a message of this name.
-pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
-    let code = match tensor.dtype() {
+/// ONNX's number of an element type.
+pub(in crate::compile) fn code_of(dtype: DType) -> i32 {
+    let code = match dtype {
         DType::F32 => DataType::Float,
         DType::F64 => DataType::Double,
         DType::F16 => DataType::Float16,
@@ -222,8 +222,14 @@ pub(super) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
         DType::Bool => DataType::Bool,
         DType::String => DataType::String,
     };
+    code as i32
+}
+
+/// The tensor as a message of this name.
+pub(in crate::compile) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
     let dims = tensor.shape().iter().map(|&d| d as i64).collect();
-    pb::TensorProto { name: name.into(), dims, data_type: code as i32, raw_data: tensor.bytes().to_vec(), ..Default::default() }
+    let data_type = code_of(tensor.dtype());
+    pb::TensorProto { name: name.into(), dims, data_type, raw_data: tensor.bytes().to_vec(), ..Default::default() }
 }
 
 pub(super) fn is_detachable(tensor: &pb::TensorProto) -> bool {

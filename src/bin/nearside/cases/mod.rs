@@ -10,6 +10,7 @@ mod operators;
 mod pool;
 mod report;
 mod stream;
+mod values;
 pub mod worker;
 
 use std::path::PathBuf;

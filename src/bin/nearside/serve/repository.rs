@@ -128,7 +128,10 @@ impl Source {
     fn executor(&self) -> nearside::Result<Executor> {
         Ok(match self {
             Source::Plan(plan) => Executor::Session(Box::new(Session::new(plan.clone())?)),
-            Source::Onnx(bytes) => Executor::Tract(Box::new(Resident::new(bytes, &Options::default())?)),
+            Source::Onnx(bytes) => match compile(bytes, &Options::default())? {
+                Compiled::Fallback { model, .. } => Executor::Tract(Box::new(model)),
+                Compiled::Plan { plan, .. } => Executor::Session(Box::new(Session::new(plan)?)),
+            },
         })
     }
 }
