@@ -20,6 +20,7 @@ mod matmul;
 mod ml;
 mod movement;
 mod narrow;
+mod nbits;
 mod node;
 mod norm;
 mod order;
@@ -114,6 +115,7 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| sample::lowering(op_type))
         .or_else(|| spectral::lowering(op_type))
         .or_else(|| narrow::lowering(op_type))
+        .or_else(|| nbits::lowering(op_type))
 }
 
 /// Whether the operator of `com.microsoft` is one that we or tract know.

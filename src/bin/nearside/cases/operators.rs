@@ -195,14 +195,15 @@ fn tensor(value: &Value) -> Result<Option<Tensor>> {
             Tensor::from_slice(&shape, &numbers.iter().map(|&v| v as $t).collect::<Vec<$t>>())
         };
     }
-    let bytes = || numbers.iter().map(|&v| v as u8).collect::<Vec<u8>>();
+    // As JavaScript's typed arrays: what is too large wraps.
+    let bytes = || numbers.iter().map(|&v| v as i64 as u8).collect::<Vec<u8>>();
     Ok(Some(match value["type"].as_str().unwrap_or_default() {
         "float32" => of!(f32),
         "int32" => of!(i32),
         "uint32" => of!(u32),
         "int64" => of!(i64),
-        "uint8" => of!(u8),
-        "int8" => of!(i8),
+        "uint8" => Tensor::from_bytes(DType::U8, &shape, &bytes()),
+        "int8" => Tensor::from_bytes(DType::I8, &shape, &bytes()),
         "bool" => Tensor::from_bytes(DType::Bool, &shape, &bytes()),
         "float16" => {
             let bits: Vec<u8> = numbers.iter().flat_map(|&v| compare::to_half(v as f32).to_le_bytes()).collect();
