@@ -6,6 +6,7 @@
 mod attention;
 mod bits;
 mod branches;
+mod contrib;
 mod conv;
 mod conv_transpose;
 mod deciding;

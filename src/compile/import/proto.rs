@@ -15,7 +15,7 @@ use tract_onnx::{
 };
 
 use super::{
-    Ports,
+    Ports, contrib,
     dims::SymbolNames,
     half::{self, Half},
     shape_math, validate, weights,
@@ -51,6 +51,7 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
     inline_external_data(graph, &options.external_data)?;
     inline_constants(graph, &options.constants);
+    contrib::rewrite(graph);
     let half = half::widen(graph);
     check_graph(graph, options, &BTreeSet::new(), 0)?;
     check_order(graph)?;
@@ -80,6 +81,7 @@ pub(super) fn decode_mixed(onnx: &[u8], options: &Options) -> Result<super::Mixe
     ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
     inline_external_data(graph, &options.external_data)?;
     inline_constants(graph, &options.constants);
+    contrib::rewrite(graph);
     half::widen(graph);
     check_graph(graph, options, &BTreeSet::new(), 0)?;
     check_order(graph)?;
