@@ -484,7 +484,7 @@ it('holds the files that package.json promises, and each binary once', () => {
     readdirSync(new URL('wasm/', dist))
       .filter((name) => name.endsWith('.wasm'))
       .sort(),
-  ).toEqual(['compiler.wasm', 'core.relaxed.wasm', 'core.simd.wasm'])
+  ).toEqual(['compiler.wasm', 'core.relaxed.threads.wasm', 'core.relaxed.wasm', 'core.simd.threads.wasm', 'core.simd.wasm'])
   for (const name of readdirSync(dist).filter((n) => n.endsWith('.js'))) {
     const text = file(name).toString()
     for (const [, target] of text.matchAll(/new URL\([`"'](\.\/[^`"']+)[`"'],\s*import\.meta\.url\)/g)) {

@@ -1,6 +1,6 @@
 /** This device: the model in the page. */
 
-import { type EarlyStart, type Feeds, Model } from 'nearside'
+import { type EarlyStart, type Feeds, Model, type Outputs } from 'nearside'
 import { SIDE } from './ink'
 
 /** One call of either side. */
@@ -64,7 +64,7 @@ export async function askEdge(model: Model, image: Float32Array): Promise<Answer
 }
 
 /** The ten scores among the outputs. */
-export function logitsOf(outputs: Awaited<ReturnType<Model['run']>>): Float32Array {
+export function logitsOf(outputs: Outputs): Float32Array {
   const logits = outputs['logits']
   if (logits?.type !== 'float32' || logits.size !== 10) throw new Error('The model did not answer with ten scores.')
   return logits.data

@@ -1,6 +1,6 @@
 //! onnxruntime-web's operator tests: JSON files (with comments) that list tests of one operator each, with cases of plain numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use jsonc_parser::ParseOptions;
@@ -43,7 +43,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// Runs one case.
-pub fn run(file: &PathBuf, test: usize, case: usize, executor: Executor) -> Verdict {
+pub fn run(file: &Path, test: usize, case: usize, executor: Executor) -> Verdict {
     let outcome = read(file).and_then(|tests| {
         let test = tests.get(test).context("there is no such test")?;
         run_case(test, list(&test["cases"]).get(case).context("there is no such case")?, executor)
