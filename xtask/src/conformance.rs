@@ -12,10 +12,9 @@ use crate::shell::{self, say};
 use crate::{bench, demo};
 
 /// The sets, with what they are.
-const SETS: [(&str, &str); 8] = [
+const SETS: [(&str, &str); 7] = [
     ("onnx_node_opset17", "ONNX 1.12's node tests"),
     ("onnx_node_opset28", "ONNX 1.23's node tests"),
-    ("onnx_light", "ONNX's light models"),
     ("onnx_simple", "ONNX's simple models"),
     ("onnx_pytorch-converted", "ONNX's tests converted from PyTorch"),
     ("onnx_pytorch-operator", "ONNX's tests of PyTorch's operators"),
@@ -73,7 +72,7 @@ fn document(table: &str, failing: &str) -> String {
 
 `cargo xtask conformance` writes this page, natively; `tests/e2e/conformance.spec.ts` runs the same cases in Chromium through the package. A case
 passes if every output has the right shape and type, integers are equal, and floats are within 10⁻³ of each number, or 10⁻⁴ of the largest.
-*Light* ran on the runtime, *fallback* on tract; *unsupported* was refused with a sentence that names the node.
+*Light* ran on the runtime's kernels, some of it between operators that the mixed executor interprets; *fallback* had a part on tract; *unsupported* was refused with a sentence that names the node.
 
 | set | cases | passed | light | fallback | unsupported | mismatch | error |
 | --- | --: | --: | --: | --: | --: | --: | --: |
