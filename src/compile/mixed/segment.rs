@@ -246,7 +246,7 @@ impl Segment {
             tried = Some(constants);
         }
         if let [node] = self.nodes.as_slice()
-            && first.as_ref().and_then(|r| r.error.as_ref()).is_none_or(|e| e.kind() != ErrorKind::Limit)
+            && first.as_ref().and_then(|r| r.error.as_ref()).is_none_or(|e| !contradicts(e))
         {
             if operators::of(&node.op_type).is_some() {
                 return Ok(Kept { types, constants: Vec::new(), runner: Runner::Builtin });
@@ -436,4 +436,10 @@ fn port(name: &str, dtype: DType, shape: &[Size]) -> pb::ValueInfoProto {
         r#type: Some(pb::TypeProto { value: Some(ty), ..Default::default() }),
         ..Default::default()
     }
+}
+
+/// Whether tract should not see a node either: what contradicts ONNX may make it panic or count for ever.
+fn contradicts(error: &Error) -> bool {
+    let found = matches!(error, Error::AtNode { .. }) && error.kind() == ErrorKind::InvalidModel;
+    found || error.kind() == ErrorKind::Limit
 }
