@@ -142,6 +142,7 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Result<Vec<Value>> {
     let value = call.take(0)?;
     let old = value.shape()?.to_vec();
     let count: usize = old.iter().product();
+    ensure!(wanted.iter().filter(|d| **d == -1).count() < 2, InvalidInput, "a shape of {wanted:?} leaves two axes open");
     let mut shape = Vec::with_capacity(wanted.len());
     for (i, &d) in wanted.iter().enumerate() {
         shape.push(match d {

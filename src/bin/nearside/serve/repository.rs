@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nearside::{
     DType, Tensor,
-    compile::{Compiled, Options, Resident, compile},
+    compile::{Compiled, Fallback, Options, Resident, compile},
     graph::{Graph, Op, plan, plan::Plan},
     runtime::{PortInfo, Session},
     tensor::AlignedBytes,
@@ -128,9 +128,12 @@ impl Source {
     fn executor(&self) -> nearside::Result<Executor> {
         Ok(match self {
             Source::Plan(plan) => Executor::Session(Box::new(Session::new(plan.clone())?)),
-            Source::Onnx(bytes) => match compile(bytes, &Options::default())? {
-                Compiled::Fallback { model, .. } => Executor::Tract(Box::new(model)),
-                Compiled::Plan { plan, .. } => Executor::Session(Box::new(Session::new(plan)?)),
+            Source::Onnx(bytes) => match Fallback::new(bytes, &Options::default()) {
+                Ok(model) => Executor::Tract(Box::new(Resident::Tract(model))),
+                Err(_) => match compile(bytes, &Options::default())? {
+                    Compiled::Fallback { model, .. } => Executor::Tract(Box::new(model)),
+                    Compiled::Plan { plan, .. } => Executor::Session(Box::new(Session::new(plan)?)),
+                },
             },
         })
     }
