@@ -11,7 +11,7 @@ use crate::compile::{Keys, Resident, Strings, Value};
 use crate::{
     error::{Error, Result, ensure},
     runtime::{self, DimInfo, PortInfo, Session},
-    tensor::{AlignedBytes, DType, TensorView},
+    tensor::{AlignedBytes, TensorView},
 };
 
 /// What runs the model.
@@ -169,7 +169,7 @@ fn push_value(results: &Array, value: &Value) {
     let inner = Array::new();
     let (kind, dims, data): (&str, JsValue, Array) = match value {
         Value::Tensor(tensor) => return push(results, tensor.view()),
-        Value::Strings(s) => (DType::String.name(), dimensions(s.shape()).into(), strings(s.data())),
+        Value::Strings(s) => (crate::tensor::DType::String.name(), dimensions(s.shape()).into(), strings(s.data())),
         Value::Sequence(items) => {
             items.iter().for_each(|item| push_value(&inner, item));
             ("sequence", JsValue::NULL, inner)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Activation;
 
-/// See [`Op::Binary`].
+/// See [`Op::Binary`](super::Op::Binary).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Binary {
     /// The function.

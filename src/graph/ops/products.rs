@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// See [`Op::Conv`].
+/// See [`Op::Conv`](super::Op::Conv).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
     /// Kernel, strides, dilations and padding.
@@ -17,7 +17,7 @@ pub struct Conv {
     pub activation: Activation,
 }
 
-/// See [`Op::MatMul`].
+/// See [`Op::MatMul`](super::Op::MatMul).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MatMul {
     /// b is stored `[…,N,K]`.
@@ -45,7 +45,7 @@ pub struct Window {
     pub ceil: bool,
 }
 
-/// See [`Op::Pool`].
+/// See [`Op::Pool`](super::Op::Pool).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pool {
     /// Maximum or average.

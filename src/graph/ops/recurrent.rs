@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Unary;
 
-/// See [`Op::Recurrent`].
+/// See [`Op::Recurrent`](super::Op::Recurrent).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recurrent {
     /// Which formulas.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// See [`Op::TreeEnsemble`].
+/// See [`Op::TreeEnsemble`](super::Op::TreeEnsemble).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Aggregate {
