@@ -49,8 +49,9 @@ fn stage(model: &mut RawModel, dims: &[u32], data: &[f32]) -> Result<(), JsValue
 
 fn run(model: &mut RawModel) -> Result<(Vec<u32>, Vec<f32>), JsValue> {
     let results = model.run()?;
-    let dims: Uint32Array = results.get(0).unchecked_into();
-    let bytes: Uint8Array = results.get(1).unchecked_into();
+    assert_eq!(results.get(0).as_string().as_deref(), Some("float32"));
+    let dims: Uint32Array = results.get(1).unchecked_into();
+    let bytes: Uint8Array = results.get(2).unchecked_into();
     Ok((dims.to_vec(), Float32Array::new(&bytes.buffer()).to_vec()))
 }
 
