@@ -44,20 +44,8 @@ pub(super) struct Model {
 
 /// Decodes and checks a model.
 pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
-    recognise(onnx)?;
-    let mut proto = message(onnx)?;
-    check_opsets(&proto)?;
-    let Some(graph) = &mut proto.graph else { bail!(InvalidModel, "the bytes hold no ONNX graph; is this really a model file?") };
-    ensure!(!graph.output.is_empty(), InvalidModel, "the model's graph has no outputs");
-    inline_external_data(graph, &options.external_data)?;
-    inline_constants(graph, &options.constants);
-    contrib::rewrite(graph);
-    let half = half::widen(graph);
-    check_graph(graph, options, &BTreeSet::new(), 0)?;
-    check_order(graph)?;
-    validate::check_nodes(graph)?;
-    write_defaults(graph);
-    normalise_domains(graph);
+    let (mut proto, half) = checked(onnx, options)?;
+    let graph = proto.graph.get_or_insert_default();
     shape_math::open_ends(graph);
     shape_math::fold_ranges(graph);
     shape_math::widen(graph);
@@ -74,6 +62,13 @@ pub(super) fn decode(onnx: &[u8], options: &Options) -> Result<Model> {
 
 /// Decodes and checks a model for the mixed executor: its values may be of any kind, and nothing is prepared for tract.
 pub(super) fn decode_mixed(onnx: &[u8], options: &Options) -> Result<super::MixedModel> {
+    let (mut proto, _) = checked(onnx, options)?;
+    make_names_unique(proto.graph.get_or_insert_default());
+    Ok(super::MixedModel { proto })
+}
+
+/// A model, which has a graph, with what is known of its weights and inputs brought in; and which of its ports are of half precision.
+fn checked(onnx: &[u8], options: &Options) -> Result<(pb::ModelProto, Half)> {
     recognise(onnx)?;
     let mut proto = message(onnx)?;
     check_opsets(&proto)?;
@@ -82,14 +77,13 @@ pub(super) fn decode_mixed(onnx: &[u8], options: &Options) -> Result<super::Mixe
     inline_external_data(graph, &options.external_data)?;
     inline_constants(graph, &options.constants);
     contrib::rewrite(graph);
-    half::widen(graph);
+    let half = half::widen(graph);
     check_graph(graph, options, &BTreeSet::new(), 0)?;
     check_order(graph)?;
     validate::check_nodes(graph)?;
     write_defaults(graph);
     normalise_domains(graph);
-    make_names_unique(graph);
-    Ok(super::MixedModel { proto })
+    Ok((proto, half))
 }
 
 pub(super) fn recognise(bytes: &[u8]) -> Result<()> {
