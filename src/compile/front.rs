@@ -95,10 +95,7 @@ pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Opt
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
         }
         Err(Refused::Graph { operators, reasons }) => fall_back(onnx, options, operators, reasons),
-        // A node that contradicts ONNX is not better for tract, which may panic at it.
-        Err(Refused::Model(error @ Error::AtNode { .. }))
-            if matches!(error.kind(), ErrorKind::InvalidModel | ErrorKind::Limit) =>
-        {
+        Err(Refused::Model(error)) if is_not_for_tract(&error) => {
             // Types that only the mixed executor knows look like contradictions, too.
             match Resident::only_mixed(onnx, options) {
                 Some(model) => Ok(resident(model, Vec::new(), vec![format!("{error}")])),
@@ -108,6 +105,11 @@ pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Opt
         // What we cannot settle tract may; if not, ours is the better message.
         Err(Refused::Model(error)) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
     }
+}
+
+/// Whether a node was found to contradict ONNX, or to ask for too much: tract may panic at it, or count for ever.
+pub(super) fn is_not_for_tract(error: &Error) -> bool {
+    matches!(error, Error::AtNode { .. }) && matches!(error.kind(), ErrorKind::InvalidModel | ErrorKind::Limit)
 }
 
 /// Why there is no plan.

@@ -246,15 +246,17 @@ impl Segment {
             tried = Some(constants);
         }
         if let [node] = self.nodes.as_slice()
-            && first.as_ref().and_then(|r| r.error.as_ref()).is_none_or(|e| !contradicts(e))
+            && first.as_ref().and_then(|r| r.error.as_ref()).is_none_or(|e| e.kind() != ErrorKind::Limit)
         {
             if operators::of(&node.op_type).is_some() {
                 return Ok(Kept { types, constants: Vec::new(), runner: Runner::Builtin });
             }
-            let constants = tried.unwrap_or_default();
-            let bytes = self.model(self.graph(tensors, &types, &constants)).encode_to_vec();
-            if let Ok(model) = Fallback::new(&bytes, &self.header.options()) {
-                return Ok(Kept { types, constants, runner: Runner::Tract(Box::new(model)) });
+            if first.as_ref().and_then(|r| r.error.as_ref()).is_none_or(|e| !front::is_not_for_tract(e)) {
+                let constants = tried.unwrap_or_default();
+                let bytes = self.model(self.graph(tensors, &types, &constants)).encode_to_vec();
+                if let Ok(model) = Fallback::new(&bytes, &self.header.options()) {
+                    return Ok(Kept { types, constants, runner: Runner::Tract(Box::new(model)) });
+                }
             }
         }
         match (first, self.nodes.as_slice()) {
@@ -429,17 +431,11 @@ fn port(name: &str, dtype: DType, shape: &[Size]) -> pb::ValueInfoProto {
         ..Default::default()
     };
     let shape = pb::TensorShapeProto { dim: shape.iter().map(dim).collect() };
-    let ty = type_proto::Tensor { elem_type: import::code_of(dtype), shape: Some(shape) };
+    let ty = type_proto::Tensor { elem_type: import::element_type(dtype), shape: Some(shape) };
     let ty = type_proto::Value::TensorType(ty);
     pb::ValueInfoProto {
         name: name.into(),
         r#type: Some(pb::TypeProto { value: Some(ty), ..Default::default() }),
         ..Default::default()
     }
-}
-
-/// Whether tract should not see a node either: what contradicts ONNX may make it panic or count for ever.
-fn contradicts(error: &Error) -> bool {
-    let found = matches!(error, Error::AtNode { .. }) && error.kind() == ErrorKind::InvalidModel;
-    found || error.kind() == ErrorKind::Limit
 }
