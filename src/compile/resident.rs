@@ -22,35 +22,31 @@ pub enum Resident {
 impl Resident {
     /// Loads a model that has no plan because of these operators, as far as it is known.
     pub(super) fn new(onnx: &[u8], options: &Options, operators: &[String]) -> Result<Resident> {
-        let mixed = Mixed::new(onnx, options);
-        if let Ok(model) = mixed {
-            if model.is_needed() {
-                return Ok(Resident::Mixed(model));
-            }
-            let interpreted = !operators.is_empty() && operators.iter().all(|op| Mixed::interprets(op));
-            if let Some(by_value) = PerValue::of_values(onnx, options)? {
+        let mixed = Mixed::new(onnx, options).ok();
+        let mixed = match mixed {
+            Some(model) if model.is_needed() => return Ok(Resident::Mixed(model)),
+            other => other,
+        };
+        let interpreted = !operators.is_empty() && operators.iter().all(|op| Mixed::interprets(op));
+        if let Some(by_value) = PerValue::of_values(onnx, options)? {
+            return Ok(match mixed {
                 // Numbers of a signal differ each time, so that nothing is gained by compiling for them.
-                let in_parts = interpreted || model.has_control();
-                let worth = !in_parts || by_value.deciding_are_integers();
-                return Ok(if worth { Resident::PerValue(by_value) } else { Resident::Mixed(model) });
-            }
-            if interpreted {
-                return Ok(Resident::Mixed(model));
-            }
-            return match Fallback::new(onnx, options) {
-                Ok(model) => Ok(Resident::Tract(model)),
-                Err(error) => match PerValue::of_shapes(onnx, options) {
-                    Some(model) => Ok(Resident::PerValue(model)),
-                    None => tried(model).map(Resident::Mixed).ok_or(error),
-                },
-            };
+                Some(model) if (interpreted || model.has_control()) && !by_value.deciding_are_integers() => {
+                    Resident::Mixed(model)
+                }
+                _ => Resident::PerValue(by_value),
+            });
         }
-        if let Some(model) = PerValue::of_values(onnx, options)? {
-            return Ok(Resident::PerValue(model));
-        }
+        let mixed = match mixed {
+            Some(model) if interpreted => return Ok(Resident::Mixed(model)),
+            other => other,
+        };
         match Fallback::new(onnx, options) {
             Ok(model) => Ok(Resident::Tract(model)),
-            Err(error) => PerValue::of_shapes(onnx, options).map(Resident::PerValue).ok_or(error),
+            Err(error) => match PerValue::of_shapes(onnx, options) {
+                Some(model) => Ok(Resident::PerValue(model)),
+                None => mixed.and_then(tried).map(Resident::Mixed).ok_or(error),
+            },
         }
     }
 
