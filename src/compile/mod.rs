@@ -23,7 +23,7 @@ pub use fallback::Fallback;
 #[cfg(feature = "compiler")]
 pub use front::{Compiled, Options, Report, compile};
 #[cfg(feature = "compiler")]
-pub use import::read_tensor;
+pub use import::{element_type, read_tensor};
 #[cfg(feature = "compiler")]
 pub use mixed::{Keys, Kind, Map, Mixed, Strings, Value, read_value};
 #[cfg(feature = "compiler")]

@@ -59,10 +59,8 @@ use tract_onnx::{
     tract_core::internal::{SymbolValues, TypedModel},
     tract_hir::infer::InferenceModelExt,
 };
-pub use weights::read_tensor;
-pub(super) use weights::{
-    check as check_tensor, code_of, datum_of, dtype_of, inline as inline_weight, message, supported, tensor,
-};
+pub(super) use weights::{check as check_tensor, datum_of, dtype_of, inline as inline_weight, message, supported, tensor};
+pub use weights::{element_type, read_tensor};
 
 use self::{
     dims::SymbolNames,

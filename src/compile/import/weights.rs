@@ -205,8 +205,8 @@ pub fn read_tensor(bytes: &[u8]) -> Result<Tensor> {
     take(&mut tensor)
 }
 
-/// ONNX's number of an element type.
-pub(in crate::compile) fn code_of(dtype: DType) -> i32 {
+/// The number of an element type in ONNX's messages (`TensorProto.DataType`).
+pub fn element_type(dtype: DType) -> i32 {
     let code = match dtype {
         DType::F32 => DataType::Float,
         DType::F64 => DataType::Double,
@@ -228,7 +228,7 @@ pub(in crate::compile) fn code_of(dtype: DType) -> i32 {
 /// The tensor as a message of this name.
 pub(in crate::compile) fn message(name: &str, tensor: &Tensor) -> pb::TensorProto {
     let dims = tensor.shape().iter().map(|&d| d as i64).collect();
-    let data_type = code_of(tensor.dtype());
+    let data_type = element_type(tensor.dtype());
     pb::TensorProto { name: name.into(), dims, data_type, raw_data: tensor.bytes().to_vec(), ..Default::default() }
 }
 

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use jsonc_parser::ParseOptions;
-use nearside::{DType, Tensor, TensorView};
+use nearside::{DType, Tensor, TensorView, compile::element_type};
 use prost::Message;
 use serde_json::Value;
-use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto};
+use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_shape_proto, type_proto};
 
 use super::{
     Case, Status, Verdict, backend,
@@ -125,27 +125,9 @@ fn port(name: &str, tensor: &Tensor) -> pb::ValueInfoProto {
         ..Default::default()
     };
     let shape = pb::TensorShapeProto { dim: tensor.shape().iter().map(dim).collect() };
-    let ty = type_proto::Tensor { elem_type: code(tensor.dtype()) as i32, shape: Some(shape) };
+    let ty = type_proto::Tensor { elem_type: element_type(tensor.dtype()), shape: Some(shape) };
     let ty = pb::TypeProto { value: Some(type_proto::Value::TensorType(ty)), ..Default::default() };
     pb::ValueInfoProto { name: name.into(), r#type: Some(ty), ..Default::default() }
-}
-
-fn code(dtype: DType) -> DataType {
-    match dtype {
-        DType::F32 => DataType::Float,
-        DType::F64 => DataType::Double,
-        DType::F16 => DataType::Float16,
-        DType::I8 => DataType::Int8,
-        DType::U8 => DataType::Uint8,
-        DType::I16 => DataType::Int16,
-        DType::U16 => DataType::Uint16,
-        DType::I32 => DataType::Int32,
-        DType::U32 => DataType::Uint32,
-        DType::I64 => DataType::Int64,
-        DType::U64 => DataType::Uint64,
-        DType::Bool => DataType::Bool,
-        DType::String => DataType::String,
-    }
 }
 
 fn attribute(value: &Value) -> Result<pb::AttributeProto> {
