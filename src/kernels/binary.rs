@@ -195,22 +195,28 @@ fn elementwise<T: Element, R: Clamp>(
     Ok(Box::new(Elementwise { shape, f, bounds }))
 }
 
+/// Gives `combine` pieces of both operands, as long as each other, and where their results go.
+fn each_chunk<T: Element, R: Element>(shape: &Broadcast<2>, io: &mut Io<'_>, combine: impl Fn(&[T], &[T], &mut [R]) + Sync) {
+    io.each_range::<R>(shape.count(), |io, range, y| {
+        let (a, b) = (io.input::<T>(0), io.input::<T>(1));
+        let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
+        let [feed_a, feed_b] = shape.feeds();
+        shape.chunks(range, |[row_a, row_b], chunk, row| {
+            // SAFETY: chunks do not overlap.
+            let y = unsafe { y.part(row + chunk.start..row + chunk.end) };
+            let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
+            combine(a, feed_b.get(b, row_b, chunk, &mut buffer_b), y);
+        });
+    });
+}
+
 impl<T: Element, R: Clamp> Kernel for Elementwise<T, R> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_range::<R>(self.shape.count(), |io, range, y| {
-            let (a, b) = (io.input::<T>(0), io.input::<T>(1));
-            let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
-            let [feed_a, feed_b] = self.shape.feeds();
-            self.shape.chunks(range, |[row_a, row_b], chunk, row| {
-                // SAFETY: chunks do not overlap.
-                let y = unsafe { y.part(row + chunk.start..row + chunk.end) };
-                let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
-                let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
-                (self.f)(a, b, y);
-                if let Some(bounds) = self.bounds {
-                    R::clamp_all(y, bounds);
-                }
-            });
+        each_chunk::<T, R>(&self.shape, io, |a, b, y| {
+            (self.f)(a, b, y);
+            if let Some(bounds) = self.bounds {
+                R::clamp_all(y, bounds);
+            }
         });
         Ok(())
     }
@@ -292,18 +298,7 @@ struct Quantized {
 
 impl Kernel for Quantized {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_range::<u8>(self.shape.count(), |io, range, y| {
-            let (a, b) = (io.input::<u8>(0), io.input::<u8>(1));
-            let (mut buffer_a, mut buffer_b) = (Buffer::new(), Buffer::new());
-            let [feed_a, feed_b] = self.shape.feeds();
-            self.shape.chunks(range, |[row_a, row_b], chunk, row| {
-                // SAFETY: chunks do not overlap.
-                let y = unsafe { y.part(row + chunk.start..row + chunk.end) };
-                let a = feed_a.get(a, row_a, chunk.clone(), &mut buffer_a);
-                let b = feed_b.get(b, row_b, chunk, &mut buffer_b);
-                self.combine(a, b, y);
-            });
-        });
+        each_chunk::<u8, u8>(&self.shape, io, |a, b, y| self.combine(a, b, y));
         Ok(())
     }
 }
