@@ -10,6 +10,7 @@ import type * as Nearside from 'nearside'
 
 import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
+import { takeReport } from './reports.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -222,15 +223,9 @@ function misbehave(report: (body: string) => void): Handler {
         )
         return true
       }
-      case 'report': {
-        const chunks: Buffer[] = []
-        request.on('data', (chunk: Buffer) => chunks.push(chunk))
-        request.on('end', () => {
-          response.end()
-          report(Buffer.concat(chunks).toString())
-        })
+      case 'report':
+        takeReport(request, response, report)
         return true
-      }
       default:
         return false
     }

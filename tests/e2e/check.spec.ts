@@ -11,6 +11,7 @@ import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
 import { ASSETS, type Job, jobs } from './cards.ts'
 import { check, type Checked } from './checker.ts'
+import { takeReport } from './reports.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const LIBRARY = '/package/index.js'
@@ -23,12 +24,7 @@ let server: { url: string; close: () => void }
 /** A page that checks the quantized models by itself, for a browser without remote control. */
 const pages: Handler = (request, response) => {
   if (request.url === '/report') {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      response.end()
-      report(Buffer.concat(chunks).toString())
-    })
+    takeReport(request, response, report)
     return true
   }
   if (request.url !== '/quantized') return false

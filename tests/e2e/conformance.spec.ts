@@ -12,12 +12,11 @@ import type * as Nearside from 'nearside'
 
 import { serve } from '../../benches/web/server.mjs'
 import { ASSETS } from './cards.ts'
-import { type Plain, type PortOf, readPorts, readTensor, widened } from './tensor-proto.ts'
+import { draws, type Plain, type PortOf, readPorts, readTensor, widened } from './tensor-proto.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const PROGRAM = process.env['NEARSIDE_SERVER'] ?? join(ROOT, 'target/release/nearside')
 const SETS = ['onnx_node_opset17', 'onnx_simple', 'onnx_pytorch-operator', 'onnx_pytorch-converted', 'fuzz_ops']
-const DRAWS = /^(Bernoulli|Dropout|Multinomial|Random\w+)$/
 /** Cases that cross to the page at once. */
 const BATCH = 50
 const LIBRARY = '/package/index.js'
@@ -51,20 +50,13 @@ function passing(set: string): { cases: Case[]; left: number } {
     // A set of which not all pass ends with another status.
     report = (error as { stdout: string }).stdout
   }
-  const all = JSON.parse(report) as { name: string; path: string; status: string; operators: string[] }[]
+  const all = JSON.parse(report) as { name: string; path: string; status: string }[]
   const passed = all.filter(({ status }) => status === 'pass' || status === 'fallback')
-  const cases = passed.flatMap(
-    ({ name, path, operators }) =>
-      readCase(
-        name,
-        path,
-        operators.some((op) => DRAWS.test(op)),
-      ) ?? [],
-  )
+  const cases = passed.flatMap(({ name, path }) => readCase(name, path) ?? [])
   return { cases, left: passed.length - cases.length }
 }
 
-function readCase(name: string, path: string, draws: boolean): Case | undefined {
+function readCase(name: string, path: string): Case | undefined {
   const onnx = readFileSync(join(path, 'model.onnx'))
   const ports = readPorts(onnx)
   const sets: Case['sets'] = []
@@ -85,7 +77,7 @@ function readCase(name: string, path: string, draws: boolean): Case | undefined 
     sets.push({ inputs, outputs })
   }
   const brain = ports.outputs.filter((port) => port.brain).map((port) => port.name)
-  return { name, onnx: onnx.toString('base64'), draws, brain, sets }
+  return { name, onnx: onnx.toString('base64'), draws: draws(onnx), brain, sets }
 }
 
 /** Runs cases in the page's own thread, where the compiler is started once; gives what is wrong, as sentences. */

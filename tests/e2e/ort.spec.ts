@@ -1,6 +1,5 @@
 /** Applications written for onnxruntime-web, unchanged but for one alias of their bundler, in a real browser. */
 
-import { existsSync } from 'node:fs'
 import { cp, mkdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -10,11 +9,9 @@ import type * as Ort from 'nearside/ort'
 
 import { serve } from '../../benches/web/server.mjs'
 import { buildApp, type Engine, OUTPUT } from '../ort/build.ts'
+import { ASSETS } from './cards.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
-const ASSETS = [process.env['NEARSIDE_ASSETS'], join(ROOT, '../shared/assets'), join(ROOT, '../../shared/assets')].find(
-  (folder) => folder !== undefined && existsSync(join(folder, 'real')),
-)
 const MINILM = join(ASSETS ?? '', 'real/all_minilm_l6_v2')
 
 const require = createRequire(import.meta.url)

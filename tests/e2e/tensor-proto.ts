@@ -97,6 +97,19 @@ export function readPorts(model: Uint8Array): { inputs: PortOf[]; outputs: PortO
   return { inputs: ports(11).filter(({ name }) => !constants.includes(name)), outputs: ports(12) }
 }
 
+/** Whether a model draws random numbers, of which only type and shape can be compared: ONNX fixes no generator. */
+export function draws(model: Uint8Array): boolean {
+  const nodes = [...fieldsOf(inner(model, 7) ?? new Uint8Array())].filter((field) => field.number === 1)
+  return nodes.some(({ content }) => {
+    const fields = [...fieldsOf(content ?? new Uint8Array())]
+    const inputs = fields.filter((field) => field.number === 1)
+    const operator = text(content, 4)
+    // A Dropout is in training if its third input says so.
+    if (operator === 'Dropout') return (inputs[2]?.content?.length ?? 0) > 0
+    return /^(Bernoulli|Multinomial|Random(Normal|Uniform)(Like)?)$/.test(operator)
+  })
+}
+
 /** A bfloat16 tensor, which is stored as the upper halves of float32 numbers, as float32. */
 export function widened(tensor: Plain): Plain {
   const halves = Buffer.from(tensor.bytes, 'base64')

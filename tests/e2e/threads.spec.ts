@@ -7,6 +7,7 @@ import type * as Nearside from 'nearside'
 
 import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
+import { takeReport } from './reports.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -69,12 +70,7 @@ const pages: Handler = (request, response) => {
     return true
   }
   if (request.url !== '/report') return false
-  const chunks: Buffer[] = []
-  request.on('data', (chunk: Buffer) => chunks.push(chunk))
-  request.on('end', () => {
-    response.end()
-    report(Buffer.concat(chunks).toString())
-  })
+  takeReport(request, response, report)
   return true
 }
 
