@@ -32,5 +32,5 @@ export default defineConfig({
   },
   // The server has what a development page asks for: `nearside serve models --port 8080`.
   server: { proxy: { '/v2': 'http://localhost:8080', '/simulate': 'http://localhost:8080' } },
-  test: { include: ['src/**/*.test.ts'] },
+  test: { include: ['{src,bench}/**/*.test.ts'] },
 })

@@ -28,6 +28,8 @@ export type Download = Pick<PerformanceResourceTiming, 'name' | 'startTime' | 'r
 const STEPS: { readonly [S in SpanName]?: string } = {
   compileWasm: 'Compile runtime',
   instantiate: 'Start in a Worker',
+  compileCompiler: 'Compile compiler',
+  compileModel: 'Compile model',
   bind: 'Bind the model',
   firstRun: 'First run',
 }
@@ -38,8 +40,9 @@ export const FIRST_ANSWER = 'First answer'
 /** What the file of a download is. */
 function titleOf(url: string): string | undefined {
   const path = url.split('?')[0] ?? ''
+  if (/\/compiler[-.\w]*\.wasm$/.test(path)) return 'Download compiler'
   if (path.endsWith('.wasm')) return 'Download runtime'
-  if (path.endsWith('.plan')) return 'Download model'
+  if (/\.(plan|onnx)$/.test(path)) return 'Download model'
   if (/\/worker[-.\w]*\.js$/.test(path)) return 'Download Worker'
   return undefined
 }

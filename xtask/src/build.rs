@@ -1,5 +1,7 @@
 //! `cargo xtask build`: everything that the npm package and the demo page need, in order.
 
+use std::fs;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -51,14 +53,22 @@ pub fn package() -> Result<()> {
     npm_build(inputs, "pkg", "pkg/dist/index.js")
 }
 
-/// The demo page, and the plan that it loads.
+/// The demo page and the benchmark page, and the plans that they load.
 pub fn page() -> Result<()> {
     demo::server()?;
-    let mut compile = shell::command(shell::target().join("release/nearside"));
-    compile.args(["compile", "models/digits.int8.onnx", "--output", "www/public/digits.int8.plan"]);
-    shell::quiet("plan", &mut compile)?;
-    let inputs = Stamp::new("www").input("www")?.input("pkg/dist")?.input("package-lock.json")?;
-    npm_build(inputs, "www", "www/dist/index.html")
+    for (model, plan) in [
+        ("digits.int8.onnx", "www/public/digits.int8.plan"),
+        ("digits.int8.onnx", "www/bench/plans/digits.int8.plan"),
+        ("digits.onnx", "www/bench/plans/digits.plan"),
+    ] {
+        let plan = shell::root().join(plan);
+        fs::create_dir_all(plan.parent().unwrap_or(&plan))?;
+        let mut compile = shell::command(shell::target().join("release/nearside"));
+        compile.arg("compile").arg(format!("models/{model}")).arg("--output").arg(plan);
+        shell::quiet("plan", &mut compile)?;
+    }
+    let inputs = Stamp::new("www").input("www")?.input("models")?.input("benches/web/memory.ts")?.input("pkg/dist")?;
+    npm_build(inputs.input("package-lock.json")?, "www", "www/dist/bench/index.html")
 }
 
 fn npm_build(inputs: Stamp, workspace: &str, output: &str) -> Result<()> {

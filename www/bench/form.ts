@@ -1,0 +1,89 @@
+/** The form: what it shows is the experiment, and the experiment is what it shows. */
+
+import { byId } from '../src/dom'
+import { type Experiment, readDims, readExperiment, writeDims } from './experiment'
+
+/** Files that the visitor gave. */
+export interface Files {
+  readonly model: File | undefined
+  readonly other: File | undefined
+  readonly inputs: File | undefined
+}
+
+const REPOSITORY = ['digits.int8', 'digits']
+
+export class Form {
+  readonly #form = byId('setup', HTMLFormElement)
+  #dropped: File | undefined
+
+  constructor(experiment: Experiment, onChange: () => void) {
+    const { model } = experiment
+    const listed = REPOSITORY.includes(model) || model === 'file'
+    this.#set('model', listed ? model : 'url')
+    if (!listed) this.#set('url', model)
+    for (const name of ['form', 'beside', 'other', 'variant', 'threads', 'n', 'rounds', 'seed'] as const)
+      this.#set(name, String(experiment[name]))
+    this.#set('worker', experiment.worker ? '1' : '0')
+    this.#set('dims', writeDims(experiment.dims))
+    this.#form.addEventListener('change', ({ target }) => {
+      if (target instanceof HTMLInputElement && target.name === 'file') this.#dropped = undefined
+      this.#showFields()
+      onChange()
+    })
+    this.#showFields()
+  }
+
+  get experiment(): Experiment {
+    const query = new URLSearchParams()
+    for (const name of ['form', 'beside', 'other', 'variant', 'threads', 'worker', 'n', 'rounds', 'seed'])
+      query.set(name, this.#get(name))
+    const model = this.#get('model')
+    query.set('model', model === 'url' ? this.#get('url') : model)
+    return { ...readExperiment(query.toString()), dims: readDims(this.#get('dims')) }
+  }
+
+  get files(): Files {
+    const of = (name: string): File | undefined => {
+      const field = this.#form.elements.namedItem(name)
+      return field instanceof HTMLInputElement ? (field.files?.[0] ?? undefined) : undefined
+    }
+    return { model: this.#dropped ?? of('file'), other: of('other-file'), inputs: of('inputs') }
+  }
+
+  /** Takes a model that was dropped on the page. */
+  drop(file: File): void {
+    this.#dropped = file
+    this.#set('model', 'file')
+    this.#showFields()
+  }
+
+  onSubmit(run: () => void): void {
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      run()
+    })
+  }
+
+  #showFields(): void {
+    const [model, beside, other] = [this.#get('model'), this.#get('beside'), this.#get('other')]
+    const shown: Readonly<Record<string, boolean>> = {
+      url: model === 'url',
+      file: model === 'file',
+      digits: REPOSITORY.includes(model),
+      other: beside === 'model',
+      'other-file': beside === 'model' && other === 'file',
+    }
+    for (const label of this.#form.querySelectorAll<HTMLElement>('[data-for]'))
+      label.hidden = shown[label.dataset['for'] ?? ''] !== true
+  }
+
+  #get(name: string): string {
+    const field = this.#form.elements.namedItem(name)
+    return field instanceof HTMLInputElement || field instanceof HTMLSelectElement ? field.value : ''
+  }
+
+  #set(name: string, value: string): void {
+    const field = this.#form.elements.namedItem(name)
+    if (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) field.value = value
+  }
+}

@@ -1,0 +1,110 @@
+/** The page: the form starts experiments, whose results are shown and can be taken along. */
+
+import { byId, setText } from '../src/dom'
+import { readExperiment, writeExperiment } from './experiment'
+import { Form } from './form'
+import { JankMeter } from './jank'
+import { type Result, resultText } from './result'
+import { runExperiment } from './session'
+import { showEnvironment, showLanes, showResult } from './views'
+
+declare global {
+  /** What the latest experiment found, or why it failed: for programs that open this page with `?auto=1`. */
+  var result: Result | { readonly error: string } | undefined
+}
+
+const state = byId('state', HTMLElement)
+const run = byId('run', HTMLButtonElement)
+const cancel = byId('cancel', HTMLButtonElement)
+const progress = byId('progress', HTMLProgressElement)
+const pulse = byId('pulse', HTMLElement)
+const copies = { text: byId('copy-text', HTMLButtonElement), json: byId('copy-json', HTMLButtonElement) }
+
+const jank = new JankMeter((phase) => {
+  pulse.style.setProperty('--at', (1 - Math.abs(1 - 2 * phase)).toFixed(3))
+})
+const form = new Form(readExperiment(location.search), () => {
+  history.replaceState(null, '', `${location.pathname}${writeExperiment(form.experiment)}`)
+})
+let latest: Result | undefined
+let stop: AbortController | undefined
+
+async function measure(): Promise<void> {
+  if (stop !== undefined) return
+  stop = new AbortController()
+  run.disabled = true
+  cancel.disabled = false
+  state.toggleAttribute('data-failed', false)
+  try {
+    latest = await runExperiment(form.experiment, form.files, jank, stop.signal, ({ state: sentence, fraction, lanes }) => {
+      setText(state, sentence)
+      progress.value = fraction
+      if (lanes !== undefined) showLanes(lanes)
+    })
+    showResult(latest)
+    showEnvironment(latest.environment)
+    for (const button of Object.values(copies)) button.disabled = false
+    progress.value = 1
+    setText(state, 'Measured.')
+    globalThis.result = latest
+  } catch (error) {
+    const sentence = error instanceof Error ? error.message : String(error)
+    const cancelled = stop.signal.aborted
+    progress.value = 0
+    setText(state, cancelled ? 'Cancelled.' : sentence)
+    state.toggleAttribute('data-failed', !cancelled)
+    globalThis.result = { error: cancelled ? 'Cancelled.' : sentence }
+  } finally {
+    jank.stop()
+    stop = undefined
+    run.disabled = false
+    cancel.disabled = true
+  }
+}
+
+form.onSubmit(() => void measure())
+cancel.addEventListener('click', () => {
+  stop?.abort()
+})
+
+addEventListener('dragover', (event) => {
+  event.preventDefault()
+  document.body.toggleAttribute('data-drop', true)
+})
+for (const name of ['dragleave', 'drop'] as const)
+  addEventListener(name, () => {
+    document.body.toggleAttribute('data-drop', false)
+  })
+addEventListener('drop', (event) => {
+  event.preventDefault()
+  const file = event.dataTransfer?.files[0]
+  if (file === undefined) return
+  form.drop(file)
+  setText(state, `${file.name} is chosen.`)
+})
+
+function copyOn(button: HTMLButtonElement, what: () => string): void {
+  const label = button.textContent
+  button.addEventListener('click', () => {
+    const say = (words: string): void => {
+      setText(button, words)
+      setTimeout(() => {
+        setText(button, label)
+      }, 1500)
+    }
+    navigator.clipboard.writeText(what()).then(
+      () => {
+        say('Copied')
+      },
+      () => {
+        say('Not allowed here')
+      },
+    )
+  })
+}
+copyOn(copies.text, () => (latest === undefined ? '' : resultText(latest)))
+copyOn(copies.json, () => JSON.stringify(latest, null, 1))
+copyOn(byId('copy-link', HTMLButtonElement), () => `${location.origin}${location.pathname}${writeExperiment(form.experiment)}`)
+
+if (new URLSearchParams(location.search).get('auto') === '1') void measure()
+else setText(byId('environment', HTMLElement), navigator.userAgent)

@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest'
+
+import type { Runner } from './engines'
+import { parseInputs, randomInputs } from './inputs'
+import { compare, quantile, race, topEntries } from './measure'
+import { byOperator } from './result'
+
+const value = (data: Float32Array<ArrayBuffer>) => ({ x: { type: 'float32', dims: [data.length], data } })
+
+/** A side that writes its name down at each run. */
+function runner(name: string, log: string[]): Runner {
+  return {
+    ...{ description: name, loadMs: 0, ports: [], notes: [] },
+    run: () => {
+      log.push(name)
+      return Promise.resolve({ outputs: value(Float32Array.of(1)), total: 1, compute: 0.5 })
+    },
+    profile: () => Promise.resolve(undefined),
+    memory: () => Promise.resolve(0),
+    dispose: () => {},
+  }
+}
+
+describe('a race', () => {
+  it('goes in turns, the other way round in each round', async () => {
+    const log: string[] = []
+    const seen: number[] = []
+    const options = { n: 1, rounds: 2, resolution: 0, signal: new AbortController().signal }
+    const times = await race([runner('a', log), runner('b', log)], {}, { ...options, onRound: (round) => seen.push(round) })
+    expect(log.slice(-4)).toEqual(['a', 'b', 'b', 'a'])
+    expect(seen).toEqual([1, 2])
+    expect(times.map(({ samples, compute, batch }) => [samples.length, compute, batch])).toEqual([
+      [2, [0.5, 0.5], 1],
+      [2, [0.5, 0.5], 1],
+    ])
+  })
+
+  it('ends when it is cancelled', async () => {
+    const options = { n: 1, rounds: 1, resolution: 0, signal: AbortSignal.abort(new Error('stop')) }
+    await expect(race([runner('a', [])], {}, { ...options, onRound: () => {} })).rejects.toThrow('stop')
+  })
+})
+
+it('takes quantiles that happened', () => {
+  expect([0.1, 0.5, 0.9].map((share) => quantile([5, 1, 4, 2, 3], share))).toEqual([1, 3, 5])
+})
+
+it('compares answers element by element', () => {
+  const a = value(Float32Array.of(1, -2, NaN))
+  expect(compare(a, a)).toEqual([{ output: 'x', largest: 0, scale: NaN, identical: true }])
+  expect(compare(value(Float32Array.of(1, -2)), value(Float32Array.of(1, -2.5)))).toEqual([
+    { output: 'x', largest: 0.5, scale: 2, identical: false },
+  ])
+  expect(compare(a, value(Float32Array.of(1, -2, 0)))[0]?.largest).toBe(Infinity)
+  expect(compare(a, value(Float32Array.of(1)))[0]?.largest).toBeNaN()
+})
+
+it('finds the largest entries', () => {
+  expect(topEntries(value(Float32Array.of(0, 3, 1)), 2)).toEqual([
+    { index: 1, value: 3 },
+    { index: 2, value: 1 },
+  ])
+})
+
+describe('inputs', () => {
+  const ports = [
+    { name: 'input_ids', type: 'int64', dims: ['batch', 'length'] },
+    { name: 'attention_mask', type: 'int64', dims: ['batch', 'length'] },
+    { name: 'x', type: 'float32', dims: [2] },
+  ] as const
+
+  it('are the same for the same seed, with the sizes that were given', () => {
+    const inputs = randomInputs(ports, { length: 4 }, 1)
+    expect(inputs).toEqual(randomInputs(ports, { length: 4 }, 1))
+    expect(inputs['x']).not.toEqual(randomInputs(ports, {}, 2)['x'])
+    expect(inputs['input_ids']?.dims).toEqual([1, 4])
+    expect(inputs['attention_mask']?.data).toEqual(BigInt64Array.of(1n, 1n, 1n, 1n))
+  })
+
+  it('come from a file', () => {
+    const text = JSON.stringify({
+      input_ids: { dims: [1, 2], data: [5, 6] },
+      attention_mask: { dims: [1, 2], data: [1, 1] },
+      x: [1, 2],
+    })
+    const inputs = parseInputs(text, ports, {})
+    expect(inputs['input_ids']?.data).toEqual(BigInt64Array.of(5n, 6n))
+    expect(inputs['x']?.data).toEqual(Float32Array.of(1, 2))
+    expect(() => parseInputs('{}', ports, {})).toThrow("no input 'input_ids'")
+    expect(() => parseInputs('{"input_ids":[1,2],"attention_mask":[1],"x":[1,2]}', ports, {})).toThrow('has 2 numbers')
+  })
+})
+
+it('adds nodes up by operator', () => {
+  const node = { name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1 }
+  const [conv, pool] = byOperator([
+    { ...node, op: 'MaxPool', macs: 0 },
+    { ...node, op: 'Conv' },
+    { ...node, op: 'Conv' },
+  ])
+  expect(conv).toEqual({ op: 'Conv', nodes: 2, ms: 2, share: 2 / 3, gmacs: 2, gbs: 1 })
+  expect(pool?.gmacs).toBe(0)
+})

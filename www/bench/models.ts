@@ -1,0 +1,50 @@
+/** Where models come from: the repository, an address, or a file of the visitor's. */
+
+import floatOnnx from '../../models/digits.onnx?url'
+import int8Onnx from '../../models/digits.int8.onnx?url'
+import floatPlan from './plans/digits.plan?url'
+import int8Plan from './plans/digits.int8.plan?url'
+
+/** One model in the forms in which there is one. */
+export interface Source {
+  readonly title: string
+  /** As ONNX, if it is. */
+  readonly onnx: string | Blob | undefined
+  /** Compiled ahead, if it is. */
+  readonly plan: string | Blob | undefined
+  /** It reads 28×28 grey pictures of digits. */
+  readonly digits: boolean
+}
+
+const REPOSITORY: Readonly<Record<string, Source>> = {
+  'digits.int8': { title: 'digits, int8', onnx: int8Onnx, plan: int8Plan, digits: true },
+  digits: { title: 'digits, float32', onnx: floatOnnx, plan: floatPlan, digits: true },
+}
+
+/** The first bytes of a plan. */
+const PLAN_MAGIC = 'NEARPLAN'
+
+/**
+ * @param name as {@link Experiment.model} has it
+ * @param file what the visitor gave, if anything
+ */
+export async function findModel(name: string, file: File | undefined): Promise<Source> {
+  const known = REPOSITORY[name]
+  if (known !== undefined) return known
+  if (name === 'file') {
+    if (file === undefined) throw new Error('No file was chosen yet: drop a model on the page, or choose another one.')
+    const head = await file.slice(0, PLAN_MAGIC.length).text()
+    return {
+      title: file.name,
+      ...(head === PLAN_MAGIC ? { plan: file, onnx: undefined } : { onnx: file, plan: undefined }),
+      digits: false,
+    }
+  }
+  const url = new URL(name, location.href)
+  const title = url.pathname.split('/').at(-1) ?? url.href
+  return {
+    title,
+    ...(title.endsWith('.plan') ? { plan: url.href, onnx: undefined } : { onnx: url.href, plan: undefined }),
+    digits: false,
+  }
+}

@@ -1,0 +1,146 @@
+/** What an experiment found, and the same as text. */
+
+import type { NodeProfile } from 'nearside'
+
+import { formatBytes, formatMs, formatRatio } from '../src/format'
+import type { Experiment } from './experiment'
+import type { First } from './first'
+import type { Jank } from './jank'
+import type { Difference } from './measure'
+import type { Peaks } from './peaks'
+
+/** One side; times in milliseconds, memory in bytes. */
+export interface SideResult {
+  readonly title: string
+  readonly description: string
+  readonly load: number
+  readonly firstRun: number
+  readonly p10: number
+  readonly median: number
+  readonly p90: number
+  /** The median part of a run that was computing, where the engine tells. */
+  readonly compute: number | undefined
+  readonly samples: readonly number[]
+  /** Runs per sample. */
+  readonly batch: number
+  readonly memory: number
+  readonly notes: readonly string[]
+  readonly top: readonly { readonly index: number; readonly value: number }[]
+  readonly cold: First | undefined
+  readonly warm: First | undefined
+  readonly loading: Jank
+}
+
+export interface Environment {
+  readonly time: string
+  readonly agent: string
+  readonly cores: number
+  readonly isolated: boolean
+  /** Smallest step of the page's clock, in milliseconds. */
+  readonly clock: number
+  readonly versions: { readonly nearside: string; readonly 'onnxruntime-web': string }
+}
+
+export interface Result {
+  readonly address: string
+  /** The first side's model. */
+  readonly model: string
+  readonly experiment: Experiment
+  readonly environment: Environment
+  readonly inputs: readonly { readonly name: string; readonly type: string; readonly dims: readonly number[] }[]
+  readonly sides: readonly SideResult[]
+  /** Of the second side's answer to the first's; empty with one side. */
+  readonly differences: readonly Difference[]
+  readonly running: Jank
+  readonly peaks: Peaks
+  readonly operators: readonly OperatorTime[]
+}
+
+/** All nodes of one operator together; time per run. */
+export interface OperatorTime {
+  readonly op: string
+  readonly nodes: number
+  readonly ms: number
+  /** Of the time of all nodes. */
+  readonly share: number
+  readonly gmacs: number
+  readonly gbs: number
+}
+
+/** Adds nodes up by operator, the slowest first. Each node counts with its fastest run: what disturbs a run is not its own. */
+export function byOperator(nodes: readonly NodeProfile[]): OperatorTime[] {
+  const time = ({ min, mean }: NodeProfile): number => (min > 0 ? min : mean)
+  const groups = new Map<string, NodeProfile[]>()
+  for (const node of nodes) groups.set(node.op, [...(groups.get(node.op) ?? []), node])
+  const all = nodes.reduce((sum, node) => sum + time(node), 0)
+  return Array.from(groups, ([op, own]) => {
+    const ms = own.reduce((sum, node) => sum + time(node), 0)
+    const sum = (key: 'macs' | 'bytes'): number => own.reduce((total, node) => total + node[key], 0)
+    const rate = (count: number): number => (ms > 0 ? count / ms / 1e6 : 0)
+    return { op, nodes: own.length, ms, share: ms / all, gmacs: rate(sum('macs')), gbs: rate(sum('bytes')) }
+  }).sort((a, b) => b.ms - a.ms)
+}
+
+/** How the second side's median compares. */
+export function describeRatio([first, second]: readonly SideResult[]): string {
+  if (first === undefined || second === undefined) return ''
+  const ratio = second.median / first.median
+  if (Math.abs(Math.log(ratio)) < Math.log(1.03)) return `about as fast as ${second.title}`
+  return ratio > 1
+    ? `${formatRatio(ratio)} times as fast as ${second.title}`
+    : `${formatRatio(1 / ratio)} times slower than ${second.title}`
+}
+
+export function describeDifference({ output, largest, scale, identical }: Difference): string {
+  if (identical) return `${output}: the same numbers, bit for bit`
+  if (Number.isNaN(largest)) return `${output}: of another shape`
+  return `${output}: the largest difference is ${largest.toPrecision(2)}, the largest value ${scale.toPrecision(3)}`
+}
+
+export function describeEnvironment({ agent, cores, isolated, clock, versions }: Environment): string {
+  const shared = isolated ? 'cross-origin isolated' : 'not cross-origin isolated (one thread, coarse clock)'
+  return `Nearside ${versions.nearside}, onnxruntime-web ${versions['onnxruntime-web']}. ${agent}. ${cores} processors, ${shared}, clock in steps of ${Math.round(clock * 1000)} µs.`
+}
+
+export function describePeaks({ float, floatBy, dot16, dot8 }: Peaks): [string, number][] {
+  const rows: [string, number][] = [
+    [`32-bit float (${floatBy})`, float],
+    ['16-bit integers (dot_i16x8)', dot16],
+  ]
+  if (dot8 !== undefined) rows.push(['8-bit integers (relaxed dot)', dot8])
+  return rows
+}
+
+export function resultText(result: Result): string {
+  const { sides, inputs, differences, operators, running, peaks, environment, address } = result
+  const ratio = describeRatio(sides)
+  const visit = (name: string, first: First | undefined): string[] =>
+    first === undefined ? [] : [`  ${name}: ${formatMs(first.firstAnswer)}, ${formatBytes(first.downloaded)} over the network`]
+  return [
+    'Nearside: measured on this device',
+    address,
+    describeEnvironment(environment),
+    '',
+    `Model: ${result.model}`,
+    `Inputs: ${inputs.map(({ name, type, dims }) => `${name} ${type} [${dims.join(', ')}]`).join('; ')}`,
+    ...sides.flatMap((side) => [
+      '',
+      `${side.title} (${side.description})`,
+      `  median ${formatMs(side.median)}, 10 to 90 percent ${formatMs(side.p10)} to ${formatMs(side.p90)}, ${side.samples.length} samples of ${side.batch} runs`,
+      `  load ${formatMs(side.load)}, first run ${formatMs(side.firstRun)}, memory ${formatBytes(side.memory)}`,
+      ...visit('first prediction of a cold visit', side.cold),
+      ...visit('of a warm visit', side.warm),
+      ...side.notes.map((note) => `  ${note}`),
+    ]),
+    ...(ratio === '' ? [] : ['', `${sides[0]?.title ?? ''} is ${ratio}.`]),
+    ...differences.map((difference) => describeDifference(difference)),
+    '',
+    `Longest frame while running: ${formatMs(running.longestFrame)}; tasks over 50 ms: ${running.longTasks}`,
+    `Peaks of one thread: ${describePeaks(peaks)
+      .map(([name, rate]) => `${name} ${rate.toFixed(0)} GMAC/s`)
+      .join(', ')}`,
+    ...operators
+      .slice(0, 8)
+      .map(({ op, nodes, ms, gmacs }) => `  ${op} × ${nodes}: ${formatMs(ms)}${gmacs > 0 ? `, ${gmacs.toFixed(1)} GMAC/s` : ''}`),
+  ].join('\n')
+}

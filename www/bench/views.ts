@@ -1,0 +1,104 @@
+/** Puts results into the page. */
+
+import { byId, element, setText } from '../src/dom'
+import { formatBytes, formatMs, formatShare } from '../src/format'
+import { waterfallSteps } from '../src/views/waterfall'
+import type { First } from './first'
+import { drawHistogram } from './histogram'
+import type { Jank } from './jank'
+import { describeDifference, describeEnvironment, describePeaks, describeRatio, type Environment, type Result } from './result'
+
+const SIDES = ['edge', 'cloud'] as const
+
+export function showLanes(lanes: readonly { readonly title: string; readonly samples: readonly number[] }[]): void {
+  drawHistogram(byId('plot', HTMLElement), lanes)
+}
+
+export function showEnvironment(environment: Environment): void {
+  setText(byId('environment', HTMLElement), describeEnvironment(environment))
+}
+
+export function showResult(result: Result): void {
+  const { sides, operators, peaks, running, differences } = result
+  showLanes(sides)
+  setText(byId('median', HTMLElement), formatMs(sides[0]?.median ?? NaN))
+  setText(byId('ratio', HTMLElement), sides.length > 1 ? describeRatio(sides) : 'is the median')
+  byId('times', HTMLElement).replaceChildren(
+    ...sides.map((side, i) =>
+      row(
+        side.title,
+        [
+          ...[side.load, side.firstRun, side.p10, side.median, side.p90].map(formatMs),
+          side.compute === undefined ? '–' : formatMs(side.compute),
+          formatBytes(side.memory),
+        ],
+        SIDES[i],
+      ),
+    ),
+  )
+  const batched = sides.some(({ batch }) => batch > 1)
+    ? ` The browser's clock is coarse, so a sample is the mean of ${sides.map(({ batch }) => batch).join(' and ')} runs in a row.`
+    : ''
+  setText(
+    byId('times-note', HTMLElement),
+    `${result.model}. ${sides.map(({ title, description }) => `${title}: ${description}.`).join(' ')}${batched} ${sides.flatMap(({ notes }) => notes).join(' ')}`,
+  )
+  byId('first', HTMLElement).replaceChildren(
+    ...sides.flatMap(({ title, cold, warm }, i) => [
+      ...visit(`${title}, cold`, SIDES[i] ?? 'edge', cold, sides),
+      ...visit(`${title}, warm`, SIDES[i] ?? 'edge', warm, sides),
+    ]),
+  )
+  if (differences.length > 0)
+    byId('difference', HTMLElement).replaceChildren(...differences.map((one) => element('p', '', `${describeDifference(one)}.`)))
+  byId('top', HTMLElement).replaceChildren(
+    ...sides
+      .filter(({ top }) => top.length > 0)
+      .map(({ title, top }, i) => {
+        const list = element('ol', '', ...top.map(({ index, value }) => element('li', '', `${index}: ${value.toPrecision(4)}`)))
+        return element('div', SIDES[i], element('h3', '', title), element('p', 'fine', 'largest entries'), list)
+      }),
+  )
+  byId('jank', HTMLElement).replaceChildren(
+    ...sides.map(({ title, loading }, i) => jankRow(`${title}, loading`, loading, SIDES[i])),
+    jankRow('while running', running, undefined),
+  )
+  byId('peaks', HTMLElement).replaceChildren(
+    ...describePeaks(peaks).map(([name, rate]) => row(name, [`${rate.toFixed(0)} GMAC/s`], undefined)),
+  )
+  byId('operators', HTMLElement).replaceChildren(
+    ...operators.map(({ op, nodes, ms, share, gmacs, gbs }) =>
+      row(
+        op,
+        [String(nodes), ms.toFixed(3), formatShare(share), gmacs > 0 ? gmacs.toFixed(1) : '–', gbs > 0 ? gbs.toFixed(1) : '–'],
+        undefined,
+      ),
+    ),
+  )
+  setText(
+    byId('operators-note', HTMLElement),
+    operators.length === 0
+      ? 'This model runs on the fallback executor, which does not tell.'
+      : `Nearside's nodes, each by its fastest of 20 runs.`,
+  )
+}
+
+function visit(title: string, side: string, first: First | undefined, sides: Result['sides']): HTMLElement[] {
+  if (first === undefined) return []
+  // One scale for all, so that lengths can be compared.
+  const all = Math.max(...sides.flatMap(({ cold, warm }) => [cold?.firstAnswer ?? 0, warm?.firstAnswer ?? 0]))
+  const bytes = first.downloaded === 0 ? 'nothing over the network' : `${formatBytes(first.downloaded)} over the network`
+  const heading = element('h3', '', `${title}: ${formatMs(first.firstAnswer)}`)
+  const steps = element('div', 'waterfall', ...waterfallSteps(first.steps, all))
+  return [element('div', side, heading, steps, element('p', 'fine', `${bytes}, ${formatBytes(first.memory)} of memory`))]
+}
+
+function jankRow(title: string, jank: Jank, side: string | undefined): HTMLElement {
+  return row(title, [formatMs(jank.longestFrame), String(jank.longTasks), formatMs(jank.blocked)], side)
+}
+
+function row(title: string, cells: readonly string[], side: string | undefined): HTMLElement {
+  const heading = element('th', '', title)
+  heading.setAttribute('scope', 'row')
+  return element('tr', side, heading, ...cells.map((text) => element('td', '', text)))
+}
