@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::shell::{self, say};
-use crate::{build, tools};
+use crate::{build, docs, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -23,6 +23,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     tools::wasm_target()?;
     build::run(&options.build)?;
+    docs::site()?;
     say("Building the server");
     server()?;
     let port = free_port(&options.host, options.port)?;

@@ -5,6 +5,7 @@ mod bench_kernels;
 mod build;
 mod conformance;
 mod demo;
+mod docs;
 mod families;
 mod fuzz;
 mod shell;
@@ -34,6 +35,8 @@ enum Task {
     Test(test::Options),
     /// Build, start the server and serve the demo page
     Demo(demo::Options),
+    /// Build the documentation site in www/dist/docs and look for dead links
+    Docs,
     /// Measure the package beside onnxruntime-web in one browser
     Bench(bench::Options),
     /// Run ONNX's backend tests of the assets and write the table in docs/conformance.md
@@ -71,6 +74,7 @@ fn run(task: Task) -> Result<()> {
         Task::Build(options) => build::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Demo(options) => demo::run(&options),
+        Task::Docs => docs::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Conformance => conformance::run(),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::shell::{self, cargo, npm_tool, run as sh, seconds};
-use crate::{bench, build, demo, families, size, tools};
+use crate::{bench, build, demo, docs, families, size, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -27,11 +27,12 @@ const STEPS: &[Step] = &[
     ("unit tests", || sh(cargo().args(["test", "--workspace", "--lib", "--bins", "--locked"]))),
     ("clippy", clippy),
     ("clippy wasm", clippy_wasm),
-    ("documentation", documentation),
+    ("documentation", docs::rustdoc),
     ("licences", licences),
     ("native tests", native_tests),
     ("build", || build::run(&build::Options::default())),
     ("size", || families::print(|line| println!("{line}")).and(size::check(|line| println!("{line}")))),
+    ("documentation site", || docs::site().and_then(|()| docs::check())),
     ("lint web", || sh(npm_tool("eslint").args(["--max-warnings", "0", "."]))),
     ("types", types),
     // After the build: the types that it checks against include the generated glue's.
@@ -96,13 +97,6 @@ fn clippy() -> Result<()> {
 fn clippy_wasm() -> Result<()> {
     let target = ["--target", "wasm32-unknown-unknown"];
     sh(cargo().args(["clippy", "--package", "nearside", "--lib", "--tests", "--locked"]).args(target).args(["--", "-Dwarnings"]))
-}
-
-fn documentation() -> Result<()> {
-    // Cargo merges neither RUSTDOCFLAGS nor this key with anything else here, so nothing is lost by setting it.
-    sh(cargo()
-        .args(["doc", "--package", "nearside", "--no-deps", "--all-features", "--locked"])
-        .env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 /// Advisories need a database from the network and change without the code: a scheduled job's matter, not a test's.

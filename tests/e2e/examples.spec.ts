@@ -1,0 +1,146 @@
+/** The examples, built as their readers would, with real models, a camera and a microphone that play files. */
+
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { expect, type Page, test } from '@playwright/test'
+import { build } from 'vite'
+
+import { CHROMIUM, CHROMIUM_ARGS } from '../../benches/web/browsers.mjs'
+import { serve } from '../../benches/web/server.mjs'
+import { ASSETS } from './cards.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const media = mkdtempSync(join(tmpdir(), 'nearside-media-'))
+const [camera, microphone] = [join(media, 'camera.mjpeg'), join(media, 'microphone.wav')]
+const missing = ASSETS === undefined
+const MISSING = 'the folder of test models is missing (set NEARSIDE_ASSETS)'
+
+if (ASSETS !== undefined) {
+  // One picture for ever: a portrait of somebody in uniform.
+  writeFileSync(camera, readFileSync(join(ASSETS, 'images/grace_hopper.jpg')))
+  writeFileSync(microphone, wav(readFileSync(join(ASSETS, 'real/silero_vad_v6/io/real_a.i16.bin'))))
+}
+
+test.use({
+  permissions: ['camera', 'microphone'],
+  launchOptions: {
+    executablePath: CHROMIUM,
+    args: [
+      ...CHROMIUM_ARGS,
+      '--use-fake-device-for-media-stream',
+      ...(missing ? [] : [`--use-file-for-fake-video-capture=${camera}`, `--use-file-for-fake-audio-capture=${microphone}`]),
+    ],
+  },
+})
+
+/** Samples of 16 bits at 16 kHz as a file. */
+function wav(samples: Buffer): Buffer {
+  const head = Buffer.alloc(44)
+  head.write('RIFF', 0)
+  head.writeUInt32LE(36 + samples.length, 4)
+  head.write('WAVEfmt ', 8)
+  head.writeUInt32LE(16, 16)
+  head.writeUInt16LE(1, 20)
+  head.writeUInt16LE(1, 22)
+  head.writeUInt32LE(16_000, 24)
+  head.writeUInt32LE(32_000, 28)
+  head.writeUInt16LE(2, 32)
+  head.writeUInt16LE(16, 34)
+  head.write('data', 36)
+  head.writeUInt32LE(samples.length, 40)
+  return Buffer.concat([head, samples])
+}
+
+let server: { url: string; close: () => void }
+
+test.beforeAll(async () => {
+  await build({ root: join(ROOT, 'examples'), configFile: join(ROOT, 'examples/vite.config.ts'), logLevel: 'warn' })
+  server = await serve({ '/test-models/': ASSETS ?? join(ROOT, 'models'), '/': join(ROOT, 'examples/dist') })
+})
+test.afterAll(() => {
+  server.close()
+})
+
+/** Opens an example, with addresses below the folder of test models; returns what it asks of other servers. */
+async function open(page: Page, name: string, models: Readonly<Record<string, string>>): Promise<string[]> {
+  const strangers: string[] = []
+  page.on('request', (request) => {
+    if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(server.url)) strangers.push(request.url())
+  })
+  page.on('pageerror', (error) => {
+    throw error
+  })
+  const query = new URLSearchParams(Object.entries(models).map(([key, path]) => [key, `/test-models/${path}`]))
+  await page.goto(`${server.url}/${name}/index.html?${query.toString()}`)
+  return strangers
+}
+
+test('a camera sees a uniform', async ({ page }) => {
+  test.skip(missing, MISSING)
+  const folder = 'real/mobilenet_v2_imagenet'
+  const strangers = await open(page, 'camera-classification', { model: `${folder}/qdq.onnx`, labels: `${folder}/labels.json` })
+  await page.getByRole('button').click()
+  await expect(page.getByRole('listitem').first()).toContainText(/uniform|mortarboard|vest|jersey/, { timeout: 20_000 })
+  await expect(page.getByRole('listitem')).toHaveCount(3)
+  await expect(page.getByRole('status')).toHaveText(/^\d+\.\d ms$/)
+  expect(strangers).toEqual([])
+})
+
+test('a camera sees one face', async ({ page }) => {
+  test.skip(missing, MISSING)
+  await open(page, 'face-boxes', { model: 'real/ultraface_rfb_320/f32.onnx' })
+  await page.getByRole('button').click()
+  await expect(page.getByRole('status')).toHaveText(/^1 face \[/, { timeout: 20_000 })
+  const box =
+    /\[(.*?)\]/
+      .exec(await page.getByRole('status').innerText())?.[1]
+      ?.split(', ')
+      .map(Number) ?? []
+  const [left = 0, top = 0, right = 0, bottom = 0] = box
+  // The camera crops the portrait to its own form: the face stays in the middle third.
+  expect(Math.abs((left + right) / 2 - 0.5)).toBeLessThan(1 / 6)
+  expect((top + bottom) / 2).toBeGreaterThan(0.2)
+  expect((top + bottom) / 2).toBeLessThan(0.7)
+  expect(right - left).toBeGreaterThan(0.1)
+})
+
+test('sentences are found by their meaning', async ({ page }) => {
+  test.skip(missing, MISSING)
+  const folder = 'real/all_minilm_l6_v2'
+  await open(page, 'sentence-search', { model: `${folder}/dyn.onnx`, tokenizer: folder })
+  await expect(page.getByRole('status')).toHaveText('Ready: 8 sentences.', { timeout: 30_000 })
+  const search = async (text: string): Promise<string> => {
+    await page.getByRole('searchbox').fill(text)
+    await page.getByRole('button').click()
+    await expect(page.getByRole('status')).toHaveText(/ms$/)
+    return page.getByRole('listitem').first().innerText()
+  }
+  expect(await search('Somebody has lunch')).toMatch(/^A man is eating a piece of bread\./)
+  await expect(page.getByRole('listitem')).toHaveCount(8)
+  await page.getByRole('searchbox').fill('machine learning on the web')
+  await page.getByRole('button').click()
+  await expect(page.getByRole('listitem').first()).toContainText('Neural networks')
+})
+
+test('a microphone hears speech, and its end', async ({ page }) => {
+  test.skip(missing, MISSING)
+  await open(page, 'voice-activity', { model: 'real/silero_vad_v6/f32.onnx' })
+  await expect(page.getByRole('status')).toHaveText('Ready.', { timeout: 20_000 })
+  await page.getByRole('button').click()
+  await expect(page.getByRole('status')).toHaveText('Somebody is speaking.')
+  await expect(page.getByRole('status')).toHaveText('Nobody is speaking.', { timeout: 20_000 })
+})
+
+test('a form answers at every change', async ({ page }) => {
+  test.skip(missing, MISSING)
+  await open(page, 'tabular-form', { model: 'arch/gbt_classifier_wine/f32.onnx' })
+  await expect(page.locator('#answer')).toHaveText(/^Barbera, \d+ %$/)
+  const values = [11.79, 2.13, 2.78, 28.5, 92, 2.13, 2.24, 0.58, 1.76, 3, 0.97, 2.44, 466]
+  const fields = await page.getByRole('spinbutton').all()
+  for (const [i, field] of fields.entries()) await field.fill(String(values[i]))
+  await expect(page.locator('#answer')).toHaveText('Grignolino, 100 %')
+  await fields[0]?.fill('')
+  await expect(page.locator('#answer')).toHaveText('Fill in every field.')
+})
