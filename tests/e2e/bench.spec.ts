@@ -102,9 +102,19 @@ test('takes a file, names what it cannot read, and measures the next one', async
   expect(sides[0]?.cold?.steps.map(({ name }) => name)).toContain('Compile model')
 })
 
+test('shows what more threads bring, and saves where the time goes', async ({ page }) => {
+  await page.goto('/bench/?auto=1&n=3&rounds=2&beside=threads')
+  const { sides, differences } = await measured(page)
+  expect(sides.slice(0, 2).map(({ title }) => title)).toEqual(['One thread', '2 threads'])
+  expect(differences[0]?.largest, 'threads change no result').toBe(0)
+  const download = page.waitForEvent('download')
+  await page.getByTestId('trace').click()
+  expect((await download).suggestedFilename()).toBe('nearside-trace.json')
+})
+
 test('can be cancelled', async ({ page }) => {
-  await page.goto('/bench/?auto=1&n=1000&rounds=100')
-  await expect(page.getByTestId('state')).toHaveText(/^Round/)
+  await page.goto('/bench/?auto=1&n=50&rounds=100')
+  await expect(page.getByTestId('state')).toHaveText(/^(Warming up|Round)/, { timeout: 20_000 })
   await page.getByTestId('cancel').click()
   await expect(page.getByTestId('state')).toHaveText('Cancelled.')
   await expect(page.getByTestId('run')).toBeEnabled()

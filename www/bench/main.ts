@@ -4,7 +4,7 @@ import { byId, setText } from '../src/dom'
 import { readExperiment, writeExperiment } from './experiment'
 import { Form } from './form'
 import { JankMeter } from './jank'
-import { type Result, resultText } from './result'
+import { type Result, resultText, traceOf } from './result'
 import { runExperiment } from './session'
 import { showEnvironment, showLanes, showResult } from './views'
 
@@ -19,6 +19,8 @@ const cancel = byId('cancel', HTMLButtonElement)
 const progress = byId('progress', HTMLProgressElement)
 const pulse = byId('pulse', HTMLElement)
 const copies = { text: byId('copy-text', HTMLButtonElement), json: byId('copy-json', HTMLButtonElement) }
+
+const trace = byId('trace', HTMLButtonElement)
 
 const jank = new JankMeter((phase) => {
   pulse.style.setProperty('--at', (1 - Math.abs(1 - 2 * phase)).toFixed(3))
@@ -44,6 +46,7 @@ async function measure(): Promise<void> {
     showResult(latest)
     showEnvironment(latest.environment)
     for (const button of Object.values(copies)) button.disabled = false
+    trace.disabled = latest.nodes.length === 0
     progress.value = 1
     setText(state, 'Measured.')
     globalThis.result = latest
@@ -102,6 +105,13 @@ function copyOn(button: HTMLButtonElement, what: () => string): void {
     )
   })
 }
+trace.addEventListener('click', () => {
+  const url = URL.createObjectURL(new Blob([traceOf(latest?.nodes ?? [])], { type: 'application/json' }))
+  Object.assign(document.createElement('a'), { href: url, download: 'nearside-trace.json' }).click()
+  setTimeout(() => {
+    URL.revokeObjectURL(url)
+  }, 10_000)
+})
 copyOn(copies.text, () => (latest === undefined ? '' : resultText(latest)))
 copyOn(copies.json, () => JSON.stringify(latest, null, 1))
 copyOn(byId('copy-link', HTMLButtonElement), () => `${location.origin}${location.pathname}${writeExperiment(form.experiment)}`)

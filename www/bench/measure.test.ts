@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Runner } from './engines'
 import { parseInputs, randomInputs } from './inputs'
 import { compare, quantile, race, topEntries } from './measure'
-import { byOperator } from './result'
+import { byOperator, traceOf } from './result'
 
 const value = (data: Float32Array<ArrayBuffer>) => ({ x: { type: 'float32', dims: [data.length], data } })
 
@@ -100,4 +100,13 @@ it('adds nodes up by operator', () => {
   ])
   expect(conv).toEqual({ op: 'Conv', nodes: 2, ms: 2, share: 2 / 3, gmacs: 2, gbs: 1 })
   expect(pool?.gmacs).toBe(0)
+})
+
+it('writes nodes as a trace, one after the other', () => {
+  const node = { name: 'a', op: 'Conv', dims: [1], macs: 4, ms: 2 }
+  const { traceEvents } = JSON.parse(traceOf([node, { ...node, name: 'b' }])) as { traceEvents: { ts: number; dur: number }[] }
+  expect(traceEvents.map(({ ts, dur }) => [ts, dur])).toEqual([
+    [0, 2000],
+    [2000, 2000],
+  ])
 })

@@ -49,11 +49,33 @@ export interface Result {
   readonly environment: Environment
   readonly inputs: readonly { readonly name: string; readonly type: string; readonly dims: readonly number[] }[]
   readonly sides: readonly SideResult[]
-  /** Of the second side's answer to the first's; empty with one side. */
+  /** Of the last side's answer to the first's; empty with one side. */
   readonly differences: readonly Difference[]
   readonly running: Jank
   readonly peaks: Peaks
   readonly operators: readonly OperatorTime[]
+  /** In the order in which they run. */
+  readonly nodes: readonly NodeTime[]
+}
+
+/** One node; time in milliseconds, by its fastest run. */
+export interface NodeTime {
+  readonly name: string
+  readonly op: string
+  readonly dims: readonly number[]
+  readonly macs: number
+  readonly ms: number
+}
+
+/** The nodes one after the other, as chrome://tracing and Perfetto read them. */
+export function traceOf(nodes: readonly NodeTime[]): string {
+  let ts = 0
+  const traceEvents = nodes.map(({ name, op, dims, macs, ms }) => {
+    const event = { name: op, cat: op, ph: 'X', ts, dur: ms * 1000, pid: 1, tid: 1, args: { node: name, shape: dims, macs } }
+    ts += event.dur
+    return event
+  })
+  return JSON.stringify({ traceEvents, displayTimeUnit: 'ns' })
 }
 
 /** All nodes of one operator together; time per run. */
@@ -81,9 +103,10 @@ export function byOperator(nodes: readonly NodeProfile[]): OperatorTime[] {
   }).sort((a, b) => b.ms - a.ms)
 }
 
-/** How the second side's median compares. */
-export function describeRatio([first, second]: readonly SideResult[]): string {
-  if (first === undefined || second === undefined) return ''
+/** How the last side's median compares. */
+export function describeRatio(sides: readonly SideResult[]): string {
+  const [first, second] = [sides[0], sides.at(-1)]
+  if (first === undefined || second === undefined || first === second) return ''
   const ratio = second.median / first.median
   if (Math.abs(Math.log(ratio)) < Math.log(1.03)) return `about as fast as ${second.title}`
   return ratio > 1

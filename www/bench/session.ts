@@ -62,6 +62,7 @@ export async function runExperiment(
       )
     }
     const inputs = await inputsOf(experiment, source, files, runners[0])
+    tell({ state: 'Warming up…', fraction: LOADED })
     jank.start()
     const times = await race(runners, inputs, {
       ...{ n: experiment.n, rounds: experiment.rounds, resolution: clock, signal },
@@ -77,9 +78,9 @@ export async function runExperiment(
     const nodes = (await runners[0]?.profile(inputs, PROFILED_RUNS, signal)) ?? []
     const memory = await Promise.all(runners.map((runner) => runner.memory()))
     const visits = await visitsOf(sides, inputs, signal, tell)
+    const [a, b] = [times[0], times.length > 1 ? times.at(-1) : undefined]
     tell({ state: 'What the device can do…', fraction: VISITED })
     const peaks = await devicePeaks(signal)
-    const [a, b] = times
     return {
       address: location.href,
       model: source.title,
@@ -106,6 +107,7 @@ export async function runExperiment(
       running,
       peaks,
       operators: byOperator(nodes),
+      nodes: nodes.map(({ name, op, dims, macs, min, mean }) => ({ name, op, dims, macs, ms: min > 0 ? min : mean })),
     }
   } finally {
     for (const runner of runners) runner.dispose()
@@ -147,6 +149,17 @@ async function sidesOf(experiment: Experiment, source: Source, files: Files): Pr
       return [first, { title: 'Nearside, SIMD', job: { ...usual, variant: 'simd', worker: true, model: own } }]
     case 'single':
       return [first, { title: 'Nearside, one thread', job: { ...usual, threads: 1, model: own } }]
+    case 'threads': {
+      if (!crossOriginIsolated)
+        throw new Error(
+          'This page is not cross-origin isolated, so models run on one thread: serve it with the headers COOP and COEP.',
+        )
+      const counts = [1, 2, 4, 8].filter((count) => count <= Math.max(2, navigator.hardwareConcurrency))
+      return counts.map((count) => ({
+        title: count === 1 ? 'One thread' : `${count} threads`,
+        job: { ...usual, threads: count, worker: true, model: own },
+      }))
+    }
     case 'model': {
       const other = await findModel(experiment.other, files.other)
       return [first, { title: other.title, job: { ...usual, model: pick(other, form) } }]

@@ -8,10 +8,14 @@ import { drawHistogram } from './histogram'
 import type { Jank } from './jank'
 import { describeDifference, describeEnvironment, describePeaks, describeRatio, type Environment, type Result } from './result'
 
-const SIDES = ['edge', 'cloud'] as const
+/** The colour of a side: the first one's, the last one's, or none. */
+function sideOf(at: number, count: number): string | undefined {
+  return at === 0 ? 'edge' : at === count - 1 ? 'cloud' : undefined
+}
 
 export function showLanes(lanes: readonly { readonly title: string; readonly samples: readonly number[] }[]): void {
-  drawHistogram(byId('plot', HTMLElement), lanes)
+  // The chart has room for two: of several numbers of threads, the least and the most.
+  drawHistogram(byId('plot', HTMLElement), lanes.length > 2 ? [...lanes.slice(0, 1), ...lanes.slice(-1)] : lanes)
 }
 
 export function showEnvironment(environment: Environment): void {
@@ -32,7 +36,7 @@ export function showResult(result: Result): void {
           side.compute === undefined ? '–' : formatMs(side.compute),
           formatBytes(side.memory),
         ],
-        SIDES[i],
+        sideOf(i, sides.length),
       ),
     ),
   )
@@ -45,8 +49,8 @@ export function showResult(result: Result): void {
   )
   byId('first', HTMLElement).replaceChildren(
     ...sides.flatMap(({ title, cold, warm }, i) => [
-      ...visit(`${title}, cold`, SIDES[i] ?? 'edge', cold, sides),
-      ...visit(`${title}, warm`, SIDES[i] ?? 'edge', warm, sides),
+      ...visit(`${title}, cold`, sideOf(i, sides.length) ?? 'edge', cold, sides),
+      ...visit(`${title}, warm`, sideOf(i, sides.length) ?? 'edge', warm, sides),
     ]),
   )
   if (differences.length > 0)
@@ -56,11 +60,11 @@ export function showResult(result: Result): void {
       .filter(({ top }) => top.length > 0)
       .map(({ title, top }, i) => {
         const list = element('ol', '', ...top.map(({ index, value }) => element('li', '', `${index}: ${value.toPrecision(4)}`)))
-        return element('div', SIDES[i], element('h3', '', title), element('p', 'fine', 'largest entries'), list)
+        return element('div', sideOf(i, sides.length), element('h3', '', title), element('p', 'fine', 'largest entries'), list)
       }),
   )
   byId('jank', HTMLElement).replaceChildren(
-    ...sides.map(({ title, loading }, i) => jankRow(`${title}, loading`, loading, SIDES[i])),
+    ...sides.map(({ title, loading }, i) => jankRow(`${title}, loading`, loading, sideOf(i, sides.length))),
     jankRow('while running', running, undefined),
   )
   byId('peaks', HTMLElement).replaceChildren(

@@ -28,6 +28,9 @@ export function load(app) {
     text.text = text.text.trimStart().slice(heading[0].length)
   })
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, (context) => {
+    // The start page prints the site's name above the README.
+    const [start] = context.project.readme ?? []
+    if (start?.kind === 'text') start.text = start.text.replace(/^\s*#\s.*\n/, '')
     for (const module of context.project.getReflectionsByKind(ReflectionKind.Module)) {
       const path = pathOf(context, module)
       for (const [name, source] of ENTRIES) if (path === source) module.name = name

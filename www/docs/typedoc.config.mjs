@@ -1,6 +1,6 @@
 /** The documentation site: guides and other Markdown of the repository, and the API of every entry of the package. */
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 
@@ -11,7 +11,8 @@ const { exports } = JSON.parse(readFileSync(join(root, 'pkg/package.json'), 'utf
 export const ENTRIES = new Map(
   Object.entries(exports)
     .filter(([, target]) => typeof target === 'object' && typeof target.types === 'string')
-    .map(([name, { types }]) => [`nearside${name.slice(1)}`, types.replace('./dist/', 'pkg/ts/').replace('.d.ts', '.ts')]),
+    .map(([name, { types }]) => [`nearside${name.slice(1)}`, types.replace('./dist/', 'pkg/ts/').replace('.d.ts', '.ts')])
+    .filter(([, source]) => existsSync(join(root, source))),
 )
 
 /** In the order in which they are listed. */
