@@ -22,10 +22,7 @@ export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => {
     const [text] = document.content
     const heading = text?.kind === 'text' ? /^#\s+(.+)\n/.exec(text.text.trimStart()) : null
-    if (text === undefined || heading === null) return
-    document.name = heading[1]
-    // The page prints its name above the content.
-    text.text = text.text.trimStart().slice(heading[0].length)
+    if (heading !== null) document.name = heading[1]
   })
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, (context) => {
     // The start page prints the site's name above the README.
