@@ -1,4 +1,4 @@
-// Builds dist/: index.js and ort/index.js (with what they load lazily beside them), worker.js in one file, and the declarations.
+// Builds dist/: index.js and ort/index.js (with what they load lazily beside them), worker.js and inline.js in one file each, and the declarations.
 // `cargo xtask build` has put the WebAssembly files and their glue in dist/wasm before.
 
 import { execFileSync } from 'node:child_process'
@@ -29,8 +29,8 @@ const packageEntry = {
   resolveId: (id) => (/^(\.\.\/)+index\.js$/.test(id) ? { id: '../index.js', external: true } : undefined),
 }
 
-/** @param folder of the entry, in the sources as in dist. */
-async function bundle(entry, folder = '.') {
+/** @param folder of the entry, in the sources as in dist; with `one`, what is loaded lazily is in the same file. */
+async function bundle(entry, folder = '.', one = false) {
   const build = await rolldown({
     input: { [entry]: join(here, 'ts', folder, `${entry}.ts`) },
     platform: 'browser',
@@ -45,6 +45,7 @@ async function bundle(entry, folder = '.') {
     dir: join(dist, folder),
     format: 'esm',
     minify: true,
+    codeSplitting: !one,
     sourcemap: true,
     entryFileNames: '[name].js',
     chunkFileNames: '[name]-[hash].js',
@@ -56,13 +57,14 @@ mkdirSync(dist, { recursive: true })
 for (const name of readdirSync(dist)) if (name !== 'wasm') rmSync(join(dist, name), { recursive: true })
 await bundle('index')
 await bundle('worker')
+await bundle('inline', '.', true)
 await bundle('index', 'ort')
 
 // Declarations of everything, of which the package keeps what the entries lead to.
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 const all = join(dist, 'declarations')
 execFileSync(process.execPath, [tsc, '-p', here, '--emitDeclarationOnly', '--outDir', all], { stdio: 'inherit' })
-const wanted = ['index.d.ts', 'ort/index.d.ts']
+const wanted = ['index.d.ts', 'inline.d.ts', 'worker.d.ts', 'wasm.d.ts', 'ort/index.d.ts']
 for (const name of wanted) {
   const text = readFileSync(join(all, name), 'utf8')
   mkdirSync(dirname(join(dist, name)), { recursive: true })

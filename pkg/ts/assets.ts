@@ -1,23 +1,36 @@
 /** The package's WebAssembly files: where they are, and their compilation, once per page. */
 
 import { NetworkError } from './errors.js'
+import { fetchAny, fileAddress } from './files.js'
 import { looksLikeHtml } from './sniff.js'
 import type { LoadOptions, Variant } from './types.js'
 
 /** Modules by address. A failure is forgotten, so that the next load tries again. */
 const modules = new Map<string, Promise<WebAssembly.Module>>()
 
+/** Addresses under which compiled binaries that were given are known. */
+const given = new WeakMap<WebAssembly.Module, string>()
+let nextGiven = 1
+
+function addressOf(asset: string | URL | WebAssembly.Module): string {
+  if (!(asset instanceof WebAssembly.Module)) return String(fileAddress(asset))
+  const address = given.get(asset) ?? `module:${nextGiven++}`
+  given.set(asset, address)
+  modules.set(address, Promise.resolve(asset))
+  return address
+}
+
 /** Address of a binary. */
 export function assetUrl(
   which: Variant | `${Variant}.threads` | 'compiler',
   options: Pick<LoadOptions, 'urls' | 'wasmBase'>,
 ): string {
-  const given = options.urls?.[which === 'simd.threads' ? 'simdThreads' : which === 'relaxed.threads' ? 'relaxedThreads' : which]
-  if (given !== undefined) return String(given)
+  const asset = options.urls?.[which === 'simd.threads' ? 'simdThreads' : which === 'relaxed.threads' ? 'relaxedThreads' : which]
+  if (asset !== undefined) return addressOf(asset)
   const { wasmBase } = options
   if (wasmBase !== undefined) {
     const file = which === 'compiler' ? 'compiler.wasm' : `core.${which}.wasm`
-    return `${String(wasmBase).replace(/\/$/, '')}/${file}`
+    return `${addressOf(wasmBase).replace(/\/$/, '')}/${file}`
   }
   // Bundlers recognise these very expressions, so each stands here in full.
   switch (which) {
@@ -54,7 +67,7 @@ async function fetchAndCompile(url: string, timeout: number): Promise<WebAssembl
     timeout > 0 ? setTimeout(() => stop.abort(late), timeout * factor) : undefined
   let timer = deadline(1)
   try {
-    const response = await fetch(url, { credentials: 'same-origin', signal: stop.signal })
+    const response = await fetchAny(url, { credentials: 'same-origin', signal: stop.signal })
     clearTimeout(timer)
     // The body gets longer: watching its bytes would hide it from the browser's cache of compiled code.
     timer = deadline(4)

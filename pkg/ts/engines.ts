@@ -4,6 +4,7 @@ import { assetUrl, compileAsset } from './assets.js'
 import { type Binary, Engine } from './engine/engine.js'
 import type { Channel, Role } from './engine/protocol.js'
 import { WorkerChannel } from './engine/worker-channel.js'
+import { UnsupportedError } from './errors.js'
 import { measureParallelism, pickThreads } from './threads.js'
 import { measureFeatures, pickVariant } from './variant.js'
 import type { LoadOptions, Variant } from './types.js'
@@ -79,7 +80,7 @@ function engineAt(
   const { early, timeout, urls } = options
   // Both are for the first instance: a Worker lives once, and a module that failed is fetched anew.
   const open = async (): Promise<Channel> => {
-    if (!worker) return new (await import('./engine/inline.js')).InlineChannel()
+    if (!worker) return inlineChannel()
     const started = early?.worker
     if (early !== undefined) early.worker = undefined
     return new WorkerChannel(started ?? urls?.worker)
@@ -91,6 +92,16 @@ function engineAt(
   const { threads } = threaded
   const shared = async (): Promise<Binary> => ({ module: await compileAsset(threaded.url, timeout), threads })
   return new Engine({ role, binaries: threads > 1 ? [shared, plain] : [plain], open })
+}
+
+async function inlineChannel(): Promise<Channel> {
+  const { InlineChannel } = await import('./engine/inline.js').catch((cause: unknown) => {
+    throw new UnsupportedError(
+      `Nearside's code for the calling thread could not be imported (${String(cause)}); in a service worker, import from 'nearside/inline'.`,
+      { cause },
+    )
+  })
+  return new InlineChannel()
 }
 
 /** A module that was begun early; `undefined` if it failed or hangs, by the same patience as for one that is fetched here. */

@@ -3,6 +3,7 @@
 import type { WeightSource } from './engine/engine.js'
 import type { NeededRange } from './engine/protocol.js'
 import { InputError } from './errors.js'
+import { fileAddress } from './files.js'
 import { isRemote, readRange } from './source.js'
 import type { LoadOptions, ModelSource } from './types.js'
 
@@ -11,7 +12,7 @@ export function externalWeights(model: ModelSource, options: LoadOptions & { rea
   const { request, signal, timeout, externalData = {} } = options
   return async (needed, take) => {
     for (const [path, range] of files(needed)) {
-      const source = Object.hasOwn(externalData, path) ? externalData[path] : besides(model, path)
+      const source = Object.hasOwn(externalData, path) ? fileAddress(externalData[path]) : besides(model, path)
       if (source === undefined) {
         throw new InputError(
           `The model keeps weights in the file '${path}'; give it in the option externalData: { '${path}': … }, or load the model by its address, beside which the file lies.`,

@@ -7,6 +7,7 @@ import { compilerFor, type Placement, runtimeFor } from './engines.js'
 import { InputError, PlanError } from './errors.js'
 import { externalWeights } from './external.js'
 import { type FileBytes, headOf } from './file.js'
+import { fileAddress } from './files.js'
 import { checkIntegrity, parseIntegrity, sha256Hex } from './integrity.js'
 import { ProgressMeter } from './progress.js'
 import { checkLimits } from './limits.js'
@@ -59,11 +60,11 @@ class Loading {
     const timeout = options.timeout ?? DEFAULT_TIMEOUT
     if (!(timeout >= 0))
       throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
-    this.#source = source
+    this.#source = fileAddress(source)
     this.#options = { ...options, timeout }
     this.#signal = options.signal
     this.#expected = options.integrity === undefined ? undefined : parseIntegrity(options.integrity)
-    this.#label = describeSource(source)
+    this.#label = describeSource(this.#source)
     this.#progress = new ProgressMeter(options.onProgress)
     this.#cache = openPlanCache(options.cache === false ? undefined : globalThis.caches)
     this.#limits = checkLimits(options.limits)

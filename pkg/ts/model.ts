@@ -29,10 +29,7 @@ import type {
 } from './types.js'
 
 /** Gives back what belongs to models that were forgotten without `dispose()`. */
-const abandoned = new FinalizationRegistry<() => void>((release) => release())
-
-// Browsers without explicit resource management still get the method, under a key of ours.
-const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('nearside.dispose')
+const abandoned = /* @__PURE__ */ new FinalizationRegistry<() => void>((release) => release())
 
 /**
  * A model that runs in the page.
@@ -137,7 +134,7 @@ export class Model implements LocalModel {
     this.#release()
   }
 
-  [DISPOSE](): void {
+  [Symbol.dispose](): void {
     this.dispose()
   }
 

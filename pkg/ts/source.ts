@@ -3,6 +3,7 @@
 import { abortable } from './abort.js'
 import { InputError, NetworkError } from './errors.js'
 import { eachPiece, FileBuilder, type FileBytes, headOf, LARGE } from './file.js'
+import { fetchAny } from './files.js'
 import { looksLikeHtml } from './sniff.js'
 import { describeValue } from './tensor.js'
 import type { LoadOptions, ModelSource } from './types.js'
@@ -167,7 +168,7 @@ async function request<T>(
     const response =
       source instanceof Response
         ? source
-        : await abortable(fetch(source, { ...options.request, signal: stop.signal }), stop.signal)
+        : await abortable(fetchAny(source, { ...options.request, signal: stop.signal }), stop.signal)
     timer.touch()
     checkStatus(response, label, url)
     return await use(response, url, () => timer.touch(), stop.signal)

@@ -108,18 +108,21 @@ export interface Progress {
 /** The binaries: baseline SIMD, or with relaxed SIMD (faster where the browser has it). */
 export type Variant = 'simd' | 'relaxed'
 
-/** Addresses of the package's files, for pages that serve them from elsewhere. */
+/**
+ * Addresses of the package's files, for pages that serve them from elsewhere. Where a program must not compile WebAssembly itself, as in
+ * Cloudflare's workerd, give the compiled modules that it imports.
+ */
 export interface AssetUrls {
   /** The runtime with baseline SIMD. */
-  simd?: string | URL | undefined
+  simd?: string | URL | WebAssembly.Module | undefined
   /** The runtime with relaxed SIMD. */
-  relaxed?: string | URL | undefined
+  relaxed?: string | URL | WebAssembly.Module | undefined
   /** The runtime with baseline SIMD and threads. With an address for `simd` alone, that one is used, on one thread. */
-  simdThreads?: string | URL | undefined
+  simdThreads?: string | URL | WebAssembly.Module | undefined
   /** The runtime with relaxed SIMD and threads; as `simdThreads`. */
-  relaxedThreads?: string | URL | undefined
+  relaxedThreads?: string | URL | WebAssembly.Module | undefined
   /** The compiler. */
-  compiler?: string | URL | undefined
+  compiler?: string | URL | WebAssembly.Module | undefined
   /** The Worker's script. */
   worker?: string | URL | undefined
 }

@@ -34,8 +34,8 @@ function moduleWith(body: readonly number[]): Uint8Array<ArrayBuffer> {
 
 /** Modules that validate where the feature exists. */
 export const PROBES = {
-  simd: moduleWith(ZEROS),
-  relaxedSimd: moduleWith([...ZEROS, ...ZEROS, ...ZEROS, ...I32X4_RELAXED_DOT_I8X16_I7X16_ADD_S]),
+  simd: /* @__PURE__ */ moduleWith(ZEROS),
+  relaxedSimd: /* @__PURE__ */ moduleWith([...ZEROS, ...ZEROS, ...ZEROS, ...I32X4_RELAXED_DOT_I8X16_I7X16_ADD_S]),
 }
 
 /** Asks the engine, without compiling anything. */

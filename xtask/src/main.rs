@@ -7,6 +7,7 @@ mod conformance;
 mod demo;
 mod docs;
 mod families;
+mod fixtures;
 mod fuzz;
 mod shell;
 mod size;

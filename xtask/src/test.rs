@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::shell::{self, cargo, npm_tool, run as sh, seconds};
-use crate::{bench, build, demo, docs, families, size, tools};
+use crate::{bench, build, demo, docs, families, fixtures, size, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -37,7 +37,8 @@ const STEPS: &[Step] = &[
     ("types", types),
     // After the build: the types that it checks against include the generated glue's.
     ("package tests", || sh(shell::command("npm").args(["test", "--workspaces", "--if-present"]))),
-    ("package contents", || sh(npm_tool("publint").arg("pkg"))),
+    ("package contents", fixtures::package_contents),
+    ("fixtures", fixtures::run),
     ("wasm in Chromium", || wasm_tests(Browser::Chromium, false)),
     ("wasm in Chromium, relaxed", || wasm_tests(Browser::Chromium, true)),
     ("wasm in Firefox", || wasm_tests(Browser::Firefox, false)),

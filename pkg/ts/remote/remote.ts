@@ -10,9 +10,6 @@ import { decodeResponse, encodeRequest, HEADER_LENGTH, parseJson, ProtocolViolat
 
 const DEFAULT_TIMEOUT = 10_000
 
-// Browsers without explicit resource management still get the method, under a key of ours.
-const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for('nearside.dispose')
-
 /** Asks the server for the model's inputs and outputs. */
 export async function connect(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
   const timeout = options.timeout ?? DEFAULT_TIMEOUT
@@ -102,7 +99,7 @@ class Remote implements RemoteModel {
     this.#ended.abort(new DisposedError('The connection was disposed; connect again to use it.'))
   }
 
-  [DISPOSE](): void {
+  [Symbol.dispose](): void {
     this.dispose()
   }
 

@@ -1,0 +1,55 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+import { fetchAny, fileAddress } from '../ts/files.js'
+
+let folder: string
+let path: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'nearside-files-'))
+  path = join(folder, 'a file.bin')
+  await writeFile(
+    path,
+    Uint8Array.from({ length: 100 }, (_, i) => i),
+  )
+})
+
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('files of this machine', () => {
+  test('are named by a path or an address; addresses of servers stay', () => {
+    const address = pathToFileURL(path).href
+    expect(String(fileAddress(path))).toBe(address)
+    expect(String(fileAddress(relative(process.cwd(), path)))).toBe(address)
+    expect(String(fileAddress(address))).toBe(address)
+    for (const other of ['https://example.org/a', 'HTTP://example.org/a', 'data:,a', 'blob:a', 7])
+      expect(fileAddress(other)).toBe(other)
+  })
+
+  test('are read whole, with their length', async () => {
+    const response = await fetchAny(pathToFileURL(path), {})
+    expect(response.status).toBe(200)
+    expect(response.headers.get('content-length')).toBe('100')
+    expect(new Uint8Array(await response.arrayBuffer())).toHaveLength(100)
+  })
+
+  test.each([
+    ['bytes=10-19', 10, 10],
+    ['bytes=90-200', 90, 10],
+    ['bytes=100-100', 100, 0],
+  ])('are read in part: %s', async (range, start, length) => {
+    const response = await fetchAny(pathToFileURL(path), { headers: { range } })
+    expect(response.status).toBe(206)
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    expect([...bytes]).toEqual(Array.from({ length }, (_, i) => start + i))
+  })
+
+  test('that are missing are an error with their name', async () => {
+    await expect(fetchAny(pathToFileURL(join(folder, 'missing')), {})).rejects.toThrow('missing')
+  })
+})

@@ -1,0 +1,38 @@
+/** A file as the answer of a server. Imported only where there is no page: browsers never download it. */
+
+interface FileHandle {
+  stat(): Promise<{ readonly size: number }>
+  read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
+  close(): Promise<void>
+}
+
+interface NodeProcess {
+  getBuiltinModule(name: 'node:fs/promises'): { open(url: URL): Promise<FileHandle> }
+}
+
+/** Bytes that are read at once. */
+const PIECE = 4 << 20
+
+/** Answers a request for a file, or for the range of it that the headers name, piece by piece as they are taken. */
+export async function readFileUrl(url: URL, init: RequestInit): Promise<Response> {
+  const { process } = globalThis as unknown as { process: NodeProcess }
+  const file = await process.getBuiltinModule('node:fs/promises').open(url)
+  const { size } = await file.stat()
+  const range = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init.headers).get('range') ?? '')
+  let at = Math.min(Number(range?.[1] ?? 0), size)
+  const end = Math.min(range === null ? size : Number(range[2]) + 1, size)
+  const headers = { 'content-length': String(end - at) }
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      const piece = new Uint8Array(Math.min(PIECE, end - at))
+      const { bytesRead } = piece.length > 0 ? await file.read(piece, 0, piece.length, at) : { bytesRead: 0 }
+      at += bytesRead
+      if (bytesRead > 0) controller.enqueue(piece.subarray(0, bytesRead))
+      if (bytesRead > 0 && at < end) return
+      await file.close()
+      controller.close()
+    },
+    cancel: () => file.close(),
+  })
+  return new Response(body, { status: range === null ? 200 : 206, headers })
+}

@@ -1,0 +1,48 @@
+//! The package as its users get it: packed, installed and run by each of the tools that they use (`tests/fixtures`).
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::shell::{self, run as sh, say};
+use crate::stamp::Stamp;
+use crate::{build, tools};
+
+const FOLDER: &str = "tests/fixtures";
+
+/// Builds and runs a small project of every tool with the packed package.
+pub fn run() -> Result<()> {
+    ready()?;
+    sh(&mut script("run.mjs"))
+}
+
+/// Checks the manifest, the files and the types of the packed package.
+pub fn package_contents() -> Result<()> {
+    install()?;
+    sh(shell::npm_tool("publint").args(["pkg", "--strict"]))?;
+    let attw = shell::root().join(FOLDER).join("node_modules/.bin/attw");
+    sh(shell::command(attw).args(["--pack", "pkg", "--profile", "esm-only", "--quiet"]))
+}
+
+fn ready() -> Result<()> {
+    tools::browsers()?;
+    build::run(&build::Options::default())?;
+    install()
+}
+
+/// The tools, in the versions of a lock file of their own: nearly a gigabyte that only these steps need.
+fn install() -> Result<()> {
+    let folder = shell::root().join(FOLDER);
+    let lock = format!("{FOLDER}/package-lock.json");
+    Stamp::new("fixtures").input(lock)?.guard(&[folder.join("node_modules/.package-lock.json")], || {
+        say("Installing bundlers, Bun, Deno and workerd");
+        shell::quiet("npm ci", shell::command("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+    })?;
+    Ok(())
+}
+
+fn script(name: &str) -> Command {
+    let mut command = shell::command("node");
+    command.arg(shell::root().join(FOLDER).join(name));
+    command
+}
