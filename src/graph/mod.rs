@@ -124,9 +124,28 @@ impl Blob {
         (end <= buffer.len() && offset.is_multiple_of(64)).then(|| Blob { buffer: buffer.clone(), offset, len })
     }
 
-    /// The bytes.
+    /// The bytes; none after [`Blob::release`].
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.offset..self.offset + self.len]
+        // Of an empty buffer the slice is aligned like any other.
+        if self.buffer.is_empty() { &self.buffer } else { &self.buffer[self.offset..self.offset + self.len] }
+    }
+
+    /// Number of bytes, also of those that were given back.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Gives the memory back, if nothing else lies in it and nobody else holds it.
+    pub fn release(&mut self) {
+        if self.offset == 0 && self.buffer.len().next_multiple_of(64) == self.len.next_multiple_of(64) {
+            self.buffer = Arc::default();
+        }
+    }
+
+    /// Whether both lie in one allocation.
+    pub fn shares_memory(&self, other: &Blob) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
     }
 }
 

@@ -61,7 +61,8 @@ pub(crate) fn prepare(op: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     let mut kernel = MatMulI8 { linear, gemm, layout, batches, packed: None, parameters: Vec::new() };
     if let Some(bytes) = b.data {
         let count: usize = b_batch.iter().product();
-        ensure!(bytes.len() == count * n * k, InvalidModel, "b has {} bytes, its shape needs {}", bytes.len(), count * n * k);
+        let there = bytes.len() == count * n * k || p.packed.holds(b.id);
+        ensure!(there, InvalidModel, "b has {} bytes, its shape needs {}", bytes.len(), count * n * k);
         let name = if op.transpose_b { "matmul_i8 transposed" } else { "matmul_i8" };
         let pack = |i: usize| Packed::new(scheme, layout.weights(&bytes[i * n * k..][..n * k]), n, k);
         let packed = p.packed.get(b.id, name, || (0..count).map(pack).collect::<Result<Vec<Packed>>>())?;

@@ -91,7 +91,7 @@ pub struct Operand<'a> {
     pub shape: Vec<usize>,
     /// What stored integers stand for.
     pub quant: Option<&'a Quant>,
-    /// Contents, if the operand is a constant.
+    /// Contents, if the operand is a constant; empty if it was packed before and its memory given back.
     pub data: Option<&'a [u8]>,
 }
 
@@ -190,6 +190,11 @@ impl PackedWeights {
     /// Whether a trial came as far as packing.
     pub fn was_reached(&self) -> bool {
         self.reached
+    }
+
+    /// Whether the constant `id` was packed in any layout.
+    pub fn holds(&self, id: ValueId) -> bool {
+        self.entries.range((id, "")..).next().is_some_and(|((found, _), _)| *found == id)
     }
 
     /// The constant `id` in layout `layout`, packed by `pack` if it is not there yet.

@@ -50,9 +50,9 @@ pub(super) struct Step {
 
 impl Binding {
     /// Binds `graph` to the shapes of its inputs, given in the order of `graph.inputs`, for runs by `team`. `limit` is the most bytes that
-    /// its arena may take.
+    /// its arena may take. Weights that are packed and that no other binding will ask for are given back one by one.
     pub fn new(
-        graph: &Graph,
+        graph: &mut Graph,
         packed: &mut PackedWeights,
         input_shapes: &[&[usize]],
         limit: usize,
@@ -65,9 +65,10 @@ impl Binding {
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
         let readers = only_readers(graph);
+        let releasable = releasable_weights(graph);
         let mut done = vec![false; graph.nodes.len()];
-        for (i, node) in graph.nodes.iter().enumerate() {
-            let node = with_fixed_dims(node, &symbols)?;
+        for i in 0..graph.nodes.len() {
+            let node = with_fixed_dims(&graph.nodes[i], &symbols)?;
             let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
             let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
             checked.map_err(|e| e.at_node(node.op.name(), &node.name))?;
@@ -81,6 +82,11 @@ impl Binding {
             }
             let step = binding.prepare(graph, packed, &roots, i, &node, then);
             binding.steps.push(step.map_err(|e| e.at_node(node.op.name(), &node.name))?);
+            if let Some(weight) = releasable[i].filter(|weight| packed.holds(*weight))
+                && let Some(Init::Data(blob)) = &mut graph.value_mut(weight).init
+            {
+                blob.release();
+            }
         }
         binding.lay_out(graph, &roots, limit, team)?;
         Ok(binding)
@@ -249,6 +255,20 @@ fn only_readers(graph: &Graph) -> Vec<Option<usize>> {
         _ => None,
     };
     graph.nodes.iter().map(only).collect()
+}
+
+/// For every node, the weight that needs no memory of its own once the node's kernel has packed it: nobody else reads it, and the node is
+/// prepared only once, as all shapes are fixed, or packs its weight the same way whatever the shapes are.
+fn releasable_weights(graph: &Graph) -> Vec<Option<ValueId>> {
+    let mut reads = vec![0usize; graph.values.len()];
+    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|v| reads[v.index()] += 1);
+    graph.outputs.iter().for_each(|port| reads[port.value.index()] += 1);
+    let fixed = graph.inputs.iter().all(|port| graph.value(port.value).ty.fixed_shape().is_some());
+    let weight = |node: &Node| {
+        let packs = matches!(node.op, Op::MatMul(_)) || fixed && matches!(node.op, Op::Conv(_));
+        node.inputs.get(1).copied().filter(|weight| packs && reads[weight.index()] == 1)
+    };
+    graph.nodes.iter().map(weight).collect()
 }
 
 fn is_output(graph: &Graph, value: ValueId) -> bool {

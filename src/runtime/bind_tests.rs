@@ -59,3 +59,65 @@ fn a_clamp_is_computed_along_with_the_product_before_it() {
         assert!(apart.iter().any(|v| *v != apart[0]));
     }
 }
+
+/// A product of x with a constant; in batches of any size, or of 5 rows.
+fn matrix_product(dynamic_batch: bool, quantized: bool) -> Plan {
+    let mut graph = Graph::default();
+    let rows = if dynamic_batch { Dim::symbol(graph.symbol("n")) } else { Dim::fixed(5) };
+    let ty = |width: usize, scale: f32| ValueType {
+        dtype: if quantized { DType::U8 } else { DType::F32 },
+        shape: vec![rows.clone(), Dim::fixed(width)],
+        quant: quantized.then(|| Quant::per_tensor(scale, 128)),
+    };
+    let x = graph.add_input("x", ty(256, 0.01));
+    let w = if quantized {
+        weight(&mut graph, &[256, 80])
+    } else {
+        let numbers: Vec<f32> = (0..256 * 80).map(|i| (i % 23) as f32 - 11.0).collect();
+        graph.add_const("w", &Tensor::from_slice(&[256, 80], &numbers).unwrap())
+    };
+    let op = MatMul { transpose_b: false, bias: false, dynamic: false, activation: Activation::None };
+    let y = graph.add_node("product", Op::MatMul(op), &[x, w], ty(80, 0.2));
+    graph.add_output("y", y);
+    Plan { graph, meta: Meta::default() }
+}
+
+fn product_of_rows(session: &mut Session, rows: usize, quantized: bool) -> Vec<u8> {
+    let bytes: Vec<u8> = (0..rows * 256).map(|i| (i * 31 % 251) as u8).collect();
+    let floats: Vec<f32> = bytes.iter().map(|&b| f32::from(b) * 0.125).collect();
+    let shape = [rows, 256];
+    let view =
+        if quantized { TensorView::from_slice(&shape, &bytes) } else { TensorView::from_slice(&shape, &floats) }.unwrap();
+    session.run(&[("x", view)]).unwrap().get("y").unwrap().data.to_vec()
+}
+
+#[test]
+fn packed_weights_are_given_back_and_other_shapes_still_run() {
+    for (dynamic_batch, quantized) in [(false, false), (false, true), (true, false), (true, true)] {
+        let plan = matrix_product(dynamic_batch, quantized);
+        let kept = plan.graph.clone();
+        let mut session = Session::new(plan).unwrap();
+        let first = product_of_rows(&mut session, 5, quantized);
+        let constant = session.graph().value(session.graph().nodes[0].inputs[1]);
+        let Some(Init::Data(blob)) = &constant.init else { panic!("the weight is a constant") };
+        assert!(blob.bytes().is_empty() && blob.len() >= 256 * 80);
+        if dynamic_batch {
+            for rows in [1, 2, 40] {
+                let mut fresh = Session::new(Plan { graph: kept.clone(), meta: Meta::default() }).unwrap();
+                assert_eq!(product_of_rows(&mut session, rows, quantized), product_of_rows(&mut fresh, rows, quantized));
+            }
+        }
+        assert_eq!(product_of_rows(&mut session, 5, quantized), first);
+    }
+}
+
+#[test]
+fn a_weight_that_others_read_stays() {
+    let mut plan = matrix_product(false, false);
+    let w = plan.graph.nodes[0].inputs[1];
+    plan.graph.add_output("w", w);
+    let mut session = Session::new(plan).unwrap();
+    product_of_rows(&mut session, 5, false);
+    let Some(Init::Data(blob)) = &session.graph().value(w).init else { panic!("the weight is a constant") };
+    assert_eq!(blob.bytes().len(), 4 * 256 * 80);
+}

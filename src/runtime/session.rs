@@ -37,7 +37,7 @@ pub enum DimInfo {
 /// Memory that a session holds, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// Constants as stored in the plan.
+    /// Constants as stored in the plan; the kernels' copies of weights take their place.
     pub weights: usize,
     /// Intermediate results, inputs and outputs.
     pub arena: usize,
@@ -116,7 +116,7 @@ impl Session {
         &self.meta
     }
 
-    /// The graph that runs.
+    /// The graph that runs. Weights that were packed for the kernels are no longer in it.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -124,7 +124,7 @@ impl Session {
     /// Memory that the session holds.
     pub fn memory(&self) -> Memory {
         let weights = self.graph.values.iter().map(|v| match &v.init {
-            Some(Init::Data(blob)) => blob.bytes().len(),
+            Some(Init::Data(blob)) => blob.len(),
             _ => 0,
         });
         Memory { weights: weights.sum(), arena: self.arena.len() }
@@ -142,7 +142,7 @@ impl Session {
         if self.find_binding(|i| shapes.get(i).copied()).is_some() {
             return Ok(());
         }
-        let binding = Binding::new(&self.graph, &mut self.packed, shapes, self.tensor_bytes, &self.team)?;
+        let binding = Binding::new(&mut self.graph, &mut self.packed, shapes, self.tensor_bytes, &self.team)?;
         self.arena.reserve(binding.arena_len)?;
         if self.bindings.len() == MAX_BINDINGS
             && let Some(oldest) = (0..MAX_BINDINGS).min_by_key(|&i| self.bindings[i].last_used)

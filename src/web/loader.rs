@@ -6,14 +6,8 @@ use js_sys::Uint8Array;
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
-use super::{RawModel, error::to_js, model::Executor, zeroed};
-use crate::{
-    error::{Result, ensure},
-    graph::plan,
-    limits::Limits,
-    runtime::Session,
-    tensor::AlignedBytes,
-};
+use super::{RawModel, error::to_js, model::Executor};
+use crate::{error::Result, graph::plan, limits::Limits, runtime::Session};
 
 /// How much a model may ask for; what is not set has its default.
 #[wasm_bindgen]
@@ -45,17 +39,14 @@ impl RawLimits {
 
 /// Takes a plan in pieces, each copied once to where it stays.
 #[wasm_bindgen]
-pub struct RawLoader {
-    bytes: AlignedBytes,
-    filled: usize,
-}
+pub struct RawLoader(plan::Reader);
 
 #[wasm_bindgen]
 impl RawLoader {
-    /// Makes room for a plan of this many bytes.
+    /// Prepares for a plan of this many bytes.
     #[wasm_bindgen(constructor)]
-    pub fn new(total: usize) -> Result<RawLoader, JsValue> {
-        Ok(RawLoader { bytes: zeroed(total).map_err(to_js)?, filled: 0 })
+    pub fn new(total: usize) -> RawLoader {
+        RawLoader(plan::Reader::new(total))
     }
 
     /// Takes the next bytes.
@@ -69,18 +60,21 @@ impl RawLoader {
         let team = super::team::current();
         #[cfg(not(target_feature = "atomics"))]
         let team = crate::kernels::Team::ALONE;
-        let session = plan::read(self.bytes).and_then(|plan| Session::with_team(plan, &limits.0, team)).map_err(to_js)?;
+        let session = self.0.finish().and_then(|plan| Session::with_team(plan, &limits.0, team)).map_err(to_js)?;
         Ok(RawModel::with(Executor::Plan(Box::new(session))))
     }
 }
 
 impl RawLoader {
     fn try_push(&mut self, piece: &Uint8Array) -> Result<()> {
-        let (start, len) = (self.filled, piece.length() as usize);
-        let total = self.bytes.len();
-        ensure!(len <= total - start, Internal, "more than the {total} bytes came that were announced");
-        piece.copy_to(&mut self.bytes[start..start + len]);
-        self.filled += len;
+        let mut at = 0;
+        while at < piece.length() {
+            let space = self.0.space()?;
+            let len = (piece.length() - at).min(u32::try_from(space.len()).unwrap_or(u32::MAX));
+            piece.subarray(at, at + len).copy_to(&mut space[..len as usize]);
+            self.0.advance(len as usize)?;
+            at += len;
+        }
         Ok(())
     }
 }

@@ -12,16 +12,17 @@
 //! ```
 //! Numbers are little-endian. `docs/plan-format.md` describes the metadata.
 
-use alloc::{format, string::String, sync::Arc, vec::Vec};
+mod reader;
+
+use alloc::{format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Blob, Dim, Graph, Init, Node, Port, Value, ValueType, verify};
-use crate::{
-    error::{Error, Result, bail, ensure},
-    tensor::AlignedBytes,
-};
+use super::{Dim, Graph, Init, Node, Port, ValueType};
+use crate::error::{Error, Result};
+
+pub use reader::{Reader, read};
 
 const MAGIC: &[u8; 8] = b"NEARPLAN";
 const HEADER: usize = 64;
@@ -169,89 +170,12 @@ fn encode_head(plan: &Plan) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Reads and verifies a plan. Weights stay in `bytes`, which the graph shares.
-pub fn read(bytes: AlignedBytes) -> Result<Plan> {
-    let metadata_len = check_header(&bytes)?;
-    let metadata = &bytes[HEADER..HEADER + metadata_len];
-    let stored: Stored =
-        postcard::from_bytes(metadata).map_err(|e| Error::InvalidPlan(format!("the plan's metadata cannot be decoded: {e}")))?;
-    let weights_at = HEADER + metadata_len.next_multiple_of(ALIGN);
-    let buffer = Arc::new(bytes);
-    let mut values = Vec::with_capacity(stored.values.len());
-    for v in stored.values {
-        let init = match v.init {
-            None => None,
-            Some(StoredInit::Dims(dims)) => Some(Init::Dims(dims)),
-            Some(StoredInit::Data { offset, len }) => {
-                let blob = usize::try_from(offset)
-                    .ok()
-                    .and_then(|o| o.checked_add(weights_at))
-                    .zip(usize::try_from(len).ok())
-                    .and_then(|(o, l)| Blob::range(&buffer, o, l));
-                match blob {
-                    Some(blob) => Some(Init::Data(blob)),
-                    None => bail!(InvalidPlan, "the plan's constant '{}' lies outside the file", v.name),
-                }
-            }
-        };
-        values.push(Value { name: v.name, ty: v.ty, init });
-    }
-    let graph = Graph { symbols: stored.symbols, values, nodes: stored.nodes, inputs: stored.inputs, outputs: stored.outputs };
-    verify::verify(&graph)?;
-    Ok(Plan { graph, meta: stored.meta })
-}
-
-/// Checks magic, version, length and sum; returns the metadata's length.
-fn check_header(bytes: &[u8]) -> Result<usize> {
-    ensure!(is_plan(bytes), InvalidPlan, "these bytes are not a Nearside plan: they do not start with NEARPLAN");
-    ensure!(
-        bytes.len() >= HEADER,
-        InvalidPlan,
-        "the plan is truncated: {} bytes, its header alone has {HEADER}; download it again",
-        bytes.len()
-    );
-    let version = u32::from_le_bytes(field(bytes, 8));
-    ensure!(
-        version <= VERSION,
-        InvalidPlan,
-        "the plan has format version {version}, this release reads up to {VERSION}; update nearside or compile the model again"
-    );
-    ensure!(version == VERSION, InvalidPlan, "the plan has format version {version}, which is not known");
-    let total = u64::from_le_bytes(field(bytes, 24));
-    ensure!(
-        total == bytes.len() as u64,
-        InvalidPlan,
-        "the plan is truncated or padded: its header says {total} bytes, there are {}; download it again",
-        bytes.len()
-    );
-    ensure!(
-        digest(bytes)[..] == bytes[32..64],
-        InvalidPlan,
-        "the plan is damaged: its sha-256 does not match; download it or compile the model again"
-    );
-    let metadata_len = u64::from_le_bytes(field(bytes, 16));
-    match usize::try_from(metadata_len) {
-        Ok(len) if len <= bytes.len() - HEADER => Ok(len),
-        _ => bail!(InvalidPlan, "the plan's metadata is said to have {metadata_len} bytes, more than the file"),
-    }
-}
-
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(&bytes[..32]).chain_update(&bytes[HEADER..]).finalize().into()
-}
-
-fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&bytes[at..at + N]);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         graph::ops::{Op, Unary},
-        tensor::{DType, Tensor},
+        tensor::{AlignedBytes, DType, Tensor},
     };
 
     fn sample() -> Plan {
