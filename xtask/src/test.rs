@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test. A failure hides no other: all steps run, the exit status tells.
 
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -28,7 +29,6 @@ const STEPS: &[Step] = &[
     ("clippy", clippy),
     ("clippy wasm", clippy_wasm),
     ("documentation", docs::rustdoc),
-    ("licences", licences),
     ("native tests", native_tests),
     ("build", || build::run(&build::Options::default())),
     ("size", || families::print(|line| println!("{line}")).and(size::check(|line| println!("{line}")))),
@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     ("package tests", || sh(shell::command("npm").args(["test", "--workspaces", "--if-present"]))),
     ("package contents", fixtures::package_contents),
     ("fixtures", fixtures::run),
+    ("licences", licences),
     ("wasm in Chromium", || wasm_tests(Browser::Chromium, false)),
     ("wasm in Chromium, relaxed", || wasm_tests(Browser::Chromium, true)),
     ("wasm in Firefox", || wasm_tests(Browser::Firefox, false)),
@@ -59,12 +60,14 @@ pub fn run(options: &Options) -> Result<()> {
     }
     tools::wasm_target()?;
     tools::npm_packages()?;
+    let mut background = Background::start(&chosen);
 
     let results: Vec<(&str, Duration, bool)> = chosen
         .into_iter()
         .map(|(name, step)| {
             println!("\n── {name}");
             let start = Instant::now();
+            background.wait_before(name);
             let result = step();
             if let Err(error) = &result {
                 println!("{error:#}");
@@ -82,6 +85,35 @@ pub fn run(options: &Options) -> Result<()> {
     let failed = results.len() - passed;
     println!("{passed} passed, {failed} failed");
     if failed > 0 { std::process::exit(1) } else { Ok(()) }
+}
+
+/// The package's build and two tools, begun beside the first steps: their linking and optimising keeps one core busy for minutes.
+/// The steps that need them look for themselves whether all is there, so a failure here is reported there.
+struct Background(Option<JoinHandle<()>>);
+
+impl Background {
+    /// Steps that work with what cargo made for them alone.
+    const INDEPENDENT: [&str; 6] = ["format", "unit tests", "clippy", "clippy wasm", "documentation", "native tests"];
+
+    fn start(chosen: &[&Step]) -> Self {
+        let independent = chosen.iter().filter(|(name, _)| Self::INDEPENDENT.contains(name)).count();
+        let worthwhile = independent > 0 && independent < chosen.len();
+        Self(worthwhile.then(|| {
+            thread::spawn(|| {
+                let _ = build::run(&build::Options::default());
+                let _ = tools::cargo_deny();
+                let _ = tools::geckodriver();
+            })
+        }))
+    }
+
+    fn wait_before(&mut self, step: &str) {
+        if !Self::INDEPENDENT.contains(&step)
+            && let Some(thread) = self.0.take()
+        {
+            let _ = thread.join();
+        }
+    }
 }
 
 fn format() -> Result<()> {
@@ -150,10 +182,15 @@ fn end_to_end() -> Result<()> {
     tools::browsers()?;
     build::run(&build::Options::default())?;
     demo::server()?;
-    let mut command = npm_tool("playwright");
-    command.args(["test", "--config", "tests/e2e/playwright.config.ts"]);
-    command.env("NEARSIDE_SERVER", shell::target().join("release/nearside"));
-    sh(with_assets(&mut command))
+    // One after the other, so that nothing else runs beside the tests that look at times.
+    ["results", "pages"].map(|project| {
+        let mut command = npm_tool("playwright");
+        command.args(["test", "--config", "tests/e2e/playwright.config.ts", "--project", project]);
+        command.env("NEARSIDE_SERVER", shell::target().join("release/nearside"));
+        sh(with_assets(&mut command))
+    })
+    .into_iter()
+    .collect()
 }
 
 /// Names the folder of the test assets, where there is one; tests that need it say so when they skip.
