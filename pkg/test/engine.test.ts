@@ -23,7 +23,7 @@ class FakeChannel implements Channel {
     const defaults: { [name: string]: unknown } = {
       start: { integerPath: 'fake' },
       load: { id: this.#nextId++, inputs: [], outputs: [], notes: [], ms: 1, threads: 1 },
-      run: { outputs: [], ms: 1 },
+      run: { outputs: [], ms: 1, threads: 1 },
       drop: null,
       memory: { wasm: 1, weights: 1, activations: 1 },
     }
@@ -75,6 +75,13 @@ function holdRuns(): { release: () => void; count: () => number } {
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0))
 
 describe('Engine', () => {
+  it('knows after a run which threads came', async () => {
+    const model = await engine.load(plan(), true, {})
+    answer = (name) => (name === 'run' ? { outputs: [], ms: 1, threads: 3 } : undefined)
+    await model.run([])
+    expect(model.threads).toBe(3)
+  })
+
   it('starts one instance for many calls and runs them one by one, in order', async () => {
     const model = await engine.load(plan(), true, {})
     const { release, count } = holdRuns()

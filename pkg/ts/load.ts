@@ -177,7 +177,15 @@ class Loading {
     return {
       resident,
       release,
-      engine: { variant, worker, threads: resident.threads, integerPath, fallbackOperators },
+      engine: {
+        variant,
+        worker,
+        get threads() {
+          return resident.threads
+        },
+        integerPath,
+        fallbackOperators,
+      },
       timeline: this.#timeline,
       warn: this.#warn,
     }

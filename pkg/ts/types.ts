@@ -238,7 +238,7 @@ export interface EngineInfo {
   readonly variant: Variant
   /** Whether it runs in a Worker. */
   readonly worker: boolean
-  /** Threads that share the work of a run; those that could not start do not count. */
+  /** Threads that share the work of a run. No load waits for them to start; after a run, those that could not do not count. */
   readonly threads: number
   /** The integer kernels that start-up tests chose on this machine, e.g. `relaxed dot`. */
   readonly integerPath: string

@@ -232,8 +232,8 @@ export class Resident {
   readonly notes: readonly string[]
   /** Milliseconds that loading took in the engine. */
   readonly loadMs: number
-  /** Threads that share the work. */
-  readonly threads: number
+  /** Threads that share the work, as known after the latest run. */
+  threads: number
   /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
   readonly file: Blob
   readonly #again: (instance: Instance) => Promise<Loaded>
@@ -260,7 +260,9 @@ export class Resident {
       const id = await this.#settle(instance)
       started?.()
       const transfer = inputs.flatMap((i) => ('bytes' in i ? [i.bytes.buffer as ArrayBuffer] : []))
-      return instance.channel.call('run', { id, inputs }, transfer)
+      const result = await instance.channel.call('run', { id, inputs }, transfer)
+      this.threads = result.threads
+      return result
     }, signal)
   }
 

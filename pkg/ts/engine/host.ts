@@ -76,8 +76,7 @@ export class Host {
       const instance = this.#instance()
       const loader = new instance.RawLoader(sizeOf(plan))
       await eachPiece(plan, (piece) => loader.push(piece))
-      const loaded = this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
-      return { ...loaded, threads: (await instance.threads) ?? 1 }
+      return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
     },
     open: async ({ onnx, limits }) => {
       const { RawOnnx } = this.#instance()
@@ -114,7 +113,7 @@ export class Host {
       const start = performance.now()
       inputs.forEach((input, i) => stage(model, i, input))
       const outputs = values(model.run() as unknown[])
-      return { outputs, ms: performance.now() - start }
+      return { outputs, ms: performance.now() - start, threads: this.#threads() }
     },
     profile: ({ id, inputs, runs }) => {
       const model = this.#model(id)
@@ -153,7 +152,14 @@ export class Host {
   #hold(model: RawModel, start: number, notes = model.notes() as string[]): Loaded {
     const id = this.#nextId++
     this.#models.set(id, model)
-    return { id, inputs: ports(model, false), outputs: ports(model, true), notes, ms: performance.now() - start, threads: 1 }
+    return {
+      id,
+      inputs: ports(model, false),
+      outputs: ports(model, true),
+      notes,
+      ms: performance.now() - start,
+      threads: this.#threads(),
+    }
   }
 
   #withLimits<T>(limits: Limits, use: (raw: RawLimits) => T): T {
@@ -171,6 +177,10 @@ export class Host {
     const opened = this.#opened.get(id)
     if (opened === undefined) throw new Error(`no model ${id} was opened here`)
     return opened
+  }
+
+  #threads(): number {
+    return this.#instance().threads?.() ?? 1
   }
 
   #instance(): Raw {

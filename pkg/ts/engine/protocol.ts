@@ -63,7 +63,10 @@ export interface Protocol {
   /** Compiles a model that was opened, and forgets it. */
   compile: { request: { id: number }; response: CompileResult }
   /** Runs a model; inputs are in the order of its ports. */
-  run: { request: { id: number; inputs: readonly WireInput[] }; response: { outputs: readonly WireValue[]; ms: number } }
+  run: {
+    request: { id: number; inputs: readonly WireInput[] }
+    response: { outputs: readonly WireValue[]; ms: number; threads: number }
+  }
   /** Runs a model several times; tells what each node took. */
   profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }
   /** Forgets a model. */

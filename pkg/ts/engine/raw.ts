@@ -16,8 +16,8 @@ export type { RawCompiled, RawLimits, RawModel, RawOnnx } from '../../dist/wasm/
 export type Raw = Pick<typeof coreGlue, 'RawDigest' | 'RawLimits' | 'RawLoader' | 'start'> &
   Partial<Pick<typeof compilerGlue, 'RawOnnx'>> & {
     readonly memory: WebAssembly.Memory
-    /** Threads of a threaded instance, when that is known. */
-    readonly threads?: Promise<number>
+    /** Threads of a threaded instance, without those that could not start. */
+    readonly threads?: () => number
     /** Ends the use of the instance; the runtime's memory is given back: an unused one takes its place. */
     dismiss(lost: boolean): void
   }

@@ -9,8 +9,6 @@ export interface HelpMessage {
 const INITIAL_PAGES = 80
 /** The most that it may grow to. All is reserved at once, which small devices and 32-bit browsers refuse. */
 const MAXIMA = [65536, 32768, 16384, 8192, 4096]
-/** How long the first model waits, in milliseconds, to tell how many helpers could be started. */
-const PATIENCE = 250
 
 /** The largest shared memory that the device grants. */
 export function sharedMemory(): WebAssembly.Memory {
@@ -25,20 +23,16 @@ export function sharedMemory(): WebAssembly.Memory {
   throw refusal
 }
 
-/** Starts helpers, which come when they come; gives the number of threads once each has come or failed: after a while, without those that failed. */
-export async function startHelpers(threads: number, module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<number> {
+/** Starts helpers, for which nobody waits; gives a function that tells the number of threads, without helpers that failed by then. */
+export function startHelpers(threads: number, module: WebAssembly.Module, memory: WebAssembly.Memory): () => number {
   let count = threads
-  const arrivals = Array.from({ length: threads - 1 }, async (_, i) => {
-    try {
-      await startHelper({ help: { member: i + 1, module, memory } })
-    } catch (error) {
+  for (let member = 1; member < threads; member++) {
+    startHelper({ help: { member, module, memory } }).catch((error: unknown) => {
       count -= 1
       console.warn(`nearside: a thread could not start (${String(error)}); the others do its work.`)
-    }
-  })
-  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE))
-  await Promise.race([Promise.all(arrivals), late])
-  return count
+    })
+  }
+  return () => count
 }
 
 function startHelper(message: HelpMessage): Promise<void> {
