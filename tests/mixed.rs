@@ -307,3 +307,52 @@ fn mistakes_are_sentences_with_the_node() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("not supported"), "{error}");
 }
+
+/// A recurrence is a loop over the steps; graphs inside attention stand between its products.
+#[test]
+fn attention_that_is_defined_by_other_operators() {
+    let mut model = Onnx::new(27);
+    let input = |width: i64| [Size::Fixed(1), Size::Named("steps"), Size::Fixed(width)];
+    model.input("q", &input(2));
+    model.input("k", &input(2));
+    model.input("v", &input(2));
+    let attributes = [
+        ("q_num_heads", Attribute::Int(1)),
+        ("kv_num_heads", Attribute::Int(1)),
+        ("scale", Attribute::Float(1.0)),
+        ("update_rule", Attribute::Text("linear")),
+    ];
+    model.node("LinearAttention", &["q", "k", "v"], "y", &attributes);
+    model.outputs_of_last(&["y", "state"]);
+    model.output("y");
+    model.output("state");
+    let mut model = mixed(model);
+    let step = |data: &[f32]| floats(&[1, data.len() / 2, 2], data);
+    // y = q·(Σ k⊗v): the second step sees the first one's value where its query is like that key.
+    let inputs = [("q", step(&[1.0, 0.0, 1.0, 1.0])), ("k", step(&[1.0, 0.0, 0.0, 2.0])), ("v", step(&[3.0, 4.0, 5.0, 6.0]))];
+    let results = run(&mut model, &inputs);
+    assert_eq!(as_floats(&results[0]), [3.0, 4.0, 13.0, 16.0]);
+    assert_eq!(as_floats(&results[1]), [3.0, 4.0, 10.0, 12.0]);
+}
+
+/// A support vector machine, as onnxruntime computes it: votes decide, and two scores stand for one.
+#[test]
+fn support_vectors_vote() {
+    let mut model = Onnx::new(17);
+    model.input("x", &[Size::Named("n"), Size::Fixed(1)]);
+    let attributes = [
+        ("kernel_type", Attribute::Text("LINEAR")),
+        ("support_vectors", Attribute::Floats(&[1.0, -1.0])),
+        ("vectors_per_class", Attribute::Ints(&[1, 1])),
+        ("coefficients", Attribute::Floats(&[0.5, -0.5])),
+        ("rho", Attribute::Floats(&[-1.0])),
+        ("classlabels_strings", Attribute::Texts(&["far", "near"])),
+    ];
+    model.node("ai.onnx.ml::SVMClassifier", &["x"], "label", &attributes);
+    model.outputs_of_last(&["label", "scores"]);
+    model.output_words("label");
+    model.output("scores");
+    let results = run(&mut mixed(model), &[("x", floats(&[2, 1], &[3.0, 0.5]))]);
+    assert!(matches!(&results[0], Value::Strings(labels) if labels.data() == ["far", "near"]));
+    assert_eq!(as_floats(&results[1]), [-2.0, 2.0, 0.5, -0.5]);
+}

@@ -7,14 +7,19 @@ use tract_onnx::pb::{
     self, AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto,
     attribute_proto::AttributeType,
-    tensor_proto::DataType,
+    tensor_proto,
     tensor_shape_proto::{Dimension, dimension},
     type_proto,
 };
 
+pub use tensor_proto::DataType;
+
 pub const FLOAT: DataType = DataType::Float;
 pub const INT64: DataType = DataType::Int64;
 pub const BOOL: DataType = DataType::Bool;
+pub const INT32: DataType = DataType::Int32;
+pub const INT8: DataType = DataType::Int8;
+pub const UINT8: DataType = DataType::Uint8;
 
 /// A model of inputs and outputs with their type and dimensions, and of nodes given as operator, inputs and outputs.
 pub fn model(
@@ -43,10 +48,12 @@ pub fn model(
 }
 
 /// An attribute's value.
+#[derive(Clone)]
 pub enum Attribute<'a> {
     Int(i64),
     Float(f32),
     Ints(&'a [i64]),
+    Floats(&'a [f32]),
     Text(&'a str),
     Texts(&'a [&'a str]),
 }
@@ -75,6 +82,22 @@ impl Onnx {
         self.graph.input.push(port(name, DataType::Float, Some(shape)));
     }
 
+    /// An input of another type.
+    pub fn input_of(&mut self, name: &str, kind: DataType, shape: &[Size<'_>]) {
+        self.graph.input.push(port(name, kind, Some(shape)));
+    }
+
+    /// A constant of bytes: u8, s8 or, as little endian, any other type.
+    pub fn raw(&mut self, name: &str, kind: DataType, shape: &[usize], raw_data: &[u8]) {
+        self.graph.initializer.push(TensorProto {
+            name: name.into(),
+            data_type: kind as i32,
+            dims: shape.iter().map(|&d| d as i64).collect(),
+            raw_data: raw_data.to_vec(),
+            ..Default::default()
+        });
+    }
+
     /// A float output, whose shape is left open.
     pub fn output(&mut self, name: &str) {
         self.graph.output.push(port(name, DataType::Float, None));
@@ -83,6 +106,11 @@ impl Onnx {
     /// A string input.
     pub fn input_words(&mut self, name: &str, shape: &[Size<'_>]) {
         self.graph.input.push(port(name, DataType::String, Some(shape)));
+    }
+
+    /// An output of another type.
+    pub fn output_of(&mut self, name: &str, kind: DataType) {
+        self.graph.output.push(port(name, kind, None));
     }
 
     /// An output of i64.
@@ -161,14 +189,26 @@ impl Onnx {
         });
     }
 
-    /// A node with one output, which is also its name.
+    /// A node with one output, which is also its name. An operator of another domain has it in front, like `com.microsoft::FusedConv`.
     pub fn node(&mut self, op: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute<'_>)]) {
         self.graph.node.push(node(op, inputs, &[output], attributes));
+    }
+
+    /// Gives the last node these outputs.
+    pub fn outputs_of_last(&mut self, names: &[&str]) {
+        if let Some(node) = self.graph.node.last_mut() {
+            node.output = names.iter().map(|n| n.to_string()).collect();
+        }
     }
 
     pub fn bytes(mut self) -> Vec<u8> {
         let set = |domain: &str, version| OperatorSetIdProto { domain: domain.into(), version };
         let mut opset_import = vec![set("", self.opset)];
+        for domain in ["com.microsoft", "com.ms.internal.nhwc", "ai.onnx.preview"] {
+            if self.graph.node.iter().any(|n| n.domain == domain) {
+                opset_import.push(set(domain, 1));
+            }
+        }
         if self.ml {
             opset_import.push(set("ai.onnx.ml", 3));
             for node in &mut self.graph.node {
@@ -229,8 +269,10 @@ impl Body {
 }
 
 fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attribute<'_>)]) -> NodeProto {
+    let (domain, op) = op.rsplit_once("::").unwrap_or(("", op));
     NodeProto {
         op_type: op.into(),
+        domain: domain.into(),
         name: outputs[0].into(),
         input: inputs.iter().map(|&i| i.into()).collect(),
         output: outputs.iter().map(|&o| o.into()).collect(),
@@ -255,6 +297,7 @@ fn attribute(name: &str, value: &Attribute<'_>) -> AttributeProto {
         Attribute::Int(v) => (a.i, a.r#type) = (*v, AttributeType::Int as i32),
         Attribute::Float(v) => (a.f, a.r#type) = (*v, AttributeType::Float as i32),
         Attribute::Ints(v) => (a.ints, a.r#type) = (v.to_vec(), AttributeType::Ints as i32),
+        Attribute::Floats(v) => (a.floats, a.r#type) = (v.to_vec(), AttributeType::Floats as i32),
         Attribute::Text(v) => (a.s, a.r#type) = (v.as_bytes().to_vec(), AttributeType::String as i32),
         Attribute::Texts(v) => {
             (a.strings, a.r#type) = (v.iter().map(|s| s.as_bytes().to_vec()).collect(), AttributeType::Strings as i32);

@@ -39,7 +39,7 @@ fn heads(l: &mut Lower, c: &Call, x: ValueId, attribute: &str) -> Result<ValueId
     Ok(l.transpose(c.name(), x, &[0, 2, 1, 3]))
 }
 
-fn fixed(dim: &Dim, what: &str) -> Result<usize> {
+pub(super) fn fixed(dim: &Dim, what: &str) -> Result<usize> {
     match dim.as_fixed() {
         Some(n) if n > 0 => Ok(n),
         _ => bail!(Unsupported, "the {what} is not known"),
@@ -58,7 +58,7 @@ fn join(l: &mut Lower, c: &Call, past: Option<ValueId>, x: ValueId) -> ValueId {
     l.emit(c, Op::Concat { axis: 2 }, &[past, x], ty)
 }
 
-/// `softmax(Q·Kᵀ·scale + bias)·V`. The heads that share a key are rows of one product, so that keys are not repeated.
+/// ONNX's operator.
 fn attention(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let flat = l.rank(c.input(0)?) == 3;
     let out = c.out()?;
@@ -70,9 +70,49 @@ fn attention(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     ensure!(caches == [true; 2], InvalidModel, "has a cache of another rank than 4");
     let past = c.optional(4).map(|p| l.shape(p)[2].clone());
     let (key, value) = (join(l, c, c.optional(4), k), join(l, c, c.optional(5), v));
-    let Ok([batch, q_heads, steps, size]) = <[Dim; 4]>::try_from(l.shape(q)) else {
-        bail!(InvalidModel, "has a query of rank {}", l.rank(q))
+    let (steps, keys) = (l.shape(q)[2].clone(), l.shape(key)[2].clone());
+    let bias = bias(l, c, &steps, &keys, past)?;
+    let found = attend(l, c, &Operands { q, key, value, bias, sink: None })?;
+    let y = if flat { l.transpose(c.name(), found.y, &[0, 2, 1, 3]) } else { found.y };
+    let y = l.reshape(c.name(), y, out.shape);
+    let shown = match c.node.int("qk_matmul_output_mode").unwrap_or(0) {
+        0 => found.raw,
+        1 => found.capped,
+        2 => found.scores,
+        3 => found.weights,
+        other => bail!(InvalidModel, "has qk_matmul_output_mode {other}"),
     };
+    let all = [y, key, value, shown].into_iter().enumerate();
+    Ok(all.filter(|(i, _)| c.wants(*i)).map(|(_, v)| v).collect())
+}
+
+/// Queries `[B,H,S,D]`, keys and values `[B,K,T,D]`, what is added to the scores, and a score per head that takes its share of the
+/// weights and has no value.
+pub(super) struct Operands {
+    pub q: ValueId,
+    pub key: ValueId,
+    pub value: ValueId,
+    pub bias: Option<ValueId>,
+    pub sink: Option<ValueId>,
+}
+
+/// The result `[B,H,S,D]`, and the scores on their way to weights.
+pub(super) struct Attended {
+    pub y: ValueId,
+    pub raw: ValueId,
+    pub capped: ValueId,
+    pub scores: ValueId,
+    pub weights: ValueId,
+}
+
+/// `softmax(Q·Kᵀ·scale + bias)·V`. The heads that share a key are rows of one product, so that keys are not repeated.
+pub(super) fn attend(l: &mut Lower, c: &Call, operands: &Operands) -> Result<Attended> {
+    let &Operands { q, key, value, bias, sink } = operands;
+    let ranks = [q, key, value].map(|v| l.rank(v));
+    let Ok([batch, q_heads, steps, size]) = <[Dim; 4]>::try_from(l.shape(q)) else {
+        bail!(InvalidModel, "has a query of rank {}", ranks[0])
+    };
+    ensure!(ranks == [4; 3], InvalidModel, "has keys and values of rank {} and {}", ranks[1], ranks[2]);
     let (keys, value_size) = (l.shape(key)[2].clone(), l.shape(value)[3].clone());
     let (many, few) = (fixed(&q_heads, "number of heads")?, fixed(&l.shape(key)[1], "number of heads")?);
     ensure!(many.is_multiple_of(few), InvalidModel, "has {many} heads of queries and {few} of keys");
@@ -97,11 +137,20 @@ fn attention(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         let bounded = l.unary(c, Unary::Tanh, small);
         capped = l.binary(c, BinaryOp::Mul, bounded, cap);
     }
-    let bias = bias(l, c, &steps, &keys, past)?;
     let scores = bias.map_or(capped, |b| l.binary(c, BinaryOp::Add, capped, b));
     let ty = ValueType::new(DType::F32, apart);
-    let mut weights = l.emit(c, Op::Softmax { axis: 3, log: false }, &[scores], ty.clone());
-    if let Some(bias) = bias {
+    let mut weights = match sink {
+        Some(sink) => {
+            let mut wider = l.shape(scores);
+            wider[3] = keys.clone() + Dim::fixed(1);
+            let wider = ValueType::new(DType::F32, wider);
+            let all = l.emit(c, Op::Concat { axis: 3 }, &[scores, sink], wider.clone());
+            let all = l.emit(c, Op::Softmax { axis: 3, log: false }, &[all], wider);
+            l.emit(c, Op::Slice { axis: 3, start: Dim::fixed(0), step: 1 }, &[all], ty.clone())
+        }
+        None => l.emit(c, Op::Softmax { axis: 3, log: false }, &[scores], ty.clone()),
+    };
+    if let Some(bias) = bias.filter(|_| sink.is_none()) {
         // Where everything is masked, nothing is attended to.
         let mut narrow = l.shape(bias);
         let last = narrow.len() - 1;
@@ -115,17 +164,7 @@ fn attention(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let shared = l.reshape(c.name(), weights, grouped(&keys));
     let y = product(l, c, shared, value, false)?;
     let y = l.reshape(c.name(), y, vec![batch, Dim::fixed(many), steps, value_size]);
-    let y = if flat { l.transpose(c.name(), y, &[0, 2, 1, 3]) } else { y };
-    let y = l.reshape(c.name(), y, out.shape);
-    let shown = match c.node.int("qk_matmul_output_mode").unwrap_or(0) {
-        0 => raw,
-        1 => capped,
-        2 => scores,
-        3 => weights,
-        other => bail!(InvalidModel, "has qk_matmul_output_mode {other}"),
-    };
-    let all = [y, key, value, shown].into_iter().enumerate();
-    Ok(all.filter(|(i, _)| c.wants(*i)).map(|(_, v)| v).collect())
+    Ok(Attended { y, raw, capped, scores, weights })
 }
 
 /// What is added to the scores `[B,H,S,T]`: the mask, and −∞ for keys that come too late, are too far away, or are not there.
@@ -195,7 +234,7 @@ fn bias(l: &mut Lower, c: &Call, steps: &Dim, keys: &Dim, past: Option<Dim>) -> 
 }
 
 /// A mask over fewer keys than there are hides the others.
-fn lengthened(l: &mut Lower, c: &Call, mask: ValueId, keys: &Dim) -> ValueId {
+pub(super) fn lengthened(l: &mut Lower, c: &Call, mask: ValueId, keys: &Dim) -> ValueId {
     let mut shape = l.shape(mask);
     let last = shape.len() - 1;
     if shape[last] == *keys || shape[last].as_fixed() == Some(1) {
@@ -207,41 +246,69 @@ fn lengthened(l: &mut Lower, c: &Call, mask: ValueId, keys: &Dim) -> ValueId {
     l.emit(c, Op::Pad { pads, value: f32::NEG_INFINITY }, &[mask], ValueType::new(DType::F32, shape))
 }
 
-/// Pairs of numbers turned by angles that depend on the position.
+/// Pairs of numbers turned by angles that depend on the position. A list of one position is that of the first step.
 fn rotary(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let (x, out) = (c.input(0)?, c.out()?);
     ensure!(out.dtype == DType::F32, Unsupported, "embeddings of {} are not supported", out.dtype);
     let flat = l.rank(x) == 3;
+    let table_width = l.shape(c.input(1)?).last().and_then(Dim::as_fixed).unwrap_or(0);
+    let partial = c.node.int("rotary_embedding_dim").is_some_and(|n| n != 0);
     let x = if flat {
         let Ok([batch, steps, width]) = <[Dim; 3]>::try_from(l.shape(x)) else { bail!(Internal, "rank 3") };
-        let Some(heads) = c.node.int("num_heads").and_then(|h| usize::try_from(h).ok()).filter(|h| *h > 0) else {
-            bail!(InvalidModel, "has an input of rank 3 and no num_heads");
+        let heads = match c.node.int("num_heads").and_then(|h| usize::try_from(h).ok()).filter(|h| *h > 0) {
+            Some(heads) => Dim::fixed(heads),
+            None if table_width > 0 && !partial => width.clone() / Dim::fixed(2 * table_width),
+            None => bail!(InvalidModel, "has an input of rank 3 and no num_heads"),
         };
-        l.reshape(c.name(), x, vec![batch, steps, Dim::fixed(heads), width / Dim::fixed(heads)])
+        l.reshape(c.name(), x, vec![batch, steps, heads.clone(), width / heads])
     } else {
         x
     };
     ensure!(l.rank(x) == 4, InvalidModel, "has an input of rank {}", l.rank(x));
+    let heads_axis = if flat { 2 } else { 1 };
+    let steps = l.shape(x)[3 - heads_axis].clone();
+    let positions = match c.optional(3) {
+        Some(positions) if l.rank(positions) < 2 => {
+            let first = l.cast(c, positions, DType::I64);
+            let first = l.reshape(c.name(), first, vec![Dim::fixed(1), Dim::fixed(1)]);
+            let along = iota(l, c, steps, 1, 2)?;
+            Some(l.binary(c, BinaryOp::Add, first, along))
+        }
+        positions => positions,
+    };
+    let y = turn(l, c, x, &Turn { tables: [c.input(1)?, c.input(2)?], positions, heads_axis })?;
+    Ok(vec![l.reshape(c.name(), y, out.shape)])
+}
+
+/// Cosines and sines by position (or, without positions, by batch and step), the positions `[B,S]`, and where the heads are.
+pub(super) struct Turn {
+    pub tables: [ValueId; 2],
+    pub positions: Option<ValueId>,
+    pub heads_axis: usize,
+}
+
+/// Turns the pairs of each head of x, which has rank 4; the tables' width says how many.
+pub(super) fn turn(l: &mut Lower, c: &Call, x: ValueId, how: &Turn) -> Result<ValueId> {
     let shape = l.shape(x);
     let size = fixed(&shape[3], "size of a head")?;
     let turned = match c.node.int("rotary_embedding_dim").unwrap_or(0) {
+        0 if how.positions.is_some() => 2 * l.shape(how.tables[0]).last().and_then(Dim::as_fixed).unwrap_or(0),
         0 => size,
         n => usize::try_from(n).unwrap_or(usize::MAX),
     };
-    ensure!(turned <= size && turned.is_multiple_of(2), InvalidModel, "turns {turned} of {size} numbers");
+    ensure!(turned <= size && turned > 0 && turned.is_multiple_of(2), InvalidModel, "turns {turned} of {size} numbers");
     let half = turned / 2;
     let mut angles = Vec::new();
-    for i in [1, 2] {
-        let mut table = c.input(i)?;
+    for mut table in how.tables {
         ensure!(l.rank(table) > 0, InvalidModel, "has tables of unfit shapes");
-        if let Some(positions) = c.optional(3) {
+        if let Some(positions) = how.positions {
             let positions = l.cast(c, positions, DType::I64);
             let ty = ValueType::new(DType::F32, [&l.shape(positions)[..], &l.shape(table)[1..]].concat());
             table = l.emit(c, Op::Gather { axis: 0 }, &[table, positions], ty);
         }
         let mut along = l.shape(table);
         ensure!(along.len() == 3 && along[2].as_fixed() == Some(half), InvalidModel, "has tables of unfit shapes");
-        along.insert(if flat { 2 } else { 1 }, Dim::fixed(1));
+        along.insert(how.heads_axis, Dim::fixed(1));
         angles.push(l.reshape(c.name(), table, along));
     }
     let part = |l: &mut Lower, x: ValueId, axis: usize, start: usize, count: usize| {
@@ -251,7 +318,7 @@ fn rotary(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         l.emit(c, Op::Slice { axis, start: Dim::fixed(start), step: 1 }, &[x], ty)
     };
     let first = if turned == size { x } else { part(l, x, 3, 0, turned) };
-    let interleaved = c.node.flag("interleaved", false);
+    let interleaved = c.node.flag("interleaved", false) || c.node.flag("rotary_interleaved", false);
     let lead = &shape[..3];
     let with = |last: &[usize]| [lead.to_vec(), last.iter().map(|&d| Dim::fixed(d)).collect()].concat();
     let (real, imaginary) = if interleaved {
@@ -262,11 +329,11 @@ fn rotary(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     } else {
         (part(l, first, 3, 0, half), part(l, first, 3, half, half))
     };
-    let mut turn = |op: BinaryOp, a: ValueId, b: ValueId| {
+    let mut rotate = |op: BinaryOp, a: ValueId, b: ValueId| {
         let (a, b) = (l.binary(c, BinaryOp::Mul, a, angles[0]), l.binary(c, BinaryOp::Mul, b, angles[1]));
         l.binary(c, op, a, b)
     };
-    let (real, imaginary) = (turn(BinaryOp::Sub, real, imaginary), turn(BinaryOp::Add, imaginary, real));
+    let (real, imaginary) = (rotate(BinaryOp::Sub, real, imaginary), rotate(BinaryOp::Add, imaginary, real));
     let y = if interleaved {
         let sides = [real, imaginary].map(|s| l.reshape(c.name(), s, with(&[half, 1])));
         let ty = ValueType::new(DType::F32, with(&[half, 2]));
@@ -276,11 +343,9 @@ fn rotary(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         let ty = ValueType::new(DType::F32, with(&[turned]));
         l.emit(c, Op::Concat { axis: 3 }, &[real, imaginary], ty)
     };
-    let y = if turned == size {
-        y
-    } else {
-        let rest = part(l, x, 3, turned, size - turned);
-        l.emit(c, Op::Concat { axis: 3 }, &[y, rest], ValueType::new(DType::F32, shape))
-    };
-    Ok(vec![l.reshape(c.name(), y, out.shape)])
+    if turned == size {
+        return Ok(y);
+    }
+    let rest = part(l, x, 3, turned, size - turned);
+    Ok(l.emit(c, Op::Concat { axis: 3 }, &[y, rest], ValueType::new(DType::F32, shape)))
 }

@@ -110,29 +110,45 @@ fn has_body(node: &pb::NodeProto) -> bool {
 /// Puts the nodes of a branch where the If was.
 fn splice(graph: &mut pb::GraphProto, mut node: pb::NodeProto, taken: bool) {
     let branch = if taken { "then_branch" } else { "else_branch" };
-    let Some(body) = node.attribute.iter_mut().find(|a| a.name == branch).and_then(|a| a.g.take()) else { return };
-    let defined = body.node.iter().flat_map(|n| &n.output).chain(body.initializer.iter().map(|t| &t.name));
-    let names: BTreeMap<String, String> =
-        defined.filter(|n| !n.is_empty()).map(|n| (n.clone(), format!("{}/{n}", node.name))).collect();
-    let renamed = |name: &String| names.get(name).unwrap_or(name).clone();
-    for mut tensor in body.initializer {
-        tensor.name = renamed(&tensor.name);
-        graph.initializer.push(tensor);
-    }
-    for mut inner in body.node {
-        inner.name = format!("{}/{}", node.name, inner.name);
-        rename(&mut inner, &names);
-        graph.node.push(inner);
-    }
-    for (from, to) in body.output.iter().zip(&node.output).filter(|(_, to)| !to.is_empty()) {
+    let Some(mut body) = node.attribute.iter_mut().find(|a| a.name == branch).and_then(|a| a.g.take()) else { return };
+    let names = inner_names(&body, &node.name);
+    let outputs = core::mem::take(&mut body.output);
+    let nodes = renamed(&mut body, &names, &node.name, graph);
+    graph.node.extend(nodes);
+    for (from, to) in outputs.iter().zip(&node.output).filter(|(_, to)| !to.is_empty()) {
         graph.node.push(pb::NodeProto {
             name: to.clone(),
             op_type: "Identity".into(),
-            input: Vec::from([renamed(&from.name)]),
+            input: Vec::from([names.get(&from.name).unwrap_or(&from.name).clone()]),
             output: Vec::from([to.clone()]),
             ..Default::default()
         });
     }
+}
+
+/// New names, with a prefix, of what a body defines.
+pub(super) fn inner_names(body: &pb::GraphProto, prefix: &str) -> BTreeMap<String, String> {
+    let defined = body.node.iter().flat_map(|n| &n.output).chain(body.initializer.iter().map(|t| &t.name));
+    defined.filter(|n| !n.is_empty()).map(|n| (n.clone(), format!("{prefix}/{n}"))).collect()
+}
+
+/// The nodes of a body under new names; its weights go to the graph.
+pub(super) fn renamed(
+    body: &mut pb::GraphProto,
+    names: &BTreeMap<String, String>,
+    prefix: &str,
+    graph: &mut pb::GraphProto,
+) -> Vec<pb::NodeProto> {
+    for mut tensor in core::mem::take(&mut body.initializer) {
+        tensor.name = names.get(&tensor.name).unwrap_or(&tensor.name).clone();
+        graph.initializer.push(tensor);
+    }
+    let mut nodes = core::mem::take(&mut body.node);
+    for inner in &mut nodes {
+        inner.name = format!("{prefix}/{}", inner.name);
+        rename(inner, names);
+    }
+    nodes
 }
 
 /// Renames what a node reads and writes, in its bodies, too, where these do not define the name anew.

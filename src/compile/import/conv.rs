@@ -258,6 +258,8 @@ pub(super) fn plane([h, w]: [Span; 2], ceil: bool) -> Window {
 fn pads(node: &OnnxNode, kernel: &[usize], strides: &[usize], dilations: &[usize], spatial: &[Dim]) -> Result<Vec<[usize; 2]>> {
     let n = kernel.len();
     let auto = node.string("auto_pad").unwrap_or("NOTSET");
+    let pool = matches!(node.op_type.as_str(), "MaxPool" | "AveragePool") && node.outputs.len() == 1;
+    let ungapped = pool && spatial.iter().all(|d| d.as_fixed().is_some());
     match auto {
         "NOTSET" | "" => {
             let pads = node.ints("pads").unwrap_or(&[]);
@@ -271,7 +273,10 @@ fn pads(node: &OnnxNode, kernel: &[usize], strides: &[usize], dilations: &[usize
         "VALID" => Ok(vec![[0, 0]; n]),
         "SAME_UPPER" | "SAME_LOWER" => (0..n)
             .map(|i| {
-                let reach = (kernel[i] - 1).saturating_mul(dilations[i]) + 1;
+                // onnxruntime's pools pad for a window without its gaps: with dilations their results are smaller than ONNX's text has
+                // it. Models are made and tried with that runtime (and its convolutions refuse this combination).
+                let gap = if ungapped { 1 } else { dilations[i] };
+                let reach = (kernel[i] - 1).saturating_mul(gap) + 1;
                 let total = match spatial[i].as_fixed() {
                     Some(size) => (size.div_ceil(strides[i]).saturating_sub(1) * strides[i] + reach).saturating_sub(size),
                     None if strides[i] == 1 => reach - 1,

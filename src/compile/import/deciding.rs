@@ -32,6 +32,7 @@ fn parameters(op_type: &str) -> &'static [usize] {
         "QLinearConv" => &[1, 2, 3, 4, 5, 6, 7],
         "QLinearMatMul" => &[1, 2, 4, 5, 6, 7],
         "ConvInteger" => &[1, 3],
+        "GroupQueryAttention" => &[6],
         "MatMulNBits" => &[1, 2, 3],
         "GatherBlockQuantized" => &[0, 2, 3],
         _ => &[],

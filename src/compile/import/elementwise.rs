@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{Result, bail, ensure},
     graph::{
-        Op, ValueId, ValueType,
+        Dim, Op, ValueId, ValueType,
         ops::{Activation, Binary, BinaryOp, Unary},
     },
     tensor::{DType, Tensor},
@@ -57,6 +57,13 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         },
         "BiasGelu" => |l, c| gelu(l, c, Unary::Gelu),
         "FastGelu" => |l, c| gelu(l, c, Unary::GeluTanh),
+        "BiasAdd" => |l, c| {
+            let (x, bias, skip) = (c.input(0)?, c.input(1)?, c.input(2)?);
+            let x = l.binary(c, BinaryOp::Add, x, bias);
+            Ok(vec![l.binary(c, BinaryOp::Add, x, skip)])
+        },
+        "BiasSplitGelu" => bias_split_gelu,
+        "ImageScaler" => image_scaler,
         "QuickGelu" => |l, c| {
             let alpha = c.node.float("alpha").unwrap_or(1.702);
             swish(l, c, alpha)
@@ -243,7 +250,7 @@ fn legacy_broadcast(l: &mut Lower, c: &Call) -> Result<(ValueId, ValueId)> {
     let axis = l.axis(axis, rank)?;
     let mut shape = l.shape(b);
     let trailing = rank.saturating_sub(axis + shape.len());
-    shape.extend((0..trailing).map(|_| crate::graph::Dim::fixed(1)));
+    shape.extend((0..trailing).map(|_| Dim::fixed(1)));
     let b = l.reshape(c.name(), b, shape);
     Ok((a, b))
 }
@@ -313,7 +320,7 @@ fn prelu(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     // Before operator set 7 a list of slopes was one per channel.
     let (rank, count) = (l.rank(x), l.shape(slope));
     let slope = if c.node.opset < 7 && rank > 2 && count.len() == 1 && count[0] == l.shape(x)[1] {
-        let mut shape = vec![crate::graph::Dim::fixed(1); rank - 1];
+        let mut shape = vec![Dim::fixed(1); rank - 1];
         shape[0] = count[0].clone();
         l.reshape(c.name(), slope, shape)
     } else {
@@ -356,9 +363,46 @@ fn clip(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 fn gelu(l: &mut Lower, c: &Call, op: Unary) -> Result<Vec<ValueId>> {
     let mut x = c.input(0)?;
     if let Some(bias) = c.optional(1) {
+        let bias = repeated(l, c, bias)?;
         x = l.binary(c, BinaryOp::Add, x, bias);
     }
     Ok(vec![l.unary(c, op, x)])
+}
+
+/// A bias whose length is not that of the last axis goes on where it ended, from one row to the next.
+fn repeated(l: &mut Lower, c: &Call, bias: ValueId) -> Result<ValueId> {
+    let ty = c.out()?;
+    let (Some(sizes), Some(&[n])) = (ty.fixed_shape(), l.ty(bias).fixed_shape().as_deref()) else { return Ok(bias) };
+    let count = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|count| *count <= 1 << 24);
+    let (Some(count), true) = (count, n > 1 && sizes.last() != Some(&n)) else { return Ok(bias) };
+    let places: Vec<i64> = (0..count).map(|i| (i % n) as i64).collect();
+    let places = l.graph.add_const(c.name(), &Tensor::from_slice(&sizes, &places)?);
+    Ok(l.emit(c, Op::Gather { axis: 0 }, &[bias, places], ty))
+}
+
+/// The first half of `x + bias`, along the last axis, times the Gelu of the second.
+fn bias_split_gelu(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, ty) = (c.input(0)?, c.out()?);
+    let x = l.binary(c, BinaryOp::Add, x, c.input(1)?);
+    let Some(half) = ty.shape.last().cloned() else { bail!(InvalidModel, "has a scalar input") };
+    let axis = ty.shape.len() - 1;
+    let part = |l: &mut Lower, start: Dim| l.emit(c, Op::Slice { axis, start, step: 1 }, &[x], ty.clone());
+    let (left, right) = (part(l, Dim::fixed(0)), part(l, half));
+    let gate = l.unary(c, Unary::Gelu, right);
+    Ok(vec![l.binary(c, BinaryOp::Mul, left, gate)])
+}
+
+/// `x · scale + bias` with a bias per channel.
+fn image_scaler(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+    let (x, bias) = (c.input(0)?, c.node.floats("bias").unwrap_or(&[]));
+    ensure!(l.rank(x) == 4, InvalidModel, "has an input of rank {}", l.rank(x));
+    let scale = l.f32_scalar(c.name(), c.node.float("scale").unwrap_or(1.0));
+    let y = l.binary(c, BinaryOp::Mul, x, scale);
+    if bias.iter().all(|b| *b == 0.0) {
+        return Ok(vec![y]);
+    }
+    let bias = l.graph.add_const(c.name(), &Tensor::from_slice(&[bias.len(), 1, 1], bias)?);
+    Ok(vec![l.binary(c, BinaryOp::Add, y, bias)])
 }
 
 /// `x · sigmoid(alpha · x)`.

@@ -13,6 +13,10 @@ mod deciding;
 mod dims;
 mod einsum;
 mod elementwise;
+mod emit;
+mod expand;
+mod gather_blocks;
+mod grouped;
 mod half;
 mod index;
 mod loss;
@@ -42,6 +46,7 @@ mod shape_math;
 mod sizes;
 mod spectral;
 mod tract_ops;
+mod trees;
 mod validate;
 mod volume;
 mod weights;
@@ -110,6 +115,8 @@ fn lowering(op_type: &str) -> Option<Lowering> {
         .or_else(|| order::lowering(op_type))
         .or_else(|| bits::lowering(op_type))
         .or_else(|| attention::lowering(op_type))
+        .or_else(|| grouped::lowering(op_type))
+        .or_else(|| gather_blocks::lowering(op_type))
         .or_else(|| einsum::lowering(op_type))
         .or_else(|| sample::lowering(op_type))
         .or_else(|| spectral::lowering(op_type))
@@ -133,6 +140,9 @@ fn is_known_contrib(op_type: &str) -> bool {
                 | "GatherBlockQuantized"
                 | "DynamicQuantizeLSTM"
                 | "Trilu"
+                | "GroupQueryAttention"
+                | "BiasAdd"
+                | "BiasSplitGelu"
         )
 }
 

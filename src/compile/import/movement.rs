@@ -296,6 +296,25 @@ fn mirror(l: &mut Lower, c: &Call, x: ValueId, pads: &[(Dim, Dim)], reflect: boo
     let mut x = x;
     for (axis, (before, after)) in pads.iter().enumerate() {
         let dim = l.shape(x)[axis].clone();
+        if let (true, Some(size), Some(head), Some(tail)) = (reflect, dim.as_fixed(), before.as_fixed(), after.as_fixed())
+            && head.max(tail) >= size
+        {
+            let count = head.checked_add(size).and_then(|n| n.checked_add(tail)).filter(|n| *n < 1 << 24 && size > 0);
+            let Some(count) = count else { bail!(InvalidModel, "pads {size} elements by {head} and {tail}") };
+            // Reflected again at the far end, and so on: a period is there and back.
+            let period = (2 * (size - 1)).max(1);
+            let places = (0..count).map(|i| {
+                let at = (i + period - head % period) % period;
+                at.min(period - at) as i64
+            });
+            let places = Tensor::from_slice(&[count], &places.collect::<Vec<i64>>())?;
+            let places = l.graph.add_const(c.name(), &places);
+            let mut shape = l.shape(x);
+            shape[axis] = Dim::fixed(count);
+            let ty = moved(l, x, shape);
+            x = l.emit(c, Op::Gather { axis }, &[x, places], ty);
+            continue;
+        }
         let last = dim.clone() - Dim::fixed(1);
         let mut parts = Vec::new();
         for (amount, start) in [(before, if reflect { before.clone() } else { Dim::fixed(0) }), (after, last - Dim::fixed(1))] {

@@ -12,9 +12,9 @@ use super::{
     node::OnnxNode,
 };
 use crate::{
-    error::{Result, bail},
+    error::{Result, bail, ensure},
     graph::{
-        ValueId,
+        Op, ValueId, ValueType,
         ops::{BinaryOp, FloatFormat, Unary},
     },
     tensor::{DType, Tensor},
@@ -55,6 +55,8 @@ enum Special {
     /// NaN is what would be −0; there is no infinity.
     NegativeZero,
     None,
+    /// A power of two and nothing else; NaN is what has all bits set.
+    Power,
 }
 
 impl Narrow {
@@ -70,6 +72,7 @@ impl Narrow {
             21 => Narrow::Int { bits: 4, signed: false },
             22 => Narrow::Int { bits: 4, signed: true },
             23 => float(2, 1, 1, Special::None),
+            24 => float(8, 0, 127, Special::Power),
             25 => Narrow::Int { bits: 2, signed: false },
             26 => Narrow::Int { bits: 2, signed: true },
             _ => return None,
@@ -87,7 +90,7 @@ impl Narrow {
 
     fn bits(self) -> u32 {
         match self {
-            Narrow::Float(f) => 1 + f.exponent + f.mantissa,
+            Narrow::Float(f) => u32::from(f.special != Special::Power) + f.exponent + f.mantissa,
             Narrow::Int { bits, .. } => bits,
         }
     }
@@ -96,6 +99,9 @@ impl Narrow {
 impl Float {
     /// The number with these bits.
     fn decode(self, bits: u32) -> f32 {
+        if self.special == Special::Power {
+            return if bits == 255 { f32::NAN } else { 2f64.powi(bits as i32 - self.bias) as f32 };
+        }
         let all = 1 << (self.exponent + self.mantissa);
         let (negative, magnitude) = (bits & all != 0, bits & (all - 1));
         let (exponent, mantissa) = (magnitude >> self.mantissa, magnitude & ((1 << self.mantissa) - 1));
@@ -119,7 +125,7 @@ impl Float {
             _ if saturate => largest,
             Special::Ieee => f32::INFINITY,
             Special::Top | Special::NegativeZero => f32::NAN,
-            Special::None => largest,
+            Special::None | Special::Power => largest,
         };
         FloatFormat { mantissa: self.mantissa as u8, lowest: (1 - self.bias) as i16, largest, overflow: beyond, infinity: beyond }
     }
@@ -251,8 +257,17 @@ fn narrow(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let code = c.node.int("format").and_then(|code| i32::try_from(code).ok());
     let (bits, signed) = match code.and_then(Narrow::of) {
         Some(Narrow::Float(float)) => {
+            ensure!(float.special != Special::Power, Unsupported, "conversion to float8e8m0 is not supported");
             let saturate = c.node.flag("saturate", true) && code != Some(16);
-            return Ok(vec![l.unary(c, Unary::RoundTo(float.format(saturate)), x)]);
+            let y = l.unary(c, Unary::RoundTo(float.format(saturate)), x);
+            if float.special != Special::None {
+                return Ok(vec![y]);
+            }
+            // Without a pattern for NaN it becomes zero.
+            let nan = l.unary(c, Unary::IsNan, x);
+            let zero = l.f32_scalar(c.name(), 0.0);
+            let ty = ValueType::new(DType::F32, l.shape(y));
+            return Ok(vec![l.emit(c, Op::Where, &[nan, zero, y], ty)]);
         }
         Some(Narrow::Int { bits, signed }) => (bits, signed),
         None => bail!(InvalidModel, "has no format"),

@@ -63,12 +63,11 @@ impl Layout {
         packed[i / per_byte] >> (i % per_byte * self.bits) & mask
     }
 
-    /// `(q − zero) · scale`, with the operands' lengths checked. `zero` gives the zero point of a column's block.
-    fn dequantize(&self, packed: &[u8], scales: &[f32], zero: &dyn Fn(usize, usize) -> f32) -> Vec<f32> {
+    /// `(q − zero) · scale`, with the operands' lengths checked. `groups` are the blocks whose scales the rows have, `zero` gives the zero point of a column's block.
+    fn dequantize(&self, packed: &[u8], scales: &[f32], groups: &[usize], zero: &dyn Fn(usize, usize) -> f32) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.n * self.k);
         for (column, bytes) in packed.chunks_exact(self.column()).enumerate() {
-            for i in 0..self.k {
-                let block = i / self.block;
+            for (i, &block) in groups.iter().enumerate() {
                 let q = f32::from(self.field(bytes, i));
                 out.push((q - zero(column, block)) * scales[column * self.blocks() + block]);
             }
@@ -79,17 +78,23 @@ impl Layout {
 
 fn matmul_nbits(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let layout = Layout::of(c)?;
-    ensure!(c.optional(4).is_none(), Unsupported, "reordered weights (g_idx) are not supported");
     let Some(packed) = l.graph.const_tensor(c.input(1)?) else { bail!(Unsupported, "the weight is not a constant") };
     let Some(scales) = l.const_floats(c.input(2)?) else { bail!(Unsupported, "the scales are not constants") };
     let expected = layout.n * layout.column();
     ensure!(packed.bytes().len() == expected, InvalidModel, "the weight has {} bytes, not {expected}", packed.bytes().len());
     let blocks = layout.n * layout.blocks();
     ensure!(scales.len() == blocks, InvalidModel, "has {} scales for {blocks} blocks", scales.len());
+    let groups: Vec<usize> = match c.optional(4).map(|v| l.const_ints(v)) {
+        None => (0..layout.k).map(|i| i / layout.block).collect(),
+        Some(Some(list)) => list.iter().take(layout.k).map(|&g| usize::try_from(g).unwrap_or(usize::MAX)).collect(),
+        Some(None) => bail!(Unsupported, "the groups (g_idx) are not constants"),
+    };
+    let known = groups.len() == layout.k && groups.iter().all(|g| *g < layout.blocks());
+    ensure!(known, InvalidModel, "has groups (g_idx) that do not fit its {} rows and {} blocks", layout.k, layout.blocks());
     let weight = match c.optional(3) {
         None => {
             let middle = (1u16 << (layout.bits - 1)) as f32;
-            layout.dequantize(packed.bytes(), &scales, &|_, _| middle)
+            layout.dequantize(packed.bytes(), &scales, &groups, &|_, _| middle)
         }
         Some(v) => match (l.graph.const_tensor(v), l.const_floats(v)) {
             (Some(zeros), _) if zeros.dtype() == DType::U8 => {
@@ -99,11 +104,11 @@ fn matmul_nbits(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
                 let of = |column: usize, block: usize| {
                     f32::from(layout.field(&zeros[column * layout.zero_column()..][..layout.zero_column()], block))
                 };
-                layout.dequantize(packed.bytes(), &scales, &of)
+                layout.dequantize(packed.bytes(), &scales, &groups, &of)
             }
             (Some(_), Some(zeros)) => {
                 ensure!(zeros.len() == blocks, InvalidModel, "has {} zero points for {blocks} blocks", zeros.len());
-                layout.dequantize(packed.bytes(), &scales, &|column, block| zeros[column * layout.blocks() + block])
+                layout.dequantize(packed.bytes(), &scales, &groups, &|column, block| zeros[column * layout.blocks() + block])
             }
             _ => bail!(Unsupported, "the zero points are not constants"),
         },
@@ -122,8 +127,9 @@ mod tests {
     fn blocks_have_their_scales_and_the_last_one_is_filled_up() {
         let layout = Layout { n: 2, k: 17, bits: 4, block: 16 };
         assert_eq!((layout.blocks(), layout.column(), layout.zero_column()), (2, 16, 1));
+        let groups: Vec<usize> = (0..17).map(|i| i / 16).collect();
         let packed: Vec<u8> = (0..32).map(|i| i as u8).collect();
-        let weight = layout.dequantize(&packed, &[1.0, 10.0, 2.0, 20.0], &|column, block| (column + block) as f32);
+        let weight = layout.dequantize(&packed, &[1.0, 10.0, 2.0, 20.0], &groups, &|column, block| (column + block) as f32);
         assert_eq!(weight.len(), 34);
         assert_eq!(weight[..4], [0.0, 0.0, 1.0, 0.0]);
         // The ninth byte of the first column is 8: its lower half is the first number of the second block.

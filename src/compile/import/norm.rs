@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use super::lower::{Call, Lower, Lowering};
 use crate::{
-    error::{Result, ensure},
+    error::{Result, bail, ensure},
     graph::{
         Dim, Op, ValueId, ValueType,
         ops::{BinaryOp, ReduceOp, Unary},
@@ -24,7 +24,7 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
             let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.optional(2));
             layer_norm(l, c, x, scale, bias, axis).map(|v| vec![v])
         },
-        "SkipLayerNormalization" => skip_layer_norm,
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => skip_norm,
         "SimplifiedLayerNormalization" | "RMSNormalization" => |l, c| {
             ensure!(!c.wants(1), Unsupported, "the deviation as output is not supported");
             let (x, scale) = (c.input(0)?, c.input(1)?);
@@ -47,7 +47,12 @@ fn batch_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
     let parameters: Vec<ValueId> = (1..5).map(|i| c.input(i)).collect::<Result<_>>()?;
     let constants: Option<Vec<Vec<f32>>> = parameters.iter().map(|&v| l.const_floats(v)).collect();
+    // Before operator set 9 there may be parameters for every element of a sample.
+    let each = l.shape(parameters[0]);
     let per_channel = |n: Dim| -> Vec<Dim> {
+        if !c.node.flag("spatial", true) {
+            return each.clone();
+        }
         let mut shape = vec![Dim::fixed(1); rank.saturating_sub(1).max(1)];
         shape[0] = n;
         shape
@@ -69,7 +74,7 @@ fn batch_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
             let factor = l.binary(c, BinaryOp::Div, parameters[0], deviation);
             let centre = l.binary(c, BinaryOp::Mul, parameters[2], factor);
             let offset = l.binary(c, BinaryOp::Sub, parameters[1], centre);
-            let n = l.shape(factor)[0].clone();
+            let Some(n) = l.shape(factor).first().cloned() else { bail!(InvalidModel, "has scalar parameters") };
             (l.reshape(c.name(), factor, per_channel(n.clone())), l.reshape(c.name(), offset, per_channel(n)))
         }
     };
@@ -126,7 +131,7 @@ fn layer_norm(l: &mut Lower, c: &Call, x: ValueId, scale: ValueId, bias: Option<
     );
     let mut inputs = vec![x, scale];
     inputs.extend(bias);
-    let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
+    let epsilon = c.node.float("epsilon").unwrap_or(default_epsilon(c));
     let ty = ValueType::new(dtype, l.shape(x));
     Ok(l.emit(c, Op::LayerNorm { axis, epsilon, bias: bias.is_some() }, &inputs, ty))
 }
@@ -227,16 +232,21 @@ fn response_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     Ok(vec![l.binary(c, BinaryOp::Div, x, divisor)])
 }
 
-/// `LayerNorm(input + skip + bias)`; the fourth output is the sum.
-fn skip_layer_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
+/// onnxruntime's operators have another one than ONNX's.
+fn default_epsilon(c: &Call) -> f32 {
+    if c.node.op_type.starts_with("Skip") { 1e-12 } else { 1e-5 }
+}
+
+/// The normalised sum of input, skip and bias; the fourth output is the sum.
+fn skip_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     ensure!(!c.wants(1) && !c.wants(2), Unsupported, "the mean and deviation as outputs are not supported");
-    let (x, skip) = (c.input(0)?, c.input(1)?);
+    let simplified = c.node.op_type == "SkipSimplifiedLayerNormalization";
+    let (x, skip, scale) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let mut sum = l.binary(c, BinaryOp::Add, x, skip);
-    if let Some(bias) = c.optional(4) {
+    if let Some(bias) = c.optional(if simplified { 3 } else { 4 }) {
         sum = l.binary(c, BinaryOp::Add, sum, bias);
     }
-    let (scale, bias) = (c.input(2)?, c.optional(3));
-    let y = layer_norm(l, c, sum, scale, bias, -1)?;
+    let y = if simplified { rms_norm(l, c, sum, scale)? } else { layer_norm(l, c, sum, scale, c.optional(3), -1)? };
     Ok(if c.wants(3) { vec![y, sum] } else { vec![y] })
 }
 
@@ -247,7 +257,7 @@ fn rms_norm(l: &mut Lower, c: &Call, x: ValueId, scale: ValueId) -> Result<Value
     let axes: Vec<usize> = (axis..rank).collect();
     let square = l.binary(c, BinaryOp::Mul, x, x);
     let mean = reduce(l, c, ReduceOp::Mean, square, &axes);
-    let normal = normalised(l, c, x, mean, c.node.float("epsilon").unwrap_or(1e-5));
+    let normal = normalised(l, c, x, mean, c.node.float("epsilon").unwrap_or(default_epsilon(c)));
     Ok(l.binary(c, BinaryOp::Mul, normal, scale))
 }
 

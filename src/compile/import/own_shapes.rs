@@ -1,6 +1,6 @@
 //! Rules of [`own`](super::own) for attention, vision and other newer operators.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use tract_onnx::{
     tract_core::internal::*,
@@ -11,6 +11,7 @@ use tract_onnx::{
 };
 
 use super::{
+    gather_blocks,
     node::OnnxNode,
     own::{Facts, Rule, operand, typed_like},
     weights,
@@ -19,6 +20,16 @@ use super::{
 /// All of them.
 pub(super) const NAMES: &[&str] = &[
     "Attention",
+    "GroupQueryAttention",
+    "RotaryEmbedding",
+    "BiasAdd",
+    "MatMulNBits",
+    "GatherBlockQuantized",
+    "SkipLayerNormalization",
+    "SkipSimplifiedLayerNormalization",
+    "BatchNormalization",
+    "BiasSplitGelu",
+    "ImageScaler",
     "CumProd",
     "SwiGLU",
     "TensorScatter",
@@ -36,9 +47,52 @@ pub(super) const NAMES: &[&str] = &[
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
         "Attention" => attention,
-        "CumProd" | "SwiGLU" | "TensorScatter" => |node, inputs| {
+        "GroupQueryAttention" => grouped,
+        "CumProd" | "SwiGLU" | "TensorScatter" | "RotaryEmbedding" | "BiasAdd" | "ImageScaler" => |node, inputs| {
             let fact = needed(node, inputs, 0)?;
             Ok(tvec!(InferenceFact { value: GenericFactoid::Any, ..fact.clone() }))
+        },
+        "BatchNormalization" => |node, inputs| {
+            let x = needed(node, inputs, 0)?;
+            let statistics = InferenceFact { value: GenericFactoid::Any, ..needed(node, inputs, 3)?.clone() };
+            let y = InferenceFact { value: GenericFactoid::Any, ..x.clone() };
+            Ok(present(node, core::iter::once(y).chain(core::iter::repeat_n(statistics, 4))))
+        },
+        "GatherBlockQuantized" => |node, inputs| {
+            let mut out = typed_like(needed(node, inputs, 2)?);
+            let table = needed(node, inputs, 0)?.shape.concretize();
+            if let (Some(table), Some(indices)) = (table, needed(node, inputs, 1)?.shape.concretize()) {
+                let mut shape: TVec<TDim> = table.into_iter().collect();
+                let axis = node.int("gather_axis").unwrap_or(0);
+                let axis = usize::try_from(if axis < 0 { axis + shape.len() as i64 } else { axis }).ok();
+                let axis = axis.filter(|a| *a < shape.len()).context("an axis is out of range")?;
+                let last = shape.last_mut().context("a scalar table")?;
+                *last = last.clone() * gather_blocks::per_byte(node);
+                out.shape =
+                    shape[..axis].iter().chain(&indices).chain(&shape[axis + 1..]).cloned().collect::<TVec<TDim>>().into();
+            }
+            Ok(tvec!(out))
+        },
+        "MatMulNBits" => |node, inputs| {
+            one(node, inputs, |x| {
+                let mut out: TVec<TDim> = x.iter().cloned().collect();
+                *out.last_mut().context("a scalar")? =
+                    node.int("N").filter(|n| *n > 0).context("the size 'N' is missing")?.to_dim();
+                Ok(Some(out))
+            })
+        },
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization" => |node, inputs| {
+            let x = needed(node, inputs, 0)?;
+            let like = || InferenceFact { value: GenericFactoid::Any, ..x.clone() };
+            Ok(present(node, [like(), typed_like(x), typed_like(x), like()]))
+        },
+        "BiasSplitGelu" => |node, inputs| {
+            one(node, inputs, |x| {
+                let mut out: TVec<TDim> = x.iter().cloned().collect();
+                let last = out.last_mut().context("a scalar")?;
+                *last = last.clone() / 2;
+                Ok(Some(out))
+            })
         },
         "RoiAlign" => |node, inputs| {
             one(node, inputs, |x| {
@@ -222,4 +276,39 @@ fn attention(node: &OnnxNode, inputs: &[&InferenceFact]) -> TractResult<Facts> {
         fact
     });
     Ok(present(node, all))
+}
+
+/// Y, and the cache of keys and of values: as long as it was, or as the total length, if that is more.
+fn grouped(node: &OnnxNode, inputs: &[&InferenceFact]) -> TractResult<Facts> {
+    let query = needed(node, inputs, 0)?;
+    let blank = || typed_like(query);
+    let total = match needed(node, inputs, 6)?.value.concretize() {
+        Some(value) => value.cast_to_dt(DatumType::TDim)?.try_as_plain_ram()?.as_slice::<TDim>()?.first().cloned(),
+        None => None,
+    };
+    let Some(q) = query.shape.concretize() else { return Ok(present(node, [blank(), blank(), blank()])) };
+    let heads = |name: &str| node.int(name).filter(|h| *h > 0).with_context(|| format!("{name} is missing"));
+    let (many, few) = (heads("num_heads")?, heads("kv_num_heads")?);
+    let [batch, steps, width] = q.as_slice() else { bail!("a query of rank {} instead of 3", q.len()) };
+    let packed = operand(node, inputs, 1).is_none();
+    let size = width.clone() / if packed { many + 2 * few } else { many };
+    let mut y = blank();
+    y.shape = tvec!(batch.clone(), steps.clone(), size.clone() * many).into();
+    let (mut key, mut value) = (blank(), blank());
+    for (i, fact) in [(3, &mut key), (4, &mut value)] {
+        let past = match operand(node, inputs, i).map(|p| p.shape.concretize()) {
+            Some(Some(past)) => past.get(2).context("a cache of another rank than 4")?.clone(),
+            Some(None) => continue,
+            None => TDim::from(0),
+        };
+        let Some(total) = total.clone() else { continue };
+        let more = total.clone() - &past;
+        let length = match more.to_i64() {
+            Ok(more) if more < 0 => past,
+            Ok(_) => total,
+            Err(_) => TDim::Max(vec![past, total]),
+        };
+        fact.shape = tvec!(batch.clone(), few.to_dim(), length, size.clone()).into();
+    }
+    Ok(present(node, [y, key, value]))
 }

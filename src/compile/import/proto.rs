@@ -17,6 +17,7 @@ use tract_onnx::{
 use super::{
     Ports, contrib,
     dims::SymbolNames,
+    expand,
     half::{self, Half},
     shape_math, validate, weights,
 };
@@ -77,6 +78,7 @@ fn checked(onnx: &[u8], options: &Options) -> Result<(pb::ModelProto, Half)> {
     inline_external_data(graph, &options.external_data)?;
     inline_constants(graph, &options.constants);
     contrib::rewrite(graph);
+    expand::expand(graph);
     let half = half::widen(graph);
     check_graph(graph, options, &BTreeSet::new(), 0)?;
     check_order(graph)?;

@@ -82,7 +82,7 @@ impl Operands<'_> {
             "Expand" => self.counts(1, "a shape"),
             "ConstantOfShape" => self.counts(0, "a shape"),
             "Conv" | "ConvTranspose" | "FusedConv" | "MaxPool" | "AveragePool" => self.window(),
-            "BatchNormalization" | "InstanceNormalization" | "GlobalAveragePool" | "GlobalMaxPool" => {
+            "InstanceNormalization" | "GlobalAveragePool" | "GlobalMaxPool" => {
                 ensure!(rank >= 2, InvalidModel, "its input has rank {rank}; it needs batch and channels");
                 Ok(())
             }
@@ -167,12 +167,8 @@ impl Operands<'_> {
                 "has pads {pads:?}; only mode constant takes negative ones"
             );
             let Some(size) = dim.as_i64() else { continue };
-            // A reflection does not repeat the edge; an edge is repeated as often as one likes, if it is there.
-            let most = match mode {
-                "reflect" => size - 1,
-                "edge" if size == 0 => 0,
-                _ => i64::MAX,
-            };
+            // What is mirrored or repeated must be there.
+            let most = if mirrors && size == 0 { 0 } else { i64::MAX };
             let fits = before >= -size && after >= -size && size + before + after >= 0 && before.max(after) <= most.max(0);
             ensure!(fits, InvalidModel, "pads axis {axis} of size {size} by {before} and {after}");
         }
@@ -254,7 +250,27 @@ pub(super) fn as_scalar(fact: &InferenceFact) -> Option<InferenceFact> {
 
 /// The result's type where tract's rule cannot give it.
 pub(super) fn of(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<InferenceFact> {
-    (node.op_type == "ConvTranspose").then(|| conv_transpose(node, inputs))?
+    match node.op_type.as_str() {
+        "ConvTranspose" => conv_transpose(node, inputs),
+        "MaxPool" | "AveragePool" if node.outputs.len() == 1 => same_pool(node, inputs),
+        _ => None,
+    }
+}
+
+/// The type of a pool that pads by itself and has gaps in its window, where tract follows ONNX's text; see `conv::spans`.
+fn same_pool(node: &OnnxNode, inputs: &[&InferenceFact]) -> Option<InferenceFact> {
+    let gaps = node.string("auto_pad")?.starts_with("SAME") && node.ints("dilations")?.iter().any(|d| *d > 1);
+    let x = inputs.first().filter(|_| gaps)?;
+    let mut out: TVec<TDim> = x.shape.concretize()?.into_iter().collect();
+    for (i, dim) in out.iter_mut().skip(2).enumerate() {
+        let at = |name: &str| node.ints(name).map_or(Some(1), |v| v.get(i).copied());
+        let (kernel, stride, dilation) = (at("kernel_shape")?, at("strides")?, at("dilations")?);
+        let size = dim.as_i64()?;
+        let pads = ((size + stride - 1) / stride - 1) * stride + kernel - size;
+        let room = size + pads.max(0) - (dilation * (kernel - 1) + 1);
+        *dim = (room.max(-stride) / stride + 1).into();
+    }
+    Some(InferenceFact::dt_shape(x.datum_type.concretize()?, out))
 }
 
 /// The type of a ConvTranspose, also where sizes are symbolic.

@@ -18,6 +18,7 @@ mod random;
 mod segment;
 mod select;
 mod sequence;
+mod svm;
 mod text;
 mod tfidf;
 mod train;

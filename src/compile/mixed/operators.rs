@@ -1,6 +1,6 @@
 //! The interpreted operators by name.
 
-use super::{call::Builtin, cast, labels, movement, numeric, random, select, sequence, text, tfidf, train};
+use super::{call::Builtin, cast, labels, movement, numeric, random, select, sequence, svm, text, tfidf, train};
 
 /// When an operator is interpreted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(super) fn of(op_type: &str) -> Option<Operator> {
         "Binarizer" => (labels::binarize, Always),
         "ArrayFeatureExtractor" => (select::columns, Always),
         NAME_CLASSES => (labels::name_classes, Always),
+        "SVMClassifier" => (svm::classify, Always),
+        "SVMRegressor" => (svm::regress, Always),
         "Unique" => (select::unique, Always),
         "NonZero" => (select::non_zero, DataDependent),
         "Compress" => (select::compress, DataDependent),

@@ -13,11 +13,11 @@ mod stream;
 mod values;
 pub mod worker;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use nearside::compile::Report;
-pub use pool::Limits;
-pub use report::{Format, print};
+use pool::Limits;
+use report::{Format, print};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, Executor};
@@ -206,10 +206,23 @@ fn below(roots: &[PathBuf], wanted: &dyn Fn(&std::path::Path) -> bool) -> anyhow
     Ok(found)
 }
 
-/// Runs groups of cases in child processes; the results are in the order of the cases.
-pub fn run(groups: Vec<Vec<Case>>, executor: Executor, limits: &Limits) -> anyhow::Result<Vec<(Case, Verdict)>> {
-    let job = |case| Job { case, executor };
+/// How cases are run and reported.
+#[derive(clap::Args)]
+pub struct How {
+    /// Who runs the models
+    #[arg(long, value_enum, default_value = "auto")]
+    executor: Executor,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// Runs groups of cases in child processes and prints what became of them, in their order.
+pub fn report(groups: Vec<Vec<Case>>, how: &How) -> anyhow::Result<ExitCode> {
+    let job = |case| Job { case, executor: how.executor };
     let jobs = groups.into_iter().map(|group| group.into_iter().map(job).collect()).collect();
-    let results = pool::run(jobs, limits)?;
-    Ok(results.into_iter().map(|(job, verdict)| (job.case, verdict)).collect())
+    let results: Vec<(Case, Verdict)> =
+        pool::run(jobs, &how.limits)?.into_iter().map(|(job, verdict)| (job.case, verdict)).collect();
+    Ok(if print(&results, &how.format)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -184,8 +184,9 @@ fn tensor(value: &Value) -> Result<Option<Tensor>> {
         "int32" => of!(i32),
         "uint32" => of!(u32),
         "int64" => of!(i64),
-        "uint8" => Tensor::from_bytes(DType::U8, &shape, &bytes()),
-        "int8" => Tensor::from_bytes(DType::I8, &shape, &bytes()),
+        // Held unpacked, as callers of the library give them.
+        "uint4" | "uint8" => Tensor::from_bytes(DType::U8, &shape, &bytes()),
+        "int4" | "int8" => Tensor::from_bytes(DType::I8, &shape, &bytes()),
         "bool" => Tensor::from_bytes(DType::Bool, &shape, &bytes()),
         "float16" => {
             let bits: Vec<u8> = numbers.iter().flat_map(|&v| compare::to_half(v as f32).to_le_bytes()).collect();

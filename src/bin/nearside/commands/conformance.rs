@@ -4,26 +4,17 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{
-    cases::{self, Format, Limits},
-    engine::Executor,
-};
+use crate::cases::{self, How};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Folders that hold backend tests (model.onnx and test_data_set_*), at any depth
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
-    /// Who runs the models
-    #[arg(long, value_enum, default_value = "auto")]
-    executor: Executor,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    limits: Limits,
+    how: How,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let results = cases::run(cases::backend_cases(&args.folders)?, args.executor, &args.limits)?;
-    Ok(if cases::print(&results, &args.format)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    cases::report(cases::backend_cases(&args.folders)?, &args.how)
 }
