@@ -8,7 +8,7 @@ mod onnx;
 use nearside::{
     Tensor, TensorView,
     compile::{Compiled, Fallback, Options, Report, compile},
-    graph::plan::Plan,
+    graph::{plan::Plan, print::print},
     runtime::Session,
 };
 use onnx::{Attribute, Body, FLOAT, INT8, INT32, Onnx, Size, UINT8};
@@ -28,7 +28,7 @@ fn operators(plan: &Plan) -> Vec<&'static str> {
 fn check(onnx: Onnx, expected: &[&str], inputs: &[(&str, Tensor)], tolerance: f32) -> Report {
     let onnx = onnx.bytes();
     let (plan, report) = plan(&onnx);
-    assert_eq!(operators(&plan), expected, "{}", plan.graph);
+    assert_eq!(operators(&plan), expected, "{}", print(&plan.graph));
     let views: Vec<(&str, TensorView<'_>)> = inputs.iter().map(|(name, t)| (*name, t.view())).collect();
     let reference = Fallback::new(&onnx, &Options::default()).unwrap().run(&views).unwrap();
     let mut session = Session::new(plan).unwrap();
@@ -107,7 +107,7 @@ fn activations_of_either_sign_become_integers() {
             m.node("Relu", &["c"], "r", &[]);
             qdq(&mut m, "r", "y", "out");
             m.output("y");
-            let expected = ["Transpose", "Quantize", "Conv", "Dequantize", "Transpose"];
+            let expected = ["Quantize", "Transpose", "Conv", "Dequantize", "Transpose"];
             check(m, &expected, &[("x", noise(&[2, 2, 6, 6], 1))], 0.0501);
         }
     }
@@ -176,7 +176,7 @@ fn ends_may_be_quantized() {
     m.node("Conv", &["dx", "w"], "c", &[]);
     m.node("QuantizeLinear", &["c", "out_scale", "out_zero"], "y", &[]);
     m.output_of("y", UINT8);
-    check(m, &["Transpose", "Quantize", "Conv", "Transpose"], &[("x", noise(&[1, 2, 6, 6], 1))], 0.0);
+    check(m, &["Quantize", "Transpose", "Conv", "Transpose"], &[("x", noise(&[1, 2, 6, 6], 1))], 0.0);
 
     let mut m = Onnx::new(13);
     m.input_of("x", UINT8, &[Size::Fixed(2), Size::Fixed(4)]);
@@ -226,7 +226,7 @@ fn a_computed_scale_keeps_floats() {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
         }
         let sentences: Vec<&String> = report.passes.iter().flat_map(|p| &p.changes).collect();
-        assert!(sentences.iter().any(|s| s.contains("'q'") && s.contains("not constant")), "{computed}: {sentences:#?}");
+        assert!(sentences.iter().any(|s| s.starts_with("Conv 'y' stays float")), "{computed}: {sentences:#?}");
     }
 }
 
@@ -255,7 +255,7 @@ fn messy_files_end_in_the_same_graph() {
     qdq(&mut m, "c_same", "dy", "out");
     m.node("Dropout", &["dy"], "y", &[]);
     m.output("y");
-    let expected = ["Transpose", "Quantize", "Conv", "Dequantize", "Transpose"];
+    let expected = ["Quantize", "Transpose", "Conv", "Dequantize", "Transpose"];
     check(m, &expected, &[("x", noise(&[1, 2, 6, 6], 1))], 0.0501);
 }
 
@@ -318,7 +318,8 @@ fn operator_set_7() {
     let (plan, _) = plan(&m.bytes());
     let list = operators(&plan);
     assert_eq!(list.iter().filter(|op| **op == "Conv").count(), 1);
-    assert!(!list.contains(&"Mul") && !list.contains(&"Clamp"), "{list:?}");
+    // Relu is a part of the convolution; what clips stands behind Upsample.
+    assert!(!list.contains(&"Mul") && list.iter().filter(|op| **op == "Clamp").count() == 1, "{list:?}");
     Session::new(plan).unwrap().run(&[("x", noise(&[1, 2, 6, 6], 1).view())]).unwrap();
 }
 

@@ -86,8 +86,7 @@ fn product_of_rows(session: &mut Session, rows: usize, quantized: bool) -> Vec<u
     let bytes: Vec<u8> = (0..rows * 256).map(|i| (i * 31 % 251) as u8).collect();
     let floats: Vec<f32> = bytes.iter().map(|&b| f32::from(b) * 0.125).collect();
     let shape = [rows, 256];
-    let view =
-        if quantized { TensorView::from_slice(&shape, &bytes) } else { TensorView::from_slice(&shape, &floats) }.unwrap();
+    let view = if quantized { TensorView::from_slice(&shape, &bytes) } else { TensorView::from_slice(&shape, &floats) }.unwrap();
     session.run(&[("x", view)]).unwrap().get("y").unwrap().data.to_vec()
 }
 

@@ -65,11 +65,13 @@ pub(super) fn widen(graph: &mut pb::GraphProto) {
         if begins.contains(&i) {
             node.attribute.iter_mut().filter(|a| a.name == "to").for_each(|a| a.i = DataType::Int64 as i64);
         } else if node.op_type != "Cast" {
+            // How long a cache gets is a dimension, and remains one.
+            let length = (node.op_type == "GroupQueryAttention").then_some(6);
             for (j, input) in node.input.iter_mut().enumerate() {
                 let is_data = data.as_ref().is_some_and(|d| d.contains(&j));
                 if is_data && constants.contains_key(input) {
                     *input = wide.entry(input.clone()).or_insert_with(|| format!("{input}.int64")).clone();
-                } else if !is_data && narrow.contains(input.as_str()) {
+                } else if !is_data && length != Some(j) && narrow.contains(input.as_str()) {
                     let name = format!("{input}.int32");
                     if back.insert(input.clone(), name.clone()).is_none() {
                         nodes.push(cast(input, &name, DataType::Int32));
