@@ -183,14 +183,15 @@ fn end_to_end() -> Result<()> {
     build::run(&build::Options::default())?;
     demo::server()?;
     // One after the other, so that nothing else runs beside the tests that look at times.
-    ["results", "pages"].map(|project| {
-        let mut command = npm_tool("playwright");
-        command.args(["test", "--config", "tests/e2e/playwright.config.ts", "--project", project]);
-        command.env("NEARSIDE_SERVER", shell::target().join("release/nearside"));
-        sh(with_assets(&mut command))
-    })
-    .into_iter()
-    .collect()
+    ["results", "pages"]
+        .map(|project| {
+            let mut command = npm_tool("playwright");
+            command.args(["test", "--config", "tests/e2e/playwright.config.ts", "--project", project]);
+            command.env("NEARSIDE_SERVER", shell::target().join("release/nearside"));
+            sh(with_assets(&mut command))
+        })
+        .into_iter()
+        .collect()
 }
 
 /// Names the folder of the test assets, where there is one; tests that need it say so when they skip.

@@ -18,7 +18,7 @@ fn file(lengths: &[usize]) -> Vec<u8> {
         let ty = ValueType::new(DType::F32, alloc::vec![Dim::fixed(len)]);
         let x = graph.add_input(&format!("x{i}"), ty.clone());
         let numbers: Vec<f32> = (0..len).map(|n| (n * 7 + i) as f32).collect();
-        let c = graph.add_const(&format!("c{i}"), &Tensor::from_slice(&[len], &numbers).unwrap());
+        let c = graph.add_const(format!("c{i}"), &Tensor::from_slice(&[len], &numbers).unwrap());
         let y = graph.add_node(&format!("sum{i}"), add.clone(), &[x, c], ty);
         graph.add_output(&format!("y{i}"), y);
     }
