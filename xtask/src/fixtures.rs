@@ -36,7 +36,8 @@ fn install() -> Result<()> {
     let lock = format!("{FOLDER}/package-lock.json");
     Stamp::new("fixtures").input(lock)?.guard(&[folder.join("node_modules/.package-lock.json")], || {
         say("Installing bundlers, Bun, Deno and workerd");
-        shell::quiet("npm ci", shell::command("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+        // `npm ci` stumbles over an optional dependency that names no version; `install` keeps to the lock file, too.
+        shell::quiet("npm install", shell::command("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&folder))
     })?;
     Ok(())
 }
