@@ -6,17 +6,17 @@ interface FileHandle {
   close(): Promise<void>
 }
 
-interface NodeProcess {
-  getBuiltinModule(name: 'node:fs/promises'): { open(url: URL): Promise<FileHandle> }
+/** As much of `node:fs/promises` as is needed. */
+export interface FileSystem {
+  open(url: URL): Promise<FileHandle>
 }
 
 /** Bytes that are read at once. */
 const PIECE = 4 << 20
 
 /** Answers a request for a file, or for the range of it that the headers name, piece by piece as they are taken. */
-export async function readFileUrl(url: URL, init: RequestInit): Promise<Response> {
-  const { process } = globalThis as unknown as { process: NodeProcess }
-  const file = await process.getBuiltinModule('node:fs/promises').open(url)
+export async function readFileUrl(files: FileSystem, url: URL, init: RequestInit): Promise<Response> {
+  const file = await files.open(url)
   const { size } = await file.stat()
   const range = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init.headers).get('range') ?? '')
   let at = Math.min(Number(range?.[1] ?? 0), size)
