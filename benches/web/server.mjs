@@ -43,6 +43,10 @@ export async function serve(folders, handler) {
     const file = join(folder, path.slice(prefix.length) || 'index.html')
     stat(file).then(
       (info) => {
+        if (!info.isFile()) {
+          response.writeHead(404).end()
+          return
+        }
         response.writeHead(200, {
           'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
           'Content-Length': info.size,
