@@ -1,5 +1,6 @@
 /** Rounds in turns, and what their times say. */
 
+import { nearestRank } from '../src/stats'
 import type { Answer, Runner } from './engines'
 import type { Values } from './inputs'
 
@@ -95,8 +96,12 @@ async function sample(side: Runner, times: Times, inputs: Values, n: number, sig
 
 /** The value of which a share of all is no larger: the nearest rank, so that it is one that happened. */
 export function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN
+  return (
+    nearestRank(
+      [...values].sort((a, b) => a - b),
+      share,
+    ) ?? NaN
+  )
 }
 
 /** How two answers compare, output by output. */

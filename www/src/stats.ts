@@ -41,7 +41,7 @@ export class Series<T extends { readonly total: number }> {
 
   /** The call of which a share of all calls took no longer: the nearest rank, so that it is one that happened. */
   at(share: number): T | undefined {
-    return this.#sorted[Math.max(0, Math.ceil(share * this.#sorted.length) - 1)]
+    return nearestRank(this.#sorted, share)
   }
 
   percentiles(): Percentiles {
@@ -71,6 +71,11 @@ export class Series<T extends { readonly total: number }> {
     }
     return low
   }
+}
+
+/** The entry of a sorted list of which a share of all are no larger. */
+export function nearestRank<T>(sorted: readonly T[], share: number): T | undefined {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]
 }
 
 /** A time axis with equal room for each power of ten. */
