@@ -13,7 +13,7 @@ use alloc::{
 
 use tract_onnx::{pb, tract_core::internal::DatumType};
 
-use super::{proto, type_model, weights, whole};
+use super::{proto, type_model, weights, whole, write};
 use crate::compile::Options;
 
 /// Conditions that are nested deeper stay.
@@ -66,13 +66,7 @@ fn known_conditions(model: &pb::ModelProto, options: &Options) -> BTreeMap<Strin
     }
     let reads: BTreeSet<&str> =
         needed.iter().flat_map(|i| &graph.node[*i].input).map(String::as_str).chain(wanted.iter().copied()).collect();
-    let identity = |name: &&str| pb::NodeProto {
-        name: format!("{name}/condition"),
-        op_type: "Identity".into(),
-        input: Vec::from([(*name).to_owned()]),
-        output: Vec::from([format!("{name}/condition")]),
-        ..Default::default()
-    };
+    let identity = |name: &&str| write::node("Identity", &[name], &format!("{name}/condition"));
     let mut nodes: Vec<pb::NodeProto> = needed.iter().map(|i| graph.node[*i].clone()).collect();
     nodes.extend(wanted.iter().map(identity));
     let mut part = pb::GraphProto {
@@ -116,13 +110,7 @@ fn splice(graph: &mut pb::GraphProto, mut node: pb::NodeProto, taken: bool) {
     let nodes = renamed(&mut body, &names, &node.name, graph);
     graph.node.extend(nodes);
     for (from, to) in outputs.iter().zip(&node.output).filter(|(_, to)| !to.is_empty()) {
-        graph.node.push(pb::NodeProto {
-            name: to.clone(),
-            op_type: "Identity".into(),
-            input: Vec::from([names.get(&from.name).unwrap_or(&from.name).clone()]),
-            output: Vec::from([to.clone()]),
-            ..Default::default()
-        });
+        graph.node.push(write::node("Identity", &[names.get(&from.name).unwrap_or(&from.name)], to));
     }
 }
 
@@ -177,19 +165,17 @@ fn rename(node: &mut pb::NodeProto, names: &BTreeMap<String, String>) {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{string::ToString, vec};
+    use alloc::vec;
 
-    use super::*;
-
-    fn node(op_type: &str, input: &[&str], output: &str) -> pb::NodeProto {
-        let input = input.iter().map(|s| s.to_string()).collect();
-        pb::NodeProto { name: output.into(), op_type: op_type.into(), input, output: vec![output.into()], ..Default::default() }
-    }
+    use super::{
+        write::{attribute, node},
+        *,
+    };
 
     fn branch(name: &str, operator: &str) -> pb::AttributeProto {
         let output = pb::ValueInfoProto { name: "inner".into(), ..Default::default() };
         let body = pb::GraphProto { node: vec![node(operator, &["x"], "inner")], output: vec![output], ..Default::default() };
-        pb::AttributeProto { name: name.into(), g: Some(body), ..Default::default() }
+        attribute(name, body)
     }
 
     #[test]

@@ -4,9 +4,12 @@
 
 use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec, vec::Vec};
 
-use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_shape_proto::dimension::Value::DimValue, type_proto};
+use tract_onnx::pb::{self, tensor_shape_proto::dimension::Value::DimValue, type_proto};
 
-use super::gather_blocks::PACKED;
+use super::{
+    gather_blocks::PACKED,
+    write::{Writer, attribute},
+};
 
 /// Operators that onnxruntime gives channels last, in the files that it writes.
 const CHANNELS_LAST: &str = "com.ms.internal.nhwc";
@@ -37,11 +40,11 @@ pub(super) fn rewrite(graph: &mut pb::GraphProto) {
             _ => None,
         };
         if done.is_none() {
-            rewriter.nodes.push(node);
+            rewriter.w.nodes.push(node);
         }
     }
-    graph.node = rewriter.nodes;
-    graph.initializer.append(&mut rewriter.constants);
+    graph.node = rewriter.w.nodes;
+    graph.initializer.append(&mut rewriter.w.constants);
 }
 
 struct Rewriter {
@@ -49,8 +52,7 @@ struct Rewriter {
     sizes: BTreeMap<String, Vec<i64>>,
     /// Ranks, also where sizes are not known, and element types.
     kinds: BTreeMap<String, (usize, i32)>,
-    nodes: Vec<pb::NodeProto>,
-    constants: Vec<pb::TensorProto>,
+    w: Writer,
 }
 
 /// What masked scores are lowered by, where the model does not say.
@@ -77,85 +79,42 @@ impl Rewriter {
                 kinds.insert(y.clone(), (rank, 0));
             }
         }
-        Rewriter { sizes, kinds, nodes: Vec::new(), constants: Vec::new() }
-    }
-
-    fn emit(&mut self, op_type: &str, inputs: &[&str], output: String) -> String {
-        self.nodes.push(pb::NodeProto {
-            name: output.clone(),
-            op_type: op_type.into(),
-            input: inputs.iter().map(|s| (*s).to_owned()).collect(),
-            output: vec![output.clone()],
-            ..Default::default()
-        });
-        output
-    }
-
-    fn list(&mut self, name: String, values: &[i64]) -> String {
-        let data_type = pb::tensor_proto::DataType::Int64 as i32;
-        self.constants.push(pb::TensorProto {
-            name: name.clone(),
-            data_type,
-            dims: vec![values.len() as i64],
-            int64_data: values.to_vec(),
-            ..Default::default()
-        });
-        name
-    }
-
-    fn ints(&mut self, name: String, value: i64) -> String {
-        self.list(name, &[value])
-    }
-
-    fn float(&mut self, name: String, value: f32) -> String {
-        let data_type = pb::tensor_proto::DataType::Float as i32;
-        self.constants.push(pb::TensorProto { name: name.clone(), data_type, float_data: vec![value], ..Default::default() });
-        name
+        Rewriter { sizes, kinds, w: Writer::default() }
     }
 
     /// Part `i` of x along an axis, without that axis.
     fn entry(&mut self, x: &str, axis: i64, i: i64, name: &str) -> String {
         let part = self.columns(x, axis, i, i + 1, &format!("{name}.part"));
-        let axes = self.ints(format!("{name}.axes"), axis);
-        self.reshaped("Squeeze", &part, &axes, name.to_owned())
-    }
-
-    fn reshaped(&mut self, op_type: &str, x: &str, how: &str, name: String) -> String {
-        self.emit(op_type, &[x, how], name)
+        let axes = self.w.ints(format!("{name}.axes"), &[axis]);
+        self.w.emit("Squeeze", &[&part, &axes], name.to_owned())
     }
 
     /// The columns from `start` to `end` of the last axis.
     fn columns(&mut self, x: &str, axis: i64, start: i64, end: i64, name: &str) -> String {
-        let starts = self.ints(format!("{name}.start"), start);
-        let ends = self.ints(format!("{name}.end"), end);
-        let axes = self.ints(format!("{name}.axis"), axis);
-        self.emit("Slice", &[x, &starts, &ends, &axes], name.to_owned())
+        let starts = self.w.ints(format!("{name}.start"), &[start]);
+        let ends = self.w.ints(format!("{name}.end"), &[end]);
+        let axes = self.w.ints(format!("{name}.axis"), &[axis]);
+        self.w.emit("Slice", &[x, &starts, &ends, &axes], name.to_owned())
     }
 
     /// The node with its operands in their places, and the attributes that both operators have.
     fn finish(&mut self, node: &pb::NodeProto, operands: [&str; 6], output: Vec<String>) {
         let heads = node.attribute.iter().find(|a| a.name == "num_heads").map_or(0, |a| a.i);
-        let int = |name: &str, i: i64| pb::AttributeProto {
-            name: name.into(),
-            r#type: AttributeType::Int as i32,
-            i,
-            ..Default::default()
-        };
-        let mut attribute = vec![int("q_num_heads", heads), int("kv_num_heads", heads)];
-        attribute.extend(node.attribute.iter().find(|a| a.name == "scale").cloned());
+        let mut attributes = vec![attribute("q_num_heads", heads), attribute("kv_num_heads", heads)];
+        attributes.extend(node.attribute.iter().find(|a| a.name == "scale").cloned());
         if node.attribute.iter().any(|a| a.name == "unidirectional" && a.i == 1) {
-            attribute.push(int("is_causal", 1));
+            attributes.push(attribute("is_causal", 1));
         }
         let mut input: Vec<String> = operands.iter().map(|s| (*s).to_owned()).collect();
         while input.last().is_some_and(String::is_empty) {
             input.pop();
         }
-        self.nodes.push(pb::NodeProto {
+        self.w.nodes.push(pb::NodeProto {
             name: node.name.clone(),
             op_type: "Attention".into(),
             input,
             output,
-            attribute,
+            attribute: attributes,
             ..Default::default()
         });
     }
@@ -171,21 +130,15 @@ impl Rewriter {
         };
         let name = |part: &str| format!("{}.mask{index}.{part}", node.output[0]);
         let filter = node.attribute.iter().find(|a| a.name == "mask_filter_value").map_or(MASKED, |a| a.f);
-        let float = self.emit("Cast", &[mask], name("float"));
-        let int = |name: &str, i: i64| pb::AttributeProto {
-            name: name.into(),
-            r#type: AttributeType::Int as i32,
-            i,
-            ..Default::default()
-        };
-        self.nodes.last_mut()?.attribute.push(int("to", 1));
-        let (one, filter) = (self.float(name("one"), 1.0), self.float(name("filter"), filter));
-        let hidden = self.emit("Sub", &[&one, &float], name("hidden"));
-        let lowered = self.emit("Mul", &[&hidden, &filter], name("lowered"));
-        let axes = self.list(name("axes"), axes);
-        let lowered = self.reshaped("Unsqueeze", &lowered, &axes, name("apart"));
+        let float = self.w.emit("Cast", &[mask], name("float"));
+        self.w.with("to", 1);
+        let (one, filter) = (self.w.float(name("one"), 1.0), self.w.float(name("filter"), filter));
+        let hidden = self.w.emit("Sub", &[&one, &float], name("hidden"));
+        let lowered = self.w.emit("Mul", &[&hidden, &filter], name("lowered"));
+        let axes = self.w.ints(name("axes"), axes);
+        let lowered = self.w.emit("Unsqueeze", &[&lowered, &axes], name("apart"));
         Some(match bias {
-            Some(bias) => self.emit("Add", &[&lowered, bias], name("all")),
+            Some(bias) => self.w.emit("Add", &[&lowered, bias], name("all")),
             None => lowered,
         })
     }
@@ -204,13 +157,13 @@ impl Rewriter {
         let bias = self.mask(node, mask, bias, index)?;
         let all = if quantized {
             let operands = [0, 1, 3, 4, 6, 7, 2].map(|i| given(i).unwrap_or_default());
-            let all = self.emit("MatMulIntegerToFloat", &operands, name("product"));
-            self.nodes.last_mut()?.domain = "com.microsoft".into();
+            let all = self.w.emit("MatMulIntegerToFloat", &operands, name("product"));
+            self.w.nodes.last_mut()?.domain = "com.microsoft".into();
             all
         } else {
-            let product = self.emit("MatMul", &[x, weight], name("product"));
+            let product = self.w.emit("MatMul", &[x, weight], name("product"));
             match given(2) {
-                Some(bias) => self.emit("Add", &[&product, bias], name("sum")),
+                Some(bias) => self.w.emit("Add", &[&product, bias], name("sum")),
                 None => product,
             }
         };
@@ -227,14 +180,10 @@ impl Rewriter {
         }
         self.finish(node, [&q, &k, &v, &bias, &cache[0], &cache[1]], outputs);
         if let Some(present) = present {
-            let axes = self.ints(name("axes"), 0);
-            let parts = ["key", "value"].map(|part| self.reshaped("Unsqueeze", &name(part), &axes, name(&format!("{part}.1"))));
-            self.emit("Concat", &[&parts[0], &parts[1]], present.clone());
-            self.nodes.last_mut()?.attribute.push(pb::AttributeProto {
-                name: "axis".into(),
-                r#type: AttributeType::Int as i32,
-                ..Default::default()
-            });
+            let axes = self.w.ints(name("axes"), &[0]);
+            let parts = ["key", "value"].map(|part| self.w.emit("Unsqueeze", &[&name(part), &axes], name(&format!("{part}.1"))));
+            self.w.emit("Concat", &[&parts[0], &parts[1]], present.clone());
+            self.w.with("axis", 0);
         }
         Some(())
     }
@@ -253,10 +202,10 @@ impl Rewriter {
             (Some(k), Some(v)) => [q, k, v].map(ToOwned::to_owned),
             (packed, None) => {
                 let (from, parts) = (packed.unwrap_or(q), if packed.is_some() { 2 } else { 3 });
-                let flat = self.list(name("flat"), &[0, 0, -1]);
+                let flat = self.w.ints(name("flat"), &[0, 0, -1]);
                 let mut split = (0..parts).map(|i| {
                     let part = self.entry(from, 3, i, &name(&format!("packed{i}")));
-                    self.reshaped("Reshape", &part, &flat, name(&format!("flat{i}")))
+                    self.w.emit("Reshape", &[&part, &flat], name(&format!("flat{i}")))
                 });
                 let q = if packed.is_some() { q.to_owned() } else { split.next()? };
                 [q, split.next()?, split.next()?]
@@ -267,7 +216,7 @@ impl Rewriter {
             let third = *self.sizes.get(bias)?.first()? / 3;
             for (i, operand) in operands.iter_mut().enumerate() {
                 let part = self.columns(bias, 0, third * i as i64, third * (i as i64 + 1), &name(&format!("bias{i}")));
-                *operand = self.emit("Add", &[operand, &part], name(&format!("sum{i}")));
+                *operand = self.w.emit("Add", &[operand, &part], name(&format!("sum{i}")));
             }
         }
         let [q, k, v] = &operands;
@@ -281,13 +230,8 @@ impl Rewriter {
         let (_, kind) = *self.kinds.get(node.input.first()?)?;
         let mut node = node.clone();
         let packed = i64::from(kind == pb::tensor_proto::DataType::Uint8 as i32);
-        node.attribute.push(pb::AttributeProto {
-            name: PACKED.into(),
-            r#type: AttributeType::Int as i32,
-            i: packed,
-            ..Default::default()
-        });
-        self.nodes.push(node);
+        node.attribute.push(attribute(PACKED, packed));
+        self.w.nodes.push(node);
         Some(())
     }
 
@@ -295,7 +239,7 @@ impl Rewriter {
     fn rotary(&mut self, node: &pb::NodeProto) -> Option<()> {
         let [x, positions, cos, sin] = <&[String; 4]>::try_from(node.input.as_slice()).ok()?;
         let input = [x, cos, sin, positions].map(String::clone).to_vec();
-        self.nodes.push(pb::NodeProto { domain: String::new(), input, ..node.clone() });
+        self.w.nodes.push(pb::NodeProto { domain: String::new(), input, ..node.clone() });
         Some(())
     }
 
@@ -317,7 +261,7 @@ impl Rewriter {
         }
         let (x, y) = (node.input.first()?, node.output.first()?);
         if rank < 3 {
-            self.nodes.push(inner);
+            self.w.nodes.push(inner);
             return Some(());
         }
         let first = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
@@ -325,17 +269,14 @@ impl Rewriter {
         inner.input[0] = self.transposed(x, first, format!("{y}.first{index}"));
         inner.output[0] = format!("{y}.inner{index}");
         let inner_y = inner.output[0].clone();
-        self.nodes.push(inner);
+        self.w.nodes.push(inner);
         self.transposed(&inner_y, last, y.clone());
         Some(())
     }
 
     fn transposed(&mut self, x: &str, perm: Vec<i64>, output: String) -> String {
-        let output = self.emit("Transpose", &[x], output);
-        if let Some(node) = self.nodes.last_mut() {
-            let r#type = AttributeType::Ints as i32;
-            node.attribute.push(pb::AttributeProto { name: "perm".into(), r#type, ints: perm, ..Default::default() });
-        }
+        let output = self.w.emit("Transpose", &[x], output);
+        self.w.with("perm", perm);
         output
     }
 }
@@ -350,13 +291,7 @@ mod tests {
     use super::*;
 
     fn node(op_type: &str, inputs: &[&str]) -> pb::NodeProto {
-        pb::NodeProto {
-            op_type: op_type.into(),
-            domain: "com.microsoft".into(),
-            input: inputs.iter().map(|s| (*s).to_owned()).collect(),
-            output: vec!["y".into()],
-            ..Default::default()
-        }
+        pb::NodeProto { domain: "com.microsoft".into(), ..super::super::write::node(op_type, inputs, "y") }
     }
 
     fn operators(node: pb::NodeProto) -> Vec<String> {

@@ -3,9 +3,9 @@
 
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 
-use tract_onnx::pb::{self, attribute_proto::AttributeType};
+use tract_onnx::pb;
 
-use super::{branches, trees};
+use super::{branches, trees, write::Writer};
 
 /// Expands the nodes of the graph and of those inside it.
 pub(super) fn expand(graph: &mut pb::GraphProto) {
@@ -17,87 +17,55 @@ pub(super) fn expand(graph: &mut pb::GraphProto) {
         return;
     }
     for node in core::mem::take(&mut graph.node) {
-        let mut writer = Writer { prefix: node.output.first().cloned().unwrap_or_default(), ..Writer::default() };
+        let mut writer = Named { prefix: node.output.first().cloned().unwrap_or_default(), ..Named::default() };
         let done = match (node.domain.as_str(), node.op_type.as_str()) {
             ("" | "ai.onnx" | "com.microsoft", "LinearAttention") => linear(&mut writer, &node),
-            ("ai.onnx.ml", "TreeEnsemble") => trees::older(&node).map(|node| writer.nodes.push(node)),
+            ("ai.onnx.ml", "TreeEnsemble") => trees::older(&node).map(|node| writer.w.nodes.push(node)),
             ("ai.onnx.preview", "FlexAttention") => flex(&mut writer, &node, graph),
             _ => None,
         };
         match done {
             Some(()) => {
-                graph.node.append(&mut writer.nodes);
-                graph.initializer.append(&mut writer.constants);
+                graph.node.append(&mut writer.w.nodes);
+                graph.initializer.append(&mut writer.w.constants);
             }
             None => graph.node.push(node),
         }
     }
 }
 
-/// Nodes in the making. Their values are named after the node that they stand for.
+/// Nodes in the making, whose values are named after the node that they stand for.
 #[derive(Default)]
-struct Writer {
+struct Named {
     prefix: String,
-    nodes: Vec<pb::NodeProto>,
-    constants: Vec<pb::TensorProto>,
+    w: Writer,
 }
 
-impl Writer {
+impl Named {
     fn node(&mut self, op_type: &str, inputs: &[&str], name: &str) -> String {
-        let output = format!("{}/{name}", self.prefix);
-        self.named(op_type, inputs, output)
-    }
-
-    fn named(&mut self, op_type: &str, inputs: &[&str], output: String) -> String {
-        self.nodes.push(pb::NodeProto {
-            name: output.clone(),
-            op_type: op_type.into(),
-            input: inputs.iter().map(|s| (*s).to_owned()).collect(),
-            output: vec![output.clone()],
-            ..Default::default()
-        });
-        output
-    }
-
-    /// Gives the last node an attribute.
-    fn with(&mut self, name: &str, value: Value) {
-        let mut attribute = pb::AttributeProto { name: name.into(), ..Default::default() };
-        match value {
-            Value::Int(i) => (attribute.i, attribute.r#type) = (i, AttributeType::Int as i32),
-            Value::Ints(ints) => (attribute.ints, attribute.r#type) = (ints, AttributeType::Ints as i32),
-            Value::Graph(g) => (attribute.g, attribute.r#type) = (Some(g), AttributeType::Graph as i32),
-        }
-        if let Some(node) = self.nodes.last_mut() {
-            node.attribute.push(attribute);
-        }
+        self.w.emit(op_type, inputs, format!("{}/{name}", self.prefix))
     }
 
     fn ints(&mut self, values: &[i64], name: &str) -> String {
-        let name = format!("{}/{name}", self.prefix);
-        let data_type = pb::tensor_proto::DataType::Int64 as i32;
-        let (dims, int64_data) = (vec![values.len() as i64], values.to_vec());
-        self.constants.push(pb::TensorProto { name: name.clone(), data_type, dims, int64_data, ..Default::default() });
-        name
+        self.w.ints(format!("{}/{name}", self.prefix), values)
     }
 
     fn float(&mut self, value: f32, name: &str) -> String {
-        let name = format!("{}/{name}", self.prefix);
-        let data_type = pb::tensor_proto::DataType::Float as i32;
-        self.constants.push(pb::TensorProto { name: name.clone(), data_type, float_data: vec![value], ..Default::default() });
-        name
+        self.w.float(format!("{}/{name}", self.prefix), value)
     }
 
     /// The sizes of x from axis `start` to `end`.
     fn sizes(&mut self, x: &str, start: i64, end: i64, name: &str) -> String {
         let shape = self.node("Shape", &[x], &format!("{name}.shape"));
-        let bounds = [start, end, 0].map(|v| self.ints(&[v], &format!("{name}.at{v}")));
-        self.node("Slice", &[&shape, &bounds[0], &bounds[1], &bounds[2]], name)
+        let [start, end, axis] =
+            [("start", start), ("end", end), ("axis", 0)].map(|(part, v)| self.ints(&[v], &format!("{name}.{part}")));
+        self.node("Slice", &[&shape, &start, &end, &axis], name)
     }
 
     /// x under a shape that is made of lists.
     fn reshape(&mut self, x: &str, parts: &[&str], name: &str) -> String {
         let shape = self.node("Concat", parts, &format!("{name}.to"));
-        self.with("axis", Value::Int(0));
+        self.w.with("axis", 0);
         self.node("Reshape", &[x, &shape], name)
     }
 
@@ -113,16 +81,10 @@ impl Writer {
             return self.node("Mul", &[x, &scale], "scaled");
         }
         let size = self.node("Cast", &[size], "size");
-        self.with("to", Value::Int(1));
+        self.w.with("to", 1);
         let root = self.node("Sqrt", &[&size], "root");
         self.node("Div", &[x, &root], "scaled")
     }
-}
-
-enum Value {
-    Int(i64),
-    Ints(Vec<i64>),
-    Graph(pb::GraphProto),
 }
 
 fn operand(node: &pb::NodeProto, i: usize) -> Option<&str> {
@@ -134,7 +96,7 @@ fn attribute<'a>(node: &'a pb::NodeProto, name: &str) -> Option<&'a pb::Attribut
 }
 
 /// The recurrence `S = exp(g)·S + β·k⊗(v − S·k)`, `y = q·S`, step by step.
-fn linear(w: &mut Writer, node: &pb::NodeProto) -> Option<()> {
+fn linear(w: &mut Named, node: &pb::NodeProto) -> Option<()> {
     let heads = |name: &str| attribute(node, name).map(|a| a.i).filter(|h| *h > 0);
     let (many, few) = (heads("q_num_heads")?, heads("kv_num_heads")?);
     if many % few != 0 || attribute(node, "state_window").is_some_and(|a| a.i != 0) {
@@ -149,7 +111,7 @@ fn linear(w: &mut Writer, node: &pb::NodeProto) -> Option<()> {
         _ => return None,
     };
     let (q, k, v) = (operand(node, 0)?, operand(node, 1)?, operand(node, 2)?);
-    let split = |w: &mut Writer, x: &str, heads: i64, name: &str| {
+    let split = |w: &mut Named, x: &str, heads: i64, name: &str| {
         let shape = w.ints(&[0, 0, heads, -1], &format!("{name}.to"));
         w.node("Reshape", &[x, &shape], name)
     };
@@ -166,7 +128,7 @@ fn linear(w: &mut Writer, node: &pb::NodeProto) -> Option<()> {
             let heads = w.ints(&[few], "heads");
             let width = w.sizes(&values, 3, 4, "value_size");
             let shape = w.node("Concat", &[&batch, &heads, &size, &width], "state_shape");
-            w.with("axis", Value::Int(0));
+            w.w.with("axis", 0);
             w.node("ConstantOfShape", &[&shape], "zeros")
         }
     };
@@ -180,7 +142,7 @@ fn linear(w: &mut Writer, node: &pb::NodeProto) -> Option<()> {
         along.push(w.node("Reshape", &[operand(node, 5)?, &shape], "rates"));
     }
 
-    let mut body = Writer { prefix: format!("{}/step", w.prefix), ..Writer::default() };
+    let mut body = Named { prefix: format!("{}/step", w.prefix), ..Named::default() };
     let name = |part: &str| format!("{}/step/{part}", node.output[0]);
     let key = body.unsqueeze(&name("key"), -1, "column");
     let mut update = body.unsqueeze(&name("value"), -2, "row");
@@ -206,8 +168,8 @@ fn linear(w: &mut Writer, node: &pb::NodeProto) -> Option<()> {
     inputs.extend(delta.then(|| port(name("rate"))));
     let graph = pb::GraphProto {
         name: "step".into(),
-        node: body.nodes,
-        initializer: body.constants,
+        node: body.w.nodes,
+        initializer: body.w.constants,
         input: inputs,
         output: vec![port(next), port(y)],
         ..Default::default()
@@ -215,21 +177,21 @@ fn linear(w: &mut Writer, node: &pb::NodeProto) -> Option<()> {
     let count = along.len();
     let operands: Vec<&str> = core::iter::once(&state).chain(&along).map(String::as_str).collect();
     let stacked = w.node("Scan", &operands, "stacked");
-    w.with("num_scan_inputs", Value::Int(count as i64));
-    w.with("scan_input_axes", Value::Ints(vec![1; count]));
-    w.with("scan_output_axes", Value::Ints(vec![1]));
-    w.with("body", Value::Graph(graph));
+    w.w.with("num_scan_inputs", count as i64);
+    w.w.with("scan_input_axes", vec![1; count]);
+    w.w.with("scan_output_axes", vec![1]);
+    w.w.with("body", graph);
     let present = node.output.get(1).filter(|o| !o.is_empty()).cloned().unwrap_or_else(|| format!("{}/present", w.prefix));
-    if let Some(scan) = w.nodes.last_mut() {
+    if let Some(scan) = w.w.nodes.last_mut() {
         scan.output = vec![present, stacked.clone()];
     }
     let flat = w.ints(&[0, 0, -1], "flat");
-    w.named("Reshape", &[&stacked, &flat], node.output.first()?.clone());
+    w.w.emit("Reshape", &[&stacked, &flat], node.output.first()?.clone());
     Some(())
 }
 
 /// `prob_mod(softmax(score_mod(Q·Kᵀ·scale)))·V`, where both functions are graphs.
-fn flex(w: &mut Writer, node: &pb::NodeProto, graph: &mut pb::GraphProto) -> Option<()> {
+fn flex(w: &mut Named, node: &pb::NodeProto, graph: &mut pb::GraphProto) -> Option<()> {
     let (q, k, v) = (operand(node, 0)?, operand(node, 1)?, operand(node, 2)?);
     let size = w.sizes(q, 3, 4, "head_size");
     let q = w.scaled(q, attribute(node, "scale").map(|a| a.f), &size);
@@ -242,28 +204,28 @@ fn flex(w: &mut Writer, node: &pb::NodeProto, graph: &mut pb::GraphProto) -> Opt
     let q = w.reshape(&q, &[&batch, &few, &open, &many], "query");
     let (k, v) = (w.unsqueeze(k, 2, "key"), w.unsqueeze(v, 2, "value"));
     let k = w.node("Transpose", &[&k], "key.columns");
-    w.with("perm", Value::Ints(vec![0, 1, 2, 4, 3]));
+    w.w.with("perm", vec![0, 1, 2, 4, 3]);
     let scores = w.node("MatMul", &[&q, &k], "product");
     let scores = w.reshape(&scores, &[&outer, &keys], "scores");
     let scores = modified(w, node, graph, "score_mod", scores)?;
     let weights = w.node("Softmax", &[&scores], "weights");
-    w.with("axis", Value::Int(-1));
+    w.w.with("axis", -1);
     let weights = modified(w, node, graph, "prob_mod", weights)?;
     let weights = w.reshape(&weights, &[&batch, &few, &open, &steps, &keys], "weights.grouped");
     let y = w.node("MatMul", &[&weights, &v], "attended");
     let shape = w.node("Concat", &[&outer, &width], "result.to");
-    w.with("axis", Value::Int(0));
-    w.named("Reshape", &[&y, &shape], node.output.first()?.clone());
+    w.w.with("axis", 0);
+    w.w.emit("Reshape", &[&y, &shape], node.output.first()?.clone());
     Some(())
 }
 
 /// What the graph of an attribute makes of a value.
-fn modified(w: &mut Writer, node: &pb::NodeProto, graph: &mut pb::GraphProto, name: &str, x: String) -> Option<String> {
+fn modified(w: &mut Named, node: &pb::NodeProto, graph: &mut pb::GraphProto, name: &str, x: String) -> Option<String> {
     let Some(mut body) = attribute(node, name).and_then(|a| a.g.clone()) else { return Some(x) };
     let mut names = branches::inner_names(&body, &format!("{}/{name}", w.prefix));
     let [input] = body.input.as_slice() else { return None };
     names.insert(input.name.clone(), x);
     let output = body.output.first()?.name.clone();
-    w.nodes.append(&mut branches::renamed(&mut body, &names, &format!("{}/{name}", w.prefix), graph));
+    w.w.nodes.append(&mut branches::renamed(&mut body, &names, &format!("{}/{name}", w.prefix), graph));
     Some(names.get(&output).cloned().unwrap_or(output))
 }

@@ -51,6 +51,7 @@ mod validate;
 mod volume;
 mod weights;
 mod whole;
+mod write;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 

@@ -5,11 +5,12 @@
 
 use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 
-use tract_onnx::pb::{self, attribute_proto::AttributeType, tensor_proto::DataType};
+use tract_onnx::pb::{self, tensor_proto::DataType};
 
 use super::{
     lower::{Call, Lower, Lowering},
     node::OnnxNode,
+    write::{self, attribute},
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -213,30 +214,21 @@ pub(super) fn mark(graph: &mut pb::GraphProto) {
             nodes.push(node);
             continue;
         };
-        let number = |name: &str, i: i64| pb::AttributeProto {
-            name: name.into(),
-            r#type: AttributeType::Int as i32,
-            i,
-            ..Default::default()
-        };
         let wide = format!("{output}.wide");
         node.output[0] = wide.clone();
         if !quantizes && let Some(Narrow::Int { .. }) = Narrow::of(code) {
             // Their own bits are what is left of a wider integer's, also of a negative one's.
             node.op_type = "Cast".into();
             node.input.truncate(1);
-            node.attribute = vec![number("to", i64::from(DataType::Int64 as i32))];
+            node.attribute = vec![attribute("to", DataType::Int64 as i64)];
         }
-        let attribute =
-            vec![number("format", i64::from(code)), number("saturate", saturate), number("clamp", i64::from(quantizes))];
+        let attributes =
+            [("format", i64::from(code)), ("saturate", saturate), ("clamp", i64::from(quantizes))].map(|(k, v)| attribute(k, v));
         nodes.push(node);
         nodes.push(pb::NodeProto {
             name: format!("{output}.narrow"),
-            op_type: NARROW_OP.into(),
-            input: vec![wide],
-            output: vec![output],
-            attribute,
-            ..Default::default()
+            attribute: attributes.to_vec(),
+            ..write::node(NARROW_OP, &[&wide], &output)
         });
     }
     graph.node = nodes;

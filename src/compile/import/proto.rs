@@ -20,6 +20,7 @@ use super::{
     expand,
     half::{self, Half},
     shape_math, validate, weights,
+    write::attribute,
 };
 use crate::{
     compile::{
@@ -204,12 +205,7 @@ fn inline_external_data(graph: &mut pb::GraphProto, files: &WeightFiles) -> Resu
 fn write_defaults(graph: &mut pb::GraphProto) {
     for node in &mut graph.node {
         if node.op_type == "ConstantOfShape" && node.attribute.iter().all(|a| a.name != "value") {
-            node.attribute.push(pb::AttributeProto {
-                name: "value".into(),
-                r#type: pb::attribute_proto::AttributeType::Tensor as i32,
-                t: Some(weights::message("", &Tensor::scalar(0f32))),
-                ..Default::default()
-            });
+            node.attribute.push(attribute("value", weights::message("", &Tensor::scalar(0f32))));
         }
         for attribute in &mut node.attribute {
             attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(write_defaults);

@@ -10,9 +10,12 @@ use alloc::{
     vec::Vec,
 };
 
-use tract_onnx::pb::{self, AttributeProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType};
+use tract_onnx::pb::{self, NodeProto, tensor_proto::DataType};
 
-use super::weights;
+use super::{
+    weights,
+    write::{attribute, int64s, node},
+};
 use crate::tensor::DType;
 
 /// Which inputs of an operator are data that its result is made of; `None` for operators that end a chain.
@@ -83,7 +86,7 @@ pub(super) fn widen(graph: &mut pb::GraphProto) {
         nodes.push(node);
     }
     for (name, new) in wide {
-        graph.initializer.push(int64_constant(new, &constants[&name]));
+        graph.initializer.push(int64s(new, constants[&name].0.clone(), constants[&name].1.clone()));
     }
     graph.node = nodes;
 }
@@ -116,7 +119,7 @@ pub(super) fn open_ends(graph: &mut pb::GraphProto) {
     let exists = |graph: &pb::GraphProto, name: &String| graph.initializer.iter().any(|t| t.name == *name);
     for (name, values) in added {
         if !exists(graph, &name) {
-            graph.initializer.push(int64_constant(name, &values));
+            graph.initializer.push(int64s(name, values.0, values.1));
         }
     }
 }
@@ -142,7 +145,7 @@ pub(super) fn fold_ranges(graph: &mut pb::GraphProto) {
                 return true;
             }
             let values: Vec<i64> = (0..count).map(|i| (start + i * delta) as i64).collect();
-            let mut tensor = int64_constant(output.clone(), &(vec![count as i64], values));
+            let mut tensor = int64s(output.clone(), vec![count as i64], values);
             if kind == DataType::Int32 {
                 tensor.data_type = kind as i32;
                 tensor.int32_data = core::mem::take(&mut tensor.int64_data).into_iter().map(|v| v as i32).collect();
@@ -156,16 +159,6 @@ pub(super) fn fold_ranges(graph: &mut pb::GraphProto) {
 
 /// Dimensions and elements of a constant.
 type Values = (Vec<i64>, Vec<i64>);
-
-fn int64_constant(name: String, (dims, values): &Values) -> pb::TensorProto {
-    pb::TensorProto {
-        name,
-        data_type: DataType::Int64 as i32,
-        dims: dims.clone(),
-        int64_data: values.clone(),
-        ..Default::default()
-    }
-}
 
 /// The constants of an integer type that are small enough to be shapes, by name.
 fn small_constants(graph: &pb::GraphProto, kind: DataType) -> BTreeMap<String, Values> {
@@ -195,15 +188,7 @@ fn cast_to(node: &NodeProto) -> Option<i64> {
 }
 
 fn cast(input: &str, output: &str, to: DataType) -> NodeProto {
-    let to = AttributeProto { name: "to".into(), r#type: AttributeType::Int as i32, i: to as i64, ..Default::default() };
-    NodeProto {
-        name: output.into(),
-        op_type: "Cast".into(),
-        input: vec![input.into()],
-        output: vec![output.into()],
-        attribute: vec![to],
-        ..Default::default()
-    }
+    NodeProto { attribute: vec![attribute("to", to as i64)], ..node("Cast", &[input], output) }
 }
 
 #[cfg(test)]
@@ -227,14 +212,8 @@ mod tests {
             ([1, 5, 0], None),
         ] {
             let names = ["start", "limit", "delta"];
-            let node = NodeProto {
-                op_type: "Range".into(),
-                input: names.map(String::from).to_vec(),
-                output: vec!["y".into()],
-                ..Default::default()
-            };
             let initializer = names.iter().zip(numbers).map(|(n, v)| scalar(n, v)).collect();
-            let mut graph = pb::GraphProto { node: vec![node], initializer, ..Default::default() };
+            let mut graph = pb::GraphProto { node: vec![node("Range", &names, "y")], initializer, ..Default::default() };
             fold_ranges(&mut graph);
             let y = graph.initializer.iter().find(|t| t.name == "y").map(|t| t.int32_data.clone());
             assert_eq!(y, expected, "{numbers:?}");

@@ -2,9 +2,9 @@
 
 use alloc::{vec, vec::Vec};
 
-use tract_onnx::pb::{self, attribute_proto::AttributeType};
+use tract_onnx::pb;
 
-use super::{narrow, weights};
+use super::{narrow, weights, write::attribute as written};
 use crate::tensor::DType;
 
 /// The modes by their numbers; a member's test is a chain of equalities.
@@ -70,48 +70,25 @@ pub(super) fn older(node: &pb::NodeProto) -> Option<pb::NodeProto> {
     all.splits.resize(nodes, 0.0);
     [&mut all.features, &mut all.missing, &mut yes, &mut no].into_iter().for_each(|list| list.resize(nodes, 0));
 
-    let of_ints = |name: &str, ints: Vec<i64>| pb::AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Ints as i32,
-        ints,
-        ..Default::default()
-    };
-    let of_floats = |name: &str, floats: Vec<f32>| pb::AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Floats as i32,
-        floats,
-        ..Default::default()
-    };
-    let text = |name: &str, s: &str| pb::AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::String as i32,
-        s: s.as_bytes().to_vec(),
-        ..Default::default()
-    };
     let choice = |name: &str, default: i64, names: &[&'static str]| {
         usize::try_from(int(name, default)).ok().and_then(|i| names.get(i).copied())
     };
     let mut lists = vec![
-        of_ints("nodes_treeids", vec![0; nodes]),
-        of_ints("nodes_nodeids", all.ids),
-        of_ints("nodes_featureids", all.features),
-        of_ints("nodes_truenodeids", yes),
-        of_ints("nodes_falsenodeids", no),
-        of_ints("nodes_missing_value_tracks_true", all.missing),
-        of_floats("nodes_values", all.splits),
-        of_ints("target_treeids", vec![0; targets.len()]),
-        of_ints("target_nodeids", leaves.collect()),
-        of_ints("target_ids", targets.to_vec()),
-        of_floats("target_weights", leaf_weights),
-        text("aggregate_function", choice("aggregate_function", 1, &["AVERAGE", "SUM", "MIN", "MAX"])?),
-        text("post_transform", choice("post_transform", 0, &["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"])?),
+        written("nodes_treeids", vec![0; nodes]),
+        written("nodes_nodeids", all.ids),
+        written("nodes_featureids", all.features),
+        written("nodes_truenodeids", yes),
+        written("nodes_falsenodeids", no),
+        written("nodes_missing_value_tracks_true", all.missing),
+        written("nodes_values", all.splits),
+        written("target_treeids", vec![0; targets.len()]),
+        written("target_nodeids", leaves.collect::<Vec<i64>>()),
+        written("target_ids", targets.to_vec()),
+        written("target_weights", leaf_weights),
+        written("aggregate_function", choice("aggregate_function", 1, &["AVERAGE", "SUM", "MIN", "MAX"])?),
+        written("post_transform", choice("post_transform", 0, &["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"])?),
     ];
-    lists.push(pb::AttributeProto {
-        name: "nodes_modes".into(),
-        r#type: AttributeType::Strings as i32,
-        strings: all.modes.iter().map(|m| m.as_bytes().to_vec()).collect(),
-        ..Default::default()
-    });
+    lists.push(written("nodes_modes", all.modes.as_slice()));
     lists.extend(attribute("n_targets").cloned());
     Some(pb::NodeProto { op_type: "TreeEnsembleRegressor".into(), attribute: lists, ..node.clone() })
 }

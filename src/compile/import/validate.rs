@@ -286,7 +286,7 @@ fn arity(op_type: &str) -> Option<Arity> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::write::attribute, *};
 
     fn message(op: &str, inputs: usize, attributes: Vec<pb::AttributeProto>) -> alloc::string::String {
         let node = pb::NodeProto {
@@ -301,40 +301,32 @@ mod tests {
         check_nodes(&graph).err().map(|e| alloc::format!("{e}")).unwrap_or_default()
     }
 
-    fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
-        pb::AttributeProto { name: name.into(), r#type: AttributeType::Ints as i32, ints: ints.to_vec(), ..Default::default() }
-    }
-
-    fn int(name: &str, i: i64) -> pb::AttributeProto {
-        pb::AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i, ..Default::default() }
-    }
-
     #[test]
     fn wrong_nodes_are_named() {
-        assert_eq!(message("Conv", 2, alloc::vec![ints("strides", &[1, 2])]), "");
+        assert_eq!(message("Conv", 2, alloc::vec![attribute("strides", alloc::vec![1, 2])]), "");
         assert_eq!(message("Add", 1, Vec::new()), "Add 'n': needs 2 inputs, has 1");
         assert_eq!(message("Relu", 3, Vec::new()), "Relu 'n': takes at most 1 inputs, has 3");
         assert_eq!(
-            message("Conv", 2, alloc::vec![ints("strides", &[0, 1])]),
+            message("Conv", 2, alloc::vec![attribute("strides", alloc::vec![0, 1])]),
             "Conv 'n': has strides [0, 1], which is not a size from 1 to 65535"
         );
         assert_eq!(
-            message("Softmax", 1, alloc::vec![int("axis", 1 << 40)]),
+            message("Softmax", 1, alloc::vec![attribute("axis", 1 << 40)]),
             "Softmax 'n': has axis 1099511627776, which is out of range for any tensor"
         );
         assert_eq!(
-            message("Softmax", 1, alloc::vec![ints("axis", &[1])]),
+            message("Softmax", 1, alloc::vec![attribute("axis", alloc::vec![1])]),
             "Softmax 'n': has an attribute 'axis' of type INTS, it must be INT"
         );
         assert_eq!(
-            message("Transpose", 1, alloc::vec![ints("perm", &[0, 0])]),
+            message("Transpose", 1, alloc::vec![attribute("perm", alloc::vec![0, 0])]),
             "Transpose 'n': has perm [0, 0], which is not a permutation"
         );
         assert_eq!(
-            message("Cast", 1, alloc::vec![int("to", 77)]),
+            message("Cast", 1, alloc::vec![attribute("to", 77)]),
             "Cast 'n': has to 77, which is not an element type that is supported"
         );
-        let twice = alloc::vec![int("axis", 0), int("axis", 1)];
+        let twice = alloc::vec![attribute("axis", 0), attribute("axis", 1)];
         assert_eq!(message("Softmax", 1, twice), "Softmax 'n': has the attribute 'axis' twice");
     }
 }

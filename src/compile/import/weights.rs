@@ -8,7 +8,11 @@ use tract_onnx::{
     prelude::DatumType,
 };
 
-use super::{narrow, proto::type_name};
+use super::{
+    narrow,
+    proto::type_name,
+    write::{self, attribute},
+};
 use crate::{
     compile::{
         reader::DETACH_FROM,
@@ -287,20 +291,12 @@ fn weight(name: String, tensor: &mut pb::TensorProto, files: &WeightFiles) -> Re
 }
 
 fn stub(name: &str, output: &str, index: usize, tensor: &pb::TensorProto) -> pb::NodeProto {
-    let ints = |name: &str, ints: Vec<i64>| pb::AttributeProto {
-        name: name.into(),
-        r#type: pb::attribute_proto::AttributeType::Ints as i32,
-        ints,
-        ..Default::default()
-    };
     pb::NodeProto {
         name: name.into(),
-        op_type: WEIGHT_OP.into(),
-        output: alloc::vec![output.into()],
         attribute: alloc::vec![
-            ints("meta", alloc::vec![index as i64, i64::from(tensor.data_type)]),
-            ints("dims", tensor.dims.clone()),
+            attribute("meta", alloc::vec![index as i64, i64::from(tensor.data_type)]),
+            attribute("dims", tensor.dims.clone()),
         ],
-        ..Default::default()
+        ..write::node(WEIGHT_OP, &[], output)
     }
 }
