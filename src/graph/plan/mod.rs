@@ -106,7 +106,7 @@ impl<'a> Pieces<'a> {
         let mut pieces = Pieces { graph: &plan.graph, head: encode_head(plan)? };
         let total = pieces.len() as u64;
         pieces.head[24..32].copy_from_slice(&total.to_le_bytes());
-        let mut hash = Sha256::new().chain_update(&pieces.head[..32]).chain_update(&pieces.head[HEADER..]);
+        let mut hash = begin_sum(&pieces.head);
         pieces.iter().skip(1).for_each(|piece| hash.update(piece));
         pieces.head[32..64].copy_from_slice(&hash.finalize());
         Ok(pieces)
@@ -127,6 +127,11 @@ impl<'a> Pieces<'a> {
         });
         core::iter::once(&self.head[..]).chain(blobs.flat_map(padded))
     }
+}
+
+/// The sum of all bytes but its own, over the beginning of a file.
+fn begin_sum(bytes: &[u8]) -> Sha256 {
+    Sha256::new().chain_update(&bytes[..32]).chain_update(&bytes[HEADER..])
 }
 
 /// Header and metadata, but for the file's length and its sum.

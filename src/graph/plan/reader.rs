@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-use super::{ALIGN, HEADER, Plan, Stored, StoredInit, VERSION, is_plan};
+use super::{ALIGN, HEADER, Plan, Stored, StoredInit, VERSION, begin_sum, is_plan};
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Blob, Graph, Init, Value, verify},
@@ -18,10 +18,7 @@ const OWN_MEMORY: usize = 1 << 16;
 /// Reads and verifies a plan. Weights stay in `bytes`, which the graph shares.
 pub fn read(bytes: AlignedBytes) -> Result<Plan> {
     let metadata_len = check_header(&bytes, bytes.len())?;
-    let mut sum = Sha256::new();
-    sum.update(&bytes[..32]);
-    sum.update(&bytes[HEADER..]);
-    check_sum(sum, &bytes)?;
+    check_sum(begin_sum(&bytes), &bytes)?;
     let stored = decode(&bytes[HEADER..HEADER + metadata_len])?;
     let weights_at = HEADER + metadata_len.next_multiple_of(ALIGN);
     let buffer = Arc::new(bytes);
@@ -48,13 +45,13 @@ pub struct Reader {
     filled: usize,
     /// Header, metadata and padding; a part of it until all of that is there.
     head: AlignedBytes,
-    sum: Sha256,
     /// From when the head is complete.
     body: Option<Body>,
 }
 
 /// What follows the head.
 struct Body {
+    sum: Sha256,
     /// The metadata, or why it cannot be decoded; that counts only if the sum is right.
     stored: Result<Stored>,
     /// Ranges of the weights, in order and without gaps.
@@ -68,7 +65,7 @@ impl Reader {
     /// Prepares for a file of `total` bytes.
     pub fn new(total: usize) -> Reader {
         let head = AlignedBytes::zeroed(total.min(HEADER));
-        Reader { total, filled: 0, head, sum: Sha256::new(), body: None }
+        Reader { total, filled: 0, head, body: None }
     }
 
     /// Takes the next bytes.
@@ -101,7 +98,7 @@ impl Reader {
         match &mut self.body {
             None if self.filled == self.head.len() => self.grow_head(),
             Some(body) if body.segments.get(body.memory.len()).is_some_and(|s| self.filled == self.head.len() + s.end) => {
-                self.sum.update(&body.current[..]);
+                body.sum.update(&body.current[..]);
                 let next = body.segments.get(body.memory.len() + 1).map_or(0, Range::len);
                 let full = core::mem::replace(&mut body.current, AlignedBytes::try_zeroed(next)?);
                 body.memory.push(Arc::new(full));
@@ -121,19 +118,17 @@ impl Reader {
             self.head = head;
             return Ok(());
         }
-        self.sum.update(&self.head[..32]);
-        self.sum.update(&self.head[HEADER..]);
         let stored = decode(&self.head[HEADER..HEADER + metadata_len]);
         let segments = segments(stored.as_ref().ok(), self.total - weights_at);
         let current = AlignedBytes::try_zeroed(segments.first().map_or(0, Range::len))?;
-        self.body = Some(Body { stored, segments, memory: Vec::new(), current });
+        self.body = Some(Body { sum: begin_sum(&self.head), stored, segments, memory: Vec::new(), current });
         Ok(())
     }
 
     /// Verifies what arrived.
     pub fn finish(self) -> Result<Plan> {
-        let Reader { total, filled, head, sum, body } = self;
-        let Some(Body { stored, segments, memory, .. }) = body.filter(|_| filled == total) else {
+        let Reader { total, filled, head, body } = self;
+        let Some(Body { sum, stored, segments, memory, .. }) = body.filter(|_| filled == total) else {
             check_header(&head[..filled.min(head.len())], filled)?;
             bail!(InvalidPlan, "the plan is truncated: {filled} of {total} bytes came; download it again");
         };
