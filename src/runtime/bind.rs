@@ -64,8 +64,8 @@ impl Binding {
         let roots = alias_roots(graph);
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
-        let readers = only_readers(graph);
-        let releasable = releasable_weights(graph);
+        let reads = reads(graph);
+        let (readers, releasable) = (only_readers(graph, &reads), releasable_weights(graph, &reads));
         let mut done = vec![false; graph.nodes.len()];
         for i in 0..graph.nodes.len() {
             let node = with_fixed_dims(&graph.nodes[i], &symbols)?;
@@ -243,15 +243,20 @@ fn operand<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], roots: &[usiz
     Operand { id, dtype: ty.dtype, shape: shape.to_vec(), quant: ty.quant.as_ref(), data }
 }
 
-/// For every node, the one node that reads its result, if there is just one.
-fn only_readers(graph: &Graph) -> Vec<Option<usize>> {
-    let mut readers: Vec<(usize, usize)> = vec![(0, 0); graph.values.len()];
+/// For every value, how often it is read, as an output of the graph too, and the last node that reads it.
+fn reads(graph: &Graph) -> Vec<(usize, usize)> {
+    let mut reads: Vec<(usize, usize)> = vec![(0, 0); graph.values.len()];
     for (i, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().for_each(|v| readers[v.index()] = (readers[v.index()].0 + 1, i));
+        node.inputs.iter().for_each(|v| reads[v.index()] = (reads[v.index()].0 + 1, i));
     }
-    graph.outputs.iter().for_each(|port| readers[port.value.index()].0 += 1);
+    graph.outputs.iter().for_each(|port| reads[port.value.index()].0 += 1);
+    reads
+}
+
+/// For every node, the one node that reads its result, if there is just one.
+fn only_readers(graph: &Graph, reads: &[(usize, usize)]) -> Vec<Option<usize>> {
     let only = |node: &Node| match node.outputs.as_slice() {
-        [result] if readers[result.index()].0 == 1 => Some(readers[result.index()].1).filter(|_| !is_output(graph, *result)),
+        [result] if reads[result.index()].0 == 1 => Some(reads[result.index()].1).filter(|_| !is_output(graph, *result)),
         _ => None,
     };
     graph.nodes.iter().map(only).collect()
@@ -259,14 +264,11 @@ fn only_readers(graph: &Graph) -> Vec<Option<usize>> {
 
 /// For every node, the weight that needs no memory of its own once the node's kernel has packed it: nobody else reads it, and the node is
 /// prepared only once, as all shapes are fixed, or packs its weight the same way whatever the shapes are.
-fn releasable_weights(graph: &Graph) -> Vec<Option<ValueId>> {
-    let mut reads = vec![0usize; graph.values.len()];
-    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|v| reads[v.index()] += 1);
-    graph.outputs.iter().for_each(|port| reads[port.value.index()] += 1);
+fn releasable_weights(graph: &Graph, reads: &[(usize, usize)]) -> Vec<Option<ValueId>> {
     let fixed = graph.inputs.iter().all(|port| graph.value(port.value).ty.fixed_shape().is_some());
     let weight = |node: &Node| {
         let packs = matches!(node.op, Op::MatMul(_)) || fixed && matches!(node.op, Op::Conv(_));
-        node.inputs.get(1).copied().filter(|weight| packs && reads[weight.index()] == 1)
+        node.inputs.get(1).copied().filter(|weight| packs && reads[weight.index()].0 == 1)
     };
     graph.nodes.iter().map(weight).collect()
 }
