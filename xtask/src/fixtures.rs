@@ -1,7 +1,5 @@
 //! The package as its users get it: packed, installed and run by each of the tools that they use (`tests/fixtures`).
 
-use std::process::Command;
-
 use anyhow::Result;
 
 use crate::shell::{self, run as sh, say};
@@ -12,8 +10,10 @@ const FOLDER: &str = "tests/fixtures";
 
 /// Builds and runs a small project of every tool with the packed package.
 pub fn run() -> Result<()> {
-    ready()?;
-    sh(&mut script("run.mjs"))
+    tools::browsers()?;
+    build::run(&build::Options::default())?;
+    install()?;
+    sh(shell::command("node").arg(shell::root().join(FOLDER).join("run.mjs")))
 }
 
 /// Checks the manifest, the files and the types of the packed package.
@@ -22,12 +22,6 @@ pub fn package_contents() -> Result<()> {
     sh(shell::npm_tool("publint").args(["pkg", "--strict"]))?;
     let attw = shell::root().join(FOLDER).join("node_modules/.bin/attw");
     sh(shell::command(attw).args(["--pack", "pkg", "--profile", "esm-only", "--quiet"]))
-}
-
-fn ready() -> Result<()> {
-    tools::browsers()?;
-    build::run(&build::Options::default())?;
-    install()
 }
 
 /// The tools, in the versions of a lock file of their own: nearly a gigabyte that only these steps need.
@@ -40,10 +34,4 @@ fn install() -> Result<()> {
         shell::quiet("npm install", shell::command("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&folder))
     })?;
     Ok(())
-}
-
-fn script(name: &str) -> Command {
-    let mut command = shell::command("node");
-    command.arg(shell::root().join(FOLDER).join(name));
-    command
 }

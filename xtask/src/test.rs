@@ -22,7 +22,8 @@ pub struct Options {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-/// Steps that share a build follow each other; what a later step needs is built (or found built) by itself.
+/// Steps that share a build follow each other; what a later step needs is built (or found built) by itself. Those before `build` work with
+/// what cargo makes for them alone.
 const STEPS: &[Step] = &[
     ("format", format),
     ("unit tests", || sh(cargo().args(["test", "--workspace", "--lib", "--bins", "--locked"]))),
@@ -92,11 +93,8 @@ pub fn run(options: &Options) -> Result<()> {
 struct Background(Option<JoinHandle<()>>);
 
 impl Background {
-    /// Steps that work with what cargo made for them alone.
-    const INDEPENDENT: [&str; 6] = ["format", "unit tests", "clippy", "clippy wasm", "documentation", "native tests"];
-
     fn start(chosen: &[&Step]) -> Self {
-        let independent = chosen.iter().filter(|(name, _)| Self::INDEPENDENT.contains(name)).count();
+        let independent = chosen.iter().filter(|(name, _)| Self::is_independent(name)).count();
         let worthwhile = independent > 0 && independent < chosen.len();
         Self(worthwhile.then(|| {
             thread::spawn(|| {
@@ -107,8 +105,12 @@ impl Background {
         }))
     }
 
+    fn is_independent(step: &str) -> bool {
+        STEPS.iter().take_while(|(name, _)| *name != "build").any(|(name, _)| *name == step)
+    }
+
     fn wait_before(&mut self, step: &str) {
-        if !Self::INDEPENDENT.contains(&step)
+        if !Self::is_independent(step)
             && let Some(thread) = self.0.take()
         {
             let _ = thread.join();
