@@ -202,3 +202,32 @@ fn positions_come_in_two_forms() {
         close(&one.as_slice::<f32>().unwrap()[..1], &[-x[partner]]);
     }
 }
+
+/// Keys and values may be packed with the query or with each other.
+#[test]
+fn packed_operands_are_what_they_are_apart() {
+    let (steps, width) = (3, HEADS * SIZE);
+    let parts = [1, 2, 3].map(|seed| noise(&[1, steps, width], seed));
+    let packed = |parts: &[Tensor]| {
+        let mut data = Vec::new();
+        for at in (0..steps * width).step_by(SIZE) {
+            parts.iter().for_each(|x| data.extend_from_slice(&x.as_slice::<f32>().unwrap()[at..at + SIZE]));
+        }
+        Tensor::from_slice(&[1, steps, HEADS, parts.len(), SIZE], &data).unwrap()
+    };
+    let attended = |operands: &[Tensor]| {
+        let names = &["q", "k", "v"][..operands.len()];
+        let mut onnx = Onnx::new(17);
+        for (name, x) in names.iter().zip(operands) {
+            let sizes: Vec<Size> = x.shape().iter().map(|&d| Size::Fixed(d as i64)).collect();
+            onnx.input(name, &sizes);
+        }
+        onnx.node("com.microsoft::MultiHeadAttention", names, "y", &[("num_heads", Attribute::Int(HEADS as i64))]);
+        onnx.output("y");
+        let inputs: Vec<(&str, &Tensor)> = names.iter().copied().zip(operands).collect();
+        run(&mut session(onnx), &inputs).unwrap().remove(0)
+    };
+    let apart = attended(&parts);
+    close(attended(&[packed(&parts)]).as_slice().unwrap(), apart.as_slice().unwrap());
+    close(attended(&[parts[0].clone(), packed(&parts[1..])]).as_slice().unwrap(), apart.as_slice().unwrap());
+}
