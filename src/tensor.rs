@@ -99,10 +99,15 @@ impl AlignedBytes {
 
     /// `len` zero bytes, or an error where there is no memory for them.
     pub fn try_zeroed(len: usize) -> Result<Self> {
+        Self::try_zeroed_with_room(len, 0)
+    }
+
+    /// As [`AlignedBytes::try_zeroed`], in an allocation with room for `room` bytes more.
+    pub(crate) fn try_zeroed_with_room(len: usize, room: usize) -> Result<Self> {
         let mut chunks = Vec::new();
         let count = len.div_ceil(64);
         chunks
-            .try_reserve_exact(count)
+            .try_reserve_exact(count + room.div_ceil(64))
             .map_err(|_| crate::Error::Limit(format!("there is no memory for {len} bytes; free some or use a smaller input")))?;
         chunks.resize(count, Chunk([0; 64]));
         Ok(AlignedBytes { chunks, len })

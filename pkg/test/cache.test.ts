@@ -1,45 +1,139 @@
 import { describe, expect, it } from 'vitest'
-import { openPlanCache } from '../ts/cache.js'
+import { evict, formatIndex, parseIndex, versionOf } from '../ts/cache-index.js'
+import { clearCache, compiledKey, openPlanCache, type PlanCache } from '../ts/cache.js'
 
-/** Cache Storage in a map. */
-function fakeStorage(): { storage: CacheStorage; entries: Map<string, Response> } {
-  const entries = new Map<string, Response>()
-  const cache = {
-    match: (url: string) => Promise.resolve(entries.get(url)?.clone()),
-    put: (url: string, response: Response) => Promise.resolve(void entries.set(url, response)),
-    keys: () => Promise.resolve([...entries.keys()].map((url) => new Request(url))),
-    delete: (key: string | Request) => Promise.resolve(entries.delete(typeof key === 'string' ? key : key.url)),
-  }
-  return { storage: { open: () => Promise.resolve(cache) } as unknown as CacheStorage, entries }
+interface FakeStorage {
+  readonly storage: CacheStorage
+  readonly entries: Map<string, Response>
+  /** Bytes that the device gives for one plan. */
+  quota: number
 }
 
-const plan = new Blob([Uint8Array.of(1, 2, 3)])
+/** Cache Storage in a map. */
+function fakeStorage(): FakeStorage {
+  const entries = new Map<string, Response>()
+  const url = (key: string | Request): string => (typeof key === 'string' ? key : key.url)
+  const cache = {
+    match: (key: string) => Promise.resolve(entries.get(key)?.clone()),
+    put: async (key: string, response: Response) => {
+      const { size } = await response.clone().blob()
+      if (size > fake.quota) throw new DOMException('no room', 'QuotaExceededError')
+      entries.set(key, response)
+    },
+    keys: () => Promise.resolve([...entries.keys()].map((key) => new Request(key))),
+    delete: (key: string | Request) => Promise.resolve(entries.delete(url(key))),
+  }
+  const storage = { open: () => Promise.resolve(cache), delete: () => Promise.resolve(entries.clear()) }
+  const fake = { storage: storage as unknown as CacheStorage, entries, quota: Infinity }
+  return fake
+}
+
+const plan = (size = 3): Blob => new Blob([new Uint8Array(size).fill(7)])
+const open = (storage: CacheStorage, maxBytes = 1000, onFailure?: (why: string) => void): PlanCache =>
+  openPlanCache(storage, { maxBytes, onFailure })
+const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5))
+
+/** Keys of the plans that are there. */
+function kept({ entries }: FakeStorage): string[] {
+  return [...entries.keys()].map((key) => key.replace('https://nearside.invalid/', '')).filter((key) => key !== 'index')
+}
 
 describe('the plan cache', () => {
   it('gives back what was put, and forgets what was dropped', async () => {
-    const cache = openPlanCache(fakeStorage().storage, 'v1')
+    const cache = open(fakeStorage().storage)
     expect(await cache.get('aa')).toBeUndefined()
-    await cache.put('aa', plan)
-    expect(await cache.get('aa')).toEqual(Uint8Array.of(1, 2, 3))
+    await cache.put('aa', plan())
+    expect(await cache.get('aa')).toEqual(Uint8Array.of(7, 7, 7))
     await cache.drop('aa')
     expect(await cache.get('aa')).toBeUndefined()
   })
 
-  it('forgets the plans of another compiler', async () => {
-    const { storage, entries } = fakeStorage()
-    await openPlanCache(storage, 'v1').put('aa', plan)
-    const cache = openPlanCache(storage, 'v2')
-    expect(await cache.get('aa')).toBeUndefined()
-    await cache.put('bb', plan)
-    expect([...entries.keys()]).toEqual(['https://nearside.invalid/v2/bb'])
+  it('knows which address had which content', async () => {
+    const fake = fakeStorage()
+    await open(fake.storage).put('aa', plan(), 'https://a.example/m.onnx', '"v1"')
+    expect(await open(fake.storage).known('https://a.example/m.onnx')).toEqual({ key: 'aa', version: '"v1"' })
+    expect(await open(fake.storage).known('https://a.example/other.onnx')).toBeUndefined()
+  })
+
+  it('takes plans of each compiler for others', () => {
+    expect(compiledKey('aa', 'v1')).not.toBe(compiledKey('aa', 'v2'))
+  })
+
+  it('keeps within its budget: what was not used for the longest time goes', async () => {
+    const fake = fakeStorage()
+    const cache = open(fake.storage, 10)
+    await cache.put('first', plan(4), 'https://a.example/1')
+    await settled()
+    await cache.put('second', plan(4))
+    await settled()
+    await cache.get('first')
+    await settled()
+    await cache.put('third', plan(4))
+    expect(kept(fake).sort()).toEqual(['first', 'third'])
+    await cache.put('huge', plan(11))
+    expect(kept(fake).sort()).toEqual(['first', 'third'])
+  })
+
+  it('makes room where the device gives no more, and says so where that does not help', async () => {
+    const fake = fakeStorage()
+    const failures: string[] = []
+    const cache = open(fake.storage, 1000, (why) => failures.push(why))
+    await cache.put('old', plan(100))
+    fake.quota = 50
+    await cache.put('new', plan(60))
+    expect(failures).toEqual(['no room'])
+    expect(kept(fake)).toEqual([])
+    await cache.put('small', plan(40))
+    expect(kept(fake)).toEqual(['small'])
+  })
+
+  it('deletes entries that its index does not name', async () => {
+    const fake = fakeStorage()
+    fake.entries.set('https://nearside.invalid/orphan', new Response('x'))
+    fake.entries.set('https://nearside.invalid/index', new Response('{ this is no JSON'))
+    await open(fake.storage).put('aa', plan())
+    expect(kept(fake)).toEqual(['aa'])
+  })
+
+  it('can be emptied', async () => {
+    const fake = fakeStorage()
+    await open(fake.storage).put('aa', plan())
+    await clearCache(fake.storage)
+    await clearCache(undefined)
+    expect(await open(fake.storage).get('aa')).toBeUndefined()
   })
 
   it('is as good as none where it does not work', async () => {
     const broken = { open: () => Promise.reject(new Error('SecurityError')) } as unknown as CacheStorage
-    for (const cache of [openPlanCache(broken, 'v1'), openPlanCache(undefined, 'v1')]) {
-      expect(await cache.get('aa')).toBeUndefined()
-      await cache.put('aa', plan)
-      await cache.drop('aa')
-    }
+    const cache = open(broken)
+    expect(await cache.get('aa')).toBeUndefined()
+    expect(await cache.known('https://a.example/')).toBeUndefined()
+    await cache.put('aa', plan())
+    await cache.drop('aa')
+  })
+})
+
+describe('the index', () => {
+  it('survives being written and read', () => {
+    const index = parseIndex('{"entries":[["a",{"size":1,"used":2}]],"addresses":[["u",{"key":"a","version":""}]]}')
+    expect(parseIndex(formatIndex(index))).toEqual(index)
+    expect(parseIndex(undefined).entries.size).toBe(0)
+  })
+
+  it('forgets addresses of what it evicts', () => {
+    const index = parseIndex('{"entries":[["a",{"size":5,"used":2}]],"addresses":[["u",{"key":"a","version":""}]]}')
+    evict(index, 5)
+    expect(index.addresses.size).toBe(1)
+    evict(index, 4)
+    expect(index.entries.size + index.addresses.size).toBe(0)
+  })
+
+  it.each([
+    [{ etag: '"x"', 'last-modified': 'yesterday', 'content-length': '5' }, '"x"'],
+    [{ 'last-modified': 'yesterday', 'content-length': '5' }, 'yesterday 5'],
+    [{ 'last-modified': 'yesterday' }, ''],
+    [{}, ''],
+  ])('tells versions by tag, else by date and size: %o', (headers, version) => {
+    expect(versionOf(new Response('', { headers: headers as Record<string, string> }))).toBe(version)
   })
 })

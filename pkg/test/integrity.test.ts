@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { InputError, IntegrityError } from '../ts/errors.js'
-import { checkIntegrity, parseIntegrity, sha256Hex } from '../ts/integrity.js'
+import { checkIntegrity, parseIntegrity } from '../ts/integrity.js'
+import { sha256Hex } from '../ts/sha256.js'
 
 const ABC = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
 const ABC_SRI = 'sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0='

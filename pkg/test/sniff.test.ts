@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ModelFormatError } from '../ts/errors.js'
-import { isPlan, looksLikeHtml, modelKind } from '../ts/sniff.js'
+import { isPlan, looksLikeHtml } from '../ts/magic.js'
+import { modelKind } from '../ts/sniff.js'
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0))
 

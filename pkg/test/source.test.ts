@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { InputError, NetworkError } from '../ts/errors.js'
-import { readRange, type ReadOptions, readSource } from '../ts/source.js'
+import type { DownloadOptions } from '../ts/download.js'
+import { readRange } from '../ts/range.js'
+import { readSource, type SourceBytes } from '../ts/source.js'
 import type { ModelSource } from '../ts/types.js'
 import { serve, type TestServer } from './server.js'
 
@@ -38,8 +40,8 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-function read(source: ModelSource, options: Partial<ReadOptions> = {}): ReturnType<typeof readSource> {
-  return readSource(source, { timeout: 5000, onBytes: () => {}, ...options })
+async function read(source: ModelSource, options: Partial<DownloadOptions> = {}): Promise<SourceBytes> {
+  return (await readSource(source, { timeout: 5000, onBytes: () => {}, ...options })) ?? expect.unreachable()
 }
 
 /** The bytes of a small source. */

@@ -2,7 +2,7 @@
 
 import { NetworkError } from './errors.js'
 import { fetchAny, fileAddress } from './files.js'
-import { looksLikeHtml } from './sniff.js'
+import { looksLikeHtml } from './magic.js'
 import type { LoadOptions, Variant } from './types.js'
 
 /** Modules by address. A failure is forgotten, so that the next load tries again. */

@@ -4,7 +4,8 @@ import type { WeightSource } from './engine/engine.js'
 import type { NeededRange } from './engine/protocol.js'
 import { InputError } from './errors.js'
 import { fileAddress } from './files.js'
-import { isRemote, readRange } from './source.js'
+import { readRange } from './range.js'
+import { addressOf, isRemote } from './request.js'
 import type { LoadOptions, ModelSource } from './types.js'
 
 /** Reads what a model needs of other files: from the option `externalData`, else from the folder of the model's address. */
@@ -36,10 +37,9 @@ function files(needed: readonly NeededRange[]): Map<string, { start: number; end
 
 /** The address of a file in the model's folder. The compiler lets no path through that leads out of it. */
 function besides(model: ModelSource, path: string): string | undefined {
-  const address =
-    model instanceof Response ? model.url : isRemote(model) ? (model instanceof Request ? model.url : String(model)) : ''
+  const address = model instanceof Response || isRemote(model) ? addressOf(model) : ''
   if (address === '') return undefined
-  const base = new URL(address, globalThis.document?.baseURI ?? globalThis.location?.href)
+  const base = new URL(address)
   const url = new URL(path.split('/').map(encodeURIComponent).join('/'), base)
   // An address may carry a token that its neighbours need, too.
   url.search = base.search

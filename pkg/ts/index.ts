@@ -24,6 +24,7 @@ export { Model } from './model.js'
 export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
 export type {
   AssetUrls,
+  CacheOptions,
   EarlyStart,
   EngineInfo,
   Feed,

@@ -1,11 +1,8 @@
 /** The `integrity` option: the sha-256 that a model's bytes must have. Digests are hexadecimal inside. */
 
 import { InputError, IntegrityError } from './errors.js'
-import type { FileBytes } from './file.js'
+import { toHex } from './sha256.js'
 import { describeValue } from './tensor.js'
-
-/** Something that computes sha-256, in hexadecimal. */
-export type Sha256 = (file: FileBytes) => Promise<string>
 
 /** The digest that an `integrity` option demands. */
 export function parseIntegrity(text: string): string {
@@ -24,17 +21,6 @@ export function checkIntegrity(expected: string, actual: string, label: string):
     `${label} does not have the demanded sha-256: it is ${toSri(actual)}, the option integrity says ${toSri(expected)}. The file was changed, or the option is out of date.`,
     { expected: toSri(expected), actual: toSri(actual) },
   )
-}
-
-/** Sha-256 in hexadecimal; by `fallback` for files that are not in memory, and where the page has no `crypto.subtle` (http other than localhost). */
-export async function sha256Hex(file: FileBytes, fallback: Sha256): Promise<string> {
-  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined
-  if (subtle === undefined || file instanceof Blob) return fallback(file)
-  return toHex(new Uint8Array(await subtle.digest('SHA-256', file)))
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('')
 }
 
 function toSri(hex: string): string {

@@ -1,23 +1,25 @@
 /** How a model is loaded: bytes, integrity, plan (from the cache or the compiler), engine. Everything is undone on failure. */
 
 import { abortable } from './abort.js'
-import { openPlanCache, type PlanCache } from './cache.js'
-import type { Resident } from './engine/engine.js'
+import type { Known } from './cache-index.js'
+import type { CacheSettings } from './cache.js'
+import { Resident, type WeightSource } from './engine/engine.js'
 import { compilerFor, type Placement, runtimeFor } from './engines.js'
-import { InputError, PlanError } from './errors.js'
-import { externalWeights } from './external.js'
-import { type FileBytes, headOf } from './file.js'
+import { InputError, NetworkError, PlanError } from './errors.js'
+import { type FileBytes, headOf, LARGE } from './file.js'
 import { fileAddress } from './files.js'
-import { checkIntegrity, parseIntegrity, sha256Hex } from './integrity.js'
+import { sha256Hex } from './sha256.js'
 import { ProgressMeter } from './progress.js'
 import { checkLimits } from './limits.js'
-import { modelKind } from './sniff.js'
-import { describeSource, isRemote, readSource, type SourceBytes } from './source.js'
+import { describeSource, isRemote, plainAddress } from './request.js'
+import { isPlan } from './magic.js'
+import { readSource, type SourceBytes } from './source.js'
 import { describeValue } from './tensor.js'
 import { Timeline } from './timeline.js'
 import type { EngineInfo, Limits, LoadOptions, ModelSource } from './types.js'
 
 const DEFAULT_TIMEOUT = 30_000
+const DEFAULT_CACHE_BYTES = 2 ** 30
 
 /** A loaded model's parts. */
 export interface Loaded {
@@ -46,14 +48,20 @@ class Loading {
   readonly #source: ModelSource
   readonly #options: LoadOptions & { readonly timeout: number }
   readonly #signal: AbortSignal | undefined
-  readonly #expected: string | undefined
+  #expected: string | undefined
   readonly #label: string
   readonly #timeline = new Timeline()
   readonly #progress: ProgressMeter
-  readonly #cache: PlanCache
+  readonly #cache: ReturnType<typeof openCache>
   readonly #place: Placement
   readonly #limits: Limits
   readonly #undo: (() => void)[] = []
+  /** Where the model comes from, if a server has the same for everybody. */
+  readonly #address: string | undefined
+  /** What the server calls the version of the file that it sent. */
+  #version = ''
+  /** Whether the server lets its answer be kept. */
+  #keepable = true
   #releaseRuntime: (() => void) | undefined
 
   constructor(source: ModelSource, options: LoadOptions) {
@@ -63,10 +71,15 @@ class Loading {
     this.#source = fileAddress(source)
     this.#options = { ...options, timeout }
     this.#signal = options.signal
-    this.#expected = options.integrity === undefined ? undefined : parseIntegrity(options.integrity)
     this.#label = describeSource(this.#source)
     this.#progress = new ProgressMeter(options.onProgress)
-    this.#cache = openPlanCache(options.cache === false ? undefined : globalThis.caches)
+    this.#address = plainAddress(this.#source, options.request)
+    const maxBytes = checkCacheBytes(options.cache)
+    this.#cache = openCache(options.cache === false ? undefined : globalThis.caches, {
+      maxBytes,
+      onFailure: (why) =>
+        this.#warn(`The plan of ${this.#label} could not be kept on this device (${why}); it is made anew at the next visit.`),
+    })
     this.#limits = checkLimits(options.limits)
     this.#place = runtimeFor(this.#options)
   }
@@ -77,18 +90,28 @@ class Loading {
     // The runtime arrives while the model does; its failure counts when it is needed.
     const started = this.#place.engine.start(this.#timeline)
     started.catch(() => {})
-    const known = await this.#knownPlan()
-    if (known !== undefined) return this.#finish(known, started)
+    const { integrity } = this.#options
+    if (integrity !== undefined) this.#expected = (await import('./integrity.js')).parseIntegrity(integrity)
+    const demanded = await this.#demandedPlan()
+    if (demanded !== undefined) return this.#finish(demanded, started)
 
-    const { bytes, shared } = await this.#timeline.measure('download', () => this.#read())
-    const kind = modelKind(await headOf(bytes), this.#label)
-    const sha256 = this.#expected !== undefined || kind === 'onnx' ? await this.#digest(bytes) : ''
-    if (this.#expected !== undefined) checkIntegrity(this.#expected, sha256, this.#label)
-    if (kind === 'plan') return this.#finish(await this.#bind(bytes, shared), started)
-
-    const cached = this.#expected === undefined ? await this.#cachedPlan(sha256) : undefined
-    if (cached !== undefined) return this.#finish(cached, started)
-    return this.#compile(bytes, sha256, started)
+    const read = await this.#readOrKnown()
+    if (read instanceof Resident) return this.#finish(read, started)
+    const { bytes, shared } = read
+    const head = await headOf(bytes)
+    const kind = isPlan(head) ? 'plan' : (await import('./sniff.js')).modelKind(head, this.#label)
+    const sha256 = this.#expected !== undefined || kind === 'onnx' ? await this.#digest(bytes) : undefined
+    if (this.#expected !== undefined) (await import('./integrity.js')).checkIntegrity(this.#expected, sha256 ?? '', this.#label)
+    if (kind === 'plan') {
+      const resident = await this.#bind(bytes, shared)
+      this.#keep(resident, sha256)
+      return this.#finish(resident, started)
+    }
+    const key = await this.#compiledKey(sha256 ?? '')
+    const cached = this.#expected === undefined ? await this.#cachedPlan(key) : undefined
+    if (cached === undefined) return this.#compile(bytes, key, started)
+    this.#keep(cached, key)
+    return this.#finish(cached, started)
   }
 
   undo(): void {
@@ -96,17 +119,58 @@ class Loading {
   }
 
   /** With `integrity` the digest is known beforehand: a plan in the cache then spares the download. */
-  async #knownPlan(): Promise<Resident | undefined> {
-    return this.#expected !== undefined && isRemote(this.#source) ? this.#cachedPlan(this.#expected) : undefined
+  async #demandedPlan(): Promise<Resident | undefined> {
+    if (this.#expected === undefined || !isRemote(this.#source)) return undefined
+    return (await this.#cachedPlan(this.#expected)) ?? this.#cachedPlan(await this.#compiledKey(this.#expected))
   }
 
-  #read(): Promise<SourceBytes> {
+  /**
+   * The model's bytes; or its plan from the cache, where the server says that the address has what it had before, or no server answers. With
+   * `integrity` nothing but the digest counts.
+   */
+  async #readOrKnown(): Promise<SourceBytes | Resident> {
+    const address = this.#expected === undefined ? this.#address : undefined
+    const known = address === undefined ? undefined : this.#cache.then((cache) => cache?.known(address))
+    try {
+      const read = await this.#timeline.measure('download', () => this.#read(known))
+      if (read !== undefined) return read
+    } catch (error) {
+      if (!(error instanceof NetworkError) || (error.reason !== 'unreachable' && error.reason !== 'timeout')) throw error
+      const kept = await this.#cachedPlan((await known)?.key)
+      if (kept === undefined) throw error
+      this.#warn(`${error.message} The copy on this device is used.`)
+      return kept
+    }
+    const kept = await this.#cachedPlan((await known)?.key)
+    return kept ?? ((await this.#timeline.measure('download', () => this.#read())) as SourceBytes)
+  }
+
+  #read(known?: Promise<Known | undefined>): Promise<SourceBytes | undefined> {
     return readSource(this.#source, {
       request: this.#options.request,
       signal: this.#signal,
       timeout: this.#options.timeout,
       onBytes: (loaded, total) => this.#progress.bytes(loaded, total),
+      onAnswer: async (response) => {
+        this.#version = (await this.#cache)?.versionOf(response) ?? ''
+        this.#keepable = !/no-store/i.test(response.headers.get('cache-control') ?? '')
+        const version = (await known)?.version
+        return version !== undefined && version !== '' && version === this.#version
+      },
     })
+  }
+
+  /** Keeps a model's plan on the device, under the digest of its file if it was a plan; the page need not wait for that. */
+  #keep(resident: Resident, key: string | undefined): void {
+    if (!this.#keepable) return
+    const keep = async (): Promise<void> => {
+      const cache = await this.#cache
+      if (cache === undefined) return
+      const { file } = resident
+      const name = key ?? (await this.#digest(file.size > LARGE ? file : new Uint8Array(await file.arrayBuffer())))
+      await cache.put(name, file, this.#address, this.#version)
+    }
+    keep().catch(() => {})
   }
 
   #digest(bytes: FileBytes): Promise<string> {
@@ -116,8 +180,14 @@ class Loading {
     )
   }
 
-  async #cachedPlan(sha256: string): Promise<Resident | undefined> {
-    const plan = await abortable(this.#cache.get(sha256), this.#signal)
+  async #compiledKey(sha256: string): Promise<string> {
+    return (await this.#cache)?.compiledKey(sha256) ?? sha256
+  }
+
+  async #cachedPlan(key: string | undefined): Promise<Resident | undefined> {
+    const cache = await this.#cache
+    if (key === undefined || cache === undefined) return undefined
+    const plan = await abortable(cache.get(key), this.#signal)
     if (plan === undefined) return undefined
     try {
       const resident = await this.#bind(plan, false)
@@ -125,7 +195,7 @@ class Loading {
       return resident
     } catch (error) {
       if (!(error instanceof PlanError)) throw error
-      await this.#cache.drop(sha256)
+      await cache.drop(key)
       return undefined
     }
   }
@@ -138,13 +208,16 @@ class Loading {
     return resident
   }
 
-  async #compile(onnx: FileBytes, sha256: string, started: Promise<string>): Promise<Loaded> {
+  async #compile(onnx: FileBytes, key: string, started: Promise<string>): Promise<Loaded> {
     this.#progress.enter('compile')
     const compiler = compilerFor(this.#options)
     const releaseCompiler = this.#lease(compiler)
     const compilerStarted = compiler.start(this.#timeline)
     await abortable(Promise.all([started, compilerStarted]), this.#signal)
-    const weights = externalWeights(this.#source, this.#options)
+    const weights: WeightSource = async (needed, take) => {
+      const { externalWeights } = await import('./external.js')
+      await externalWeights(this.#source, this.#options)(needed, take)
+    }
     const compiled = await this.#timeline.measure('compileModel', () =>
       compiler.compile(onnx, this.#limits, weights, this.#signal),
     )
@@ -159,8 +232,8 @@ class Loading {
     releaseCompiler()
     for (const note of compiled.notes) this.#warn(note)
     const resident = await this.#bind(compiled.plan, false)
-    // Only now: a plan that did not load must not come back. The page need not wait for it. The digest tells nothing of other files.
-    if (!compiled.external) void this.#cache.put(sha256, resident.file)
+    // Only now: a plan that did not load must not come back. The digest tells nothing of other files.
+    if (!compiled.external) this.#keep(resident, key)
     return this.#finish(resident, started)
   }
 
@@ -207,4 +280,17 @@ class Loading {
     if (this.#options.onWarning === undefined) console.warn(`nearside: ${message}`)
     else this.#options.onWarning(message)
   }
+}
+
+/** The cache, whose code arrives while the model does; `undefined` if there is none. */
+async function openCache(storage: CacheStorage | undefined, settings: CacheSettings) {
+  if (storage === undefined) return undefined
+  const module = await import('./cache.js').catch(() => undefined)
+  return module && { ...module.openPlanCache(storage, settings), compiledKey: module.compiledKey, versionOf: module.versionOf }
+}
+
+function checkCacheBytes(cache: LoadOptions['cache']): number {
+  const bytes = (typeof cache === 'object' ? cache.maxBytes : undefined) ?? DEFAULT_CACHE_BYTES
+  if (bytes >= 0) return bytes
+  throw new InputError(`The option cache.maxBytes is ${describeValue(bytes)}; give a number of bytes.`)
 }

@@ -82,6 +82,12 @@ export class Model implements LocalModel {
     return connect(url, name, options)
   }
 
+  /** Deletes all plans that this origin keeps on the device. Loaded models go on. */
+  static async clearCache(): Promise<void> {
+    const { clearCache } = await import('./cache.js')
+    await clearCache(globalThis.caches)
+  }
+
   get timings(): LoadTimings {
     return this.#timeline.toTimings()
   }

@@ -1,8 +1,7 @@
 /** What bytes are, from how they begin. */
 
 import { ModelFormatError } from './errors.js'
-
-const PLAN_MAGIC = 'NEARPLAN'
+import { isPlan, looksLikeHtml, text } from './magic.js'
 
 /** Common things that are given in place of a model, and what to do about each. */
 const MISTAKES: readonly (readonly [at: number, prefix: string, sentence: string])[] = [
@@ -24,16 +23,6 @@ const MISTAKES: readonly (readonly [at: number, prefix: string, sentence: string
 /** First bytes of a protobuf ModelProto: the tag of one of its fields (onnx.proto), with the wire type that it has there. */
 const ONNX_TAGS: ReadonlySet<number> = new Set([0x08, 0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72, 0xa2, 0xca, 0xd2])
 
-/** Whether the bytes are a compiled plan, judged by their magic. */
-export function isPlan(bytes: Uint8Array): boolean {
-  return text(bytes, 0, PLAN_MAGIC.length) === PLAN_MAGIC
-}
-
-/** Whether the bytes begin as a web page does. */
-export function looksLikeHtml(bytes: Uint8Array): boolean {
-  return /^(\u00ef\u00bb\u00bf)?\s*<(!doctype|html|head|body|!--|\?xml)/i.test(text(bytes, 0, 64))
-}
-
 /** `plan` or `onnx`; anything that can be neither is an error that says what it seems to be. */
 export function modelKind(bytes: Uint8Array, label: string): 'plan' | 'onnx' {
   if (isPlan(bytes)) return 'plan'
@@ -48,8 +37,4 @@ export function modelKind(bytes: Uint8Array, label: string): 'plan' | 'onnx' {
     )
   }
   return 'onnx'
-}
-
-function text(bytes: Uint8Array, at: number, length: number): string {
-  return String.fromCharCode(...bytes.subarray(at, at + length))
 }

@@ -140,6 +140,12 @@ export interface EarlyStart {
   readonly module: Promise<WebAssembly.Module>
 }
 
+/** How plans are kept on the device. */
+export interface CacheOptions {
+  /** The most bytes that are kept for this origin; what was not used for the longest time goes first. Default 1 GiB. */
+  readonly maxBytes?: number | undefined
+}
+
 /** Options of `Model.load`. */
 export interface LoadOptions {
   /** Run in a Worker, shared by all models that ask for one. Default true; where Workers do not exist, in the calling thread. */
@@ -150,8 +156,12 @@ export interface LoadOptions {
   onProgress?: ((progress: Progress) => void) | undefined
   /** The sha-256 that the model's bytes must have: `sha256-…` in base64 (as in HTML), or 64 hexadecimal digits. */
   integrity?: string | undefined
-  /** Keep the plan of a raw ONNX model in Cache Storage. Default true. */
-  cache?: boolean | undefined
+  /**
+   * Keep plans on the device, in Cache Storage: those compiled from ONNX, and those that came from a server, unless it forbids that
+   * (`Cache-Control: no-store`) or the request has an `Authorization`. A plan from there is used where the server sends what it sent
+   * before (by ETag, or date and size), and where no server answers, with a warning. Default true.
+   */
+  cache?: boolean | CacheOptions | undefined
   /** Milliseconds without a byte after which a download fails. Default 30000; 0 waits for ever. */
   timeout?: number | undefined
   /** Options of the model's request, e.g. `credentials` or `headers`. */

@@ -25,6 +25,10 @@ pub fn read(bytes: AlignedBytes) -> Result<Plan> {
     plan_of(stored, |range| Blob::range(&buffer, range.start.checked_add(weights_at)?, range.len()))
 }
 
+/// What an aligned allocation may take beyond its bytes: a weight that is packed into as many bytes as one that was given back then finds room
+/// in that one's place. Without it, WebAssembly's memory would grow by all packed weights, for it never shrinks.
+const ROOM: usize = 128;
+
 /// Takes a plan's file in pieces, each copied once to where it stays. Large constants get memory of their own, so that a session can give
 /// one back as soon as it is packed.
 ///
@@ -100,7 +104,7 @@ impl Reader {
             Some(body) if body.segments.get(body.memory.len()).is_some_and(|s| self.filled == self.head.len() + s.end) => {
                 body.sum.update(&body.current[..]);
                 let next = body.segments.get(body.memory.len() + 1).map_or(0, Range::len);
-                let full = core::mem::replace(&mut body.current, AlignedBytes::try_zeroed(next)?);
+                let full = core::mem::replace(&mut body.current, AlignedBytes::try_zeroed_with_room(next, ROOM)?);
                 body.memory.push(Arc::new(full));
                 Ok(())
             }
@@ -120,7 +124,7 @@ impl Reader {
         }
         let stored = decode(&self.head[HEADER..HEADER + metadata_len]);
         let segments = segments(stored.as_ref().ok(), self.total - weights_at);
-        let current = AlignedBytes::try_zeroed(segments.first().map_or(0, Range::len))?;
+        let current = AlignedBytes::try_zeroed_with_room(segments.first().map_or(0, Range::len), ROOM)?;
         self.body = Some(Body { sum: begin_sum(&self.head), stored, segments, memory: Vec::new(), current });
         Ok(())
     }

@@ -1,0 +1,261 @@
+/**
+ * How models reach the device and stay there, in real browsers: kept plans, offline, broken connections, changed files, damaged entries,
+ * storage that is full or blocked.
+ */
+
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { expect, test } from '@playwright/test'
+import type * as Nearside from 'nearside'
+
+import { launch } from '../../benches/web/browsers.mjs'
+import { type Handler, serve } from '../../benches/web/server.mjs'
+import { takeReport } from './reports.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const ONNX = readFileSync(join(ROOT, 'models/digits.int8.onnx'))
+const PLAN = readFileSync(join(ROOT, 'www/public/digits.int8.plan'))
+
+/** How the server behaves; a page changes it by a request. */
+interface Conduct {
+  offline: boolean
+  /** What stands before the files' tags: another word is another version. */
+  version: string
+  /** After how many bytes the next answers break off. */
+  breaks: number[]
+  /** The header Cache-Control. */
+  control: string
+}
+
+/** One load: what it came to, and which bytes the server sent for it. */
+interface Load {
+  readonly scores: string
+  readonly cached: boolean
+  readonly warnings: readonly string[]
+  readonly sent: number
+  readonly requests: number
+}
+
+interface Report {
+  readonly loads: { readonly [step: string]: Load }
+  readonly errors: { readonly [step: string]: string }
+  readonly failure?: string
+}
+
+/** Runs in the page, so it stands for itself. */
+async function makeVisits(library: string): Promise<Report> {
+  const [loads, errors]: [{ [step: string]: Load }, { [step: string]: string }] = [{}, {}]
+  try {
+    const { Model } = (await import(library)) as typeof Nearside
+    const ink = Float32Array.from({ length: 784 }, (_, i) => (i % 28 > 12 && i % 28 < 16 ? 1 : 0))
+    const behave = async (conduct: Partial<Conduct>) => {
+      await fetch('/behave', { method: 'POST', body: JSON.stringify(conduct) })
+    }
+    const traffic = async () => (await (await fetch('/traffic')).json()) as { sent: number; requests: number }
+    const load = async (step: string, url: string, options: Nearside.LoadOptions = {}) => {
+      const warnings: string[] = []
+      const before = await traffic()
+      try {
+        const model = await Model.load(url, { onWarning: (text) => warnings.push(text), ...options })
+        const scores = String((await model.run(ink))['logits']?.data)
+        const { sent, requests } = await traffic()
+        const { cached } = model.timings
+        loads[step] = { scores, cached, warnings, sent: sent - before.sent, requests: requests - before.requests }
+        model.dispose()
+      } catch (error) {
+        errors[step] = String(error)
+      }
+    }
+    const entries = async () => {
+      const cache = await caches.open('nearside-models')
+      return (await cache.keys()).filter(({ url }) => !url.endsWith('/index'))
+    }
+    /** Plans are kept while the page goes on. */
+    const kept = async (count: number) => {
+      for (let i = 0; i < 100 && (await entries()).length !== count; i += 1) await new Promise((go) => setTimeout(go, 50))
+      // The index follows the entry.
+      await new Promise((go) => setTimeout(go, 100))
+    }
+
+    await load('plan, first', '/files/digits.plan')
+    await kept(1)
+    await load('plan, again', '/files/digits.plan')
+    await load('plan, elsewhere', '/files/digits.plan?elsewhere')
+    await behave({ offline: true })
+    await load('plan, offline', '/files/digits.plan')
+    await load('another, offline', '/files/another.plan')
+    await behave({ offline: false, version: 'new' })
+    await load('plan, new version', '/files/digits.plan')
+    await load('onnx, first', '/files/digits.onnx')
+    await kept(2)
+    await load('onnx, again', '/files/digits.onnx')
+    await behave({ offline: true })
+    await load('onnx, offline', '/files/digits.onnx')
+    await load('onnx, offline, uncached', '/files/digits.onnx', { cache: false })
+    await behave({ offline: false })
+
+    const cache = await caches.open('nearside-models')
+    for (const { url } of await entries()) await cache.put(url, new Response(new Uint8Array(1000)))
+    await load('damaged entries', '/files/digits.onnx')
+    await kept(1)
+    await load('after the damage', '/files/digits.onnx')
+
+    await Model.clearCache()
+    errors['after clearing'] = String((await entries()).length)
+    await behave({ control: 'no-store' })
+    await load('not to be stored', '/files/digits.plan')
+    await load('with credentials', '/files/digits.plan', { request: { headers: { authorization: 'me' } } })
+    await new Promise((go) => setTimeout(go, 300))
+    errors['entries of what is not to be stored'] = String((await entries()).length)
+    await behave({ control: '' })
+
+    await behave({ breaks: [9000, 4000] })
+    await load('broken twice', '/files/digits.plan')
+    await behave({ breaks: [100, 100, 100, 100] })
+    await load('broken four times', '/files/digits.plan?broken')
+    await behave({ breaks: [] })
+
+    await load('a budget of nothing', '/files/digits.plan?budget', { cache: { maxBytes: 0 } })
+    await load('a budget that is none', '/files/digits.plan?budget', { cache: { maxBytes: -1 } })
+    const blocked = () => Promise.reject(new DOMException('blocked', 'SecurityError'))
+    Object.defineProperty(CacheStorage.prototype, 'open', { value: blocked })
+    // Another address: browsers' own caches complete by themselves what broke off.
+    await load('blocked storage', '/files/digits.plan?blocked')
+    return { loads, errors }
+  } catch (failure) {
+    return { loads, errors, failure: String(failure) }
+  }
+}
+
+function judge({ loads, errors, failure }: Report): void {
+  expect(failure).toBeUndefined()
+  const [first] = Object.values(loads)
+  for (const [step, { scores }] of Object.entries(loads)) expect.soft(scores, step).toBe(first?.scores)
+  const summary = Object.entries(loads).map(([step, { cached, requests }]) => [step, cached ? 'kept' : 'new', requests])
+  expect(summary).toEqual([
+    ['plan, first', 'new', 1],
+    ['plan, again', 'kept', 1],
+    ['plan, elsewhere', 'new', 1],
+    ['plan, offline', 'kept', 0],
+    ['plan, new version', 'new', 1],
+    ['onnx, first', 'new', 1],
+    ['onnx, again', 'kept', 1],
+    ['onnx, offline', 'kept', 0],
+    ['damaged entries', 'new', 2],
+    ['after the damage', 'kept', 1],
+    ['not to be stored', 'new', 1],
+    ['with credentials', 'new', 1],
+    ['broken twice', 'new', 3],
+    ['a budget of nothing', 'new', 1],
+    ['blocked storage', 'new', 1],
+  ])
+  expect(loads['broken twice']?.sent).toBe(PLAN.length)
+  for (const step of ['plan, offline', 'onnx, offline'])
+    expect
+      .soft(loads[step]?.warnings, step)
+      .toEqual([expect.stringMatching(/could not be fetched .* The copy on this device is used\.$/)])
+  expect(errors['another, offline']).toMatch(/^NetworkError: '\/files\/another\.plan' could not be fetched/)
+  expect(errors['onnx, offline, uncached']).toMatch(/^NetworkError: /)
+  expect(errors['broken four times']).toMatch(/^NetworkError: '\/files\/digits\.plan\?broken' could not be fetched/)
+  expect(errors['a budget that is none']).toMatch(/^InputError: The option cache\.maxBytes is -1; give a number of bytes\.$/)
+  expect(errors['after clearing']).toBe('0')
+  expect(errors['entries of what is not to be stored']).toBe('0')
+}
+
+/** A server of two files that behaves as it is told. */
+function files(report: (body: string) => void): Handler {
+  const conduct: Conduct = { offline: false, version: 'first', breaks: [], control: '' }
+  let [sent, requests] = [0, 0]
+  return (request, response) => {
+    const { pathname } = new URL(request.url ?? '', 'http://localhost')
+    if (pathname === '/behave') {
+      takeReport(request, response, (body) => Object.assign(conduct, JSON.parse(body) as Partial<Conduct>))
+      return true
+    }
+    if (pathname === '/traffic') {
+      response.end(JSON.stringify({ sent, requests }))
+      return true
+    }
+    if (pathname === '/report') {
+      takeReport(request, response, report)
+      return true
+    }
+    if (pathname === '/visits') {
+      response.setHeader('Content-Type', 'text/html')
+      const call = `(${makeVisits.toString()})('${LIBRARY}')`
+      response.end(
+        `<!doctype html><script>${call}.then((r) => fetch('/report', { method: 'POST', body: JSON.stringify(r) }))</script>`,
+      )
+      return true
+    }
+    const file = { '/files/digits.onnx': ONNX, '/files/digits.plan': PLAN, '/files/another.plan': PLAN }[pathname]
+    if (file === undefined) return false
+    if (conduct.offline) {
+      response.destroy()
+      return true
+    }
+    requests += 1
+    const tag = `"${conduct.version}-${createHash('md5').update(file).digest('hex')}"`
+    const from = request.headers['if-range'] === tag ? Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0) : 0
+    const body = file.subarray(from)
+    response.removeHeader('Cache-Control')
+    if (conduct.control !== '') response.setHeader('Cache-Control', conduct.control)
+    response.writeHead(from > 0 ? 206 : 200, { ETag: tag, 'Content-Length': body.length })
+    const end = conduct.breaks.shift() ?? body.length
+    sent += end
+    if (end === body.length) response.end(body)
+    else response.write(body.subarray(0, end), () => setTimeout(() => response.destroy(), 50))
+    return true
+  }
+}
+
+const LIBRARY = '/package/index.js'
+const FOLDERS = { '/package/': join(ROOT, 'pkg/dist'), '/': join(import.meta.dirname, 'blank') }
+
+for (const browser of ['Chromium', 'Firefox']) {
+  test(`models stay on the device: ${browser}`, async ({ page }) => {
+    let settle: { resolve: (body: string) => void; reject: (error: Error) => void } | undefined
+    const reported = new Promise<string>((resolve, reject) => (settle = { resolve, reject }))
+    const server = await serve(
+      FOLDERS,
+      files((body) => settle?.resolve(body)),
+    )
+    let close = (): Promise<void> => Promise.resolve()
+    try {
+      if (browser === 'Chromium') await page.goto(`${server.url}/visits`)
+      else close = await (await launch('firefox')).open(`${server.url}/visits`, (text) => settle?.reject(new Error(text)))
+      judge(JSON.parse(await reported) as Report)
+    } finally {
+      await close()
+      server.close()
+    }
+  })
+}
+
+test('a device that is full: the model works, a warning says that its plan was not kept', async ({ page, context }) => {
+  const server = await serve(
+    FOLDERS,
+    files(() => {}),
+  )
+  try {
+    await page.goto(server.url)
+    const devtools = await context.newCDPSession(page)
+    await devtools.send('Storage.overrideQuotaForOrigin', { origin: server.url, quotaSize: 1000 })
+    const warnings = await page.evaluate(async (library) => {
+      const { Model } = (await import(library)) as typeof Nearside
+      const warnings: string[] = []
+      const model = await Model.load('/files/digits.plan', { onWarning: (text) => warnings.push(text) })
+      await model.run(new Float32Array(784))
+      for (let i = 0; i < 40 && warnings.length === 0; i += 1) await new Promise((go) => setTimeout(go, 50))
+      model.dispose()
+      return warnings
+    }, LIBRARY)
+    expect(warnings).toEqual([
+      expect.stringMatching(/could not be kept on this device \(.*[Qq]uota.*\); it is made anew at the next visit/),
+    ])
+  } finally {
+    server.close()
+  }
+})
