@@ -247,6 +247,11 @@ class Loading {
     this.#timeline.finish()
     this.#progress.enter('ready')
     const { variant, worker } = this.#place
+    const { total, cached } = this.#timeline.toTimings()
+    const where = `${variant} binary, ${integerPath}, ${worker ? 'in a Worker' : 'in the calling thread'}`
+    this.#options.logger?.info?.(
+      `${this.#label} is ready after ${total.toFixed(0)} ms${cached ? ', from this device' : ''} (${where}).`,
+    )
     return {
       resident,
       release,
@@ -277,8 +282,10 @@ class Loading {
   }
 
   readonly #warn = (message: string): void => {
-    if (this.#options.onWarning === undefined) console.warn(`nearside: ${message}`)
-    else this.#options.onWarning(message)
+    const { onWarning, logger } = this.#options
+    if (onWarning !== undefined) onWarning(message)
+    else if (logger !== undefined) logger.warn?.(message)
+    else console.warn(`nearside: ${message}`)
   }
 }
 

@@ -10,6 +10,7 @@ import { type AnyTensor, describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
+  Explanation,
   Feeds,
   LoadOptions,
   LoadTimings,
@@ -126,6 +127,12 @@ export class Model implements LocalModel {
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
     const wire = resolveFeeds(this.inputs, feeds, (message) => this.#note(message)).map(toWire)
     return [...(await this.#resident.profile(wire, runs, signal))]
+  }
+
+  async explain(): Promise<Explanation> {
+    this.#assertUsable()
+    const { notes } = this.#resident
+    return { ...(await this.#resident.explain()), notes, fallbackOperators: this.engine.fallbackOperators }
   }
 
   async memory(): Promise<MemoryUse> {

@@ -178,8 +178,10 @@ export interface LoadOptions {
   wasmBase?: string | URL | undefined
   /** Addresses of single files; each wins over `wasmBase`. */
   urls?: AssetUrls | undefined
-  /** Called with each warning, as a sentence; without it, warnings go to `console.warn`. */
+  /** Called with each warning, as a sentence; without it, warnings go to the `logger`. */
   onWarning?: ((message: string) => void) | undefined
+  /** Where messages go. Default: warnings to `console.warn`, nothing else. */
+  logger?: Logger | undefined
   /**
    * Files in which an ONNX model keeps its weights, by the path that the model gives. Those that are not here are fetched from the
    * model's own folder, if the model comes from an address. Only the parts that the model needs are read. Plans of such models are not
@@ -282,6 +284,54 @@ export interface NodeProfile {
   readonly mean: number
   /** Shortest time, in milliseconds. */
   readonly min: number
+  /** The ONNX nodes that became part of it, in the model's order. */
+  readonly fused: readonly OnnxNode[]
+}
+
+/** A node of the ONNX model that a plan was made from. */
+export interface OnnxNode {
+  /** Its operator, e.g. `QuantizeLinear`. */
+  readonly op: string
+  /** Its name; nodes without one were given one. */
+  readonly name: string
+}
+
+/** A node of the graph that runs. */
+export interface GraphNode {
+  /** Its name in the model. */
+  readonly name: string
+  /** The operator of the compiled graph, e.g. `Conv`. */
+  readonly op: string
+  /** Element type of its first output: `uint8` where it computes on integers. */
+  readonly type: DataType
+  /** Shape of its first output: numbers, and expressions over the names of open dimensions. */
+  readonly dims: readonly (number | string)[]
+  /** The ONNX nodes that became part of it, in the model's order. */
+  readonly fused: readonly OnnxNode[]
+}
+
+/** What runs where, and why, as `explain` tells it. */
+export interface Explanation {
+  /** What runs the model: the runtime; or the compiler, where the model has no plan, as `notes` say. */
+  readonly executor: 'runtime' | 'compiler'
+  /** Operators that need the fallback executor; empty when the runtime runs the whole model. */
+  readonly fallbackOperators: readonly string[]
+  /** What one should know about the model, as sentences. */
+  readonly notes: readonly string[]
+  /** Name and version of the compiler that made the plan; empty without a plan. */
+  readonly producer: string
+  /** Sha-256 of the ONNX file from which the plan was made, in hexadecimal; empty if unknown. */
+  readonly sourceSha256: string
+  /** The graph, in the order in which it runs; empty without a plan. */
+  readonly nodes: readonly GraphNode[]
+}
+
+/** Takes messages, e.g. `console`. Without one, warnings go to the console, once each, and nothing else does. */
+export interface Logger {
+  /** Steps of a load: where the model came from, what runs it, and what it took. */
+  readonly info?: ((message: string) => void) | undefined
+  /** What the page's author should know. */
+  readonly warn?: ((message: string) => void) | undefined
 }
 
 /** Options of `profile`. */
@@ -308,6 +358,8 @@ export interface LocalModel extends Predictor {
    * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
    */
   profile(feeds: Feeds, options?: ProfileOptions): Promise<NodeProfile[]>
+  /** What runs where and why: the compiled graph with the ONNX nodes that each of its nodes was made of, and any fallback. */
+  explain(): Promise<Explanation>
 }
 
 /** A model behind a URL, as `Model.connect` gives it. */

@@ -5,6 +5,7 @@ use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec,
 use super::{
     import::{self, Imported},
     onnx_file::check_total,
+    origins::{Source, origins},
     passes::{self, PassReport},
     reader::{Stripped, strip},
     resident::Resident,
@@ -71,6 +72,8 @@ pub struct Report {
     pub fallback_operators: Vec<String>,
     /// What the user should know, as sentences; for a fallback, one that names the operators.
     pub notes: Vec<String>,
+    /// The nodes of the model; none for a fallback.
+    pub sources: Vec<Source>,
 }
 
 /// Compiles an ONNX model.
@@ -91,6 +94,7 @@ pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Opt
                 producer: concat!("nearside ", env!("CARGO_PKG_VERSION")).into(),
                 source_sha256,
                 notes: report.notes.clone(),
+                origins: origins(&report.sources, &graph),
             };
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
         }
@@ -147,11 +151,11 @@ impl From<Error> for Refused {
 
 /// The optimised graph, every node of which has a kernel.
 fn to_graph(onnx: &[u8], options: &Options) -> Result<(Graph, Report), Refused> {
-    let Imported { graph, missing_operators, missing_reasons, notes, operators } = import::import(onnx, options)?;
+    let Imported { graph, missing_operators, missing_reasons, notes, operators, sources } = import::import(onnx, options)?;
     if !missing_operators.is_empty() {
         return Err(Refused::Graph { operators: missing_operators, reasons: missing_reasons });
     }
-    let mut report = Report { notes, ..Report::default() };
+    let mut report = Report { notes, sources, ..Report::default() };
     let graph = optimise(graph, &mut report)?;
     let refused = runtime::refused_nodes(&graph);
     if refused.is_empty() {
@@ -191,7 +195,7 @@ fn resident(model: Resident, mut operators: Vec<String>, reasons: Vec<String>) -
         operators = model.interpreted().to_vec();
     }
     let passes = vec![PassReport { name: "import", changes: reasons }];
-    Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes } }
+    Compiled::Fallback { model, report: Report { passes, fallback_operators: operators, notes, ..Report::default() } }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -8,6 +8,8 @@ pub mod import;
 mod mixed;
 #[cfg(feature = "compiler")]
 mod onnx_file;
+#[cfg(feature = "compiler")]
+mod origins;
 pub mod passes;
 #[cfg(feature = "compiler")]
 mod per_value;
@@ -28,6 +30,8 @@ pub use import::{element_type, read_tensor};
 pub use mixed::{Keys, Kind, Map, Mixed, Strings, Value, read_value};
 #[cfg(feature = "compiler")]
 pub use onnx_file::{OnnxFile, OnnxReader};
+#[cfg(feature = "compiler")]
+pub use origins::Source;
 #[cfg(feature = "compiler")]
 pub use per_value::PerValue;
 #[cfg(feature = "compiler")]

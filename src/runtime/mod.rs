@@ -2,10 +2,12 @@
 
 mod arena;
 mod bind;
+mod info;
 mod profile;
 mod session;
 mod trial;
 
+pub use info::{DimInfo, NodeInfo, PortInfo};
 pub use profile::{NodeProfile, profile};
-pub use session::{DimInfo, Memory, Outputs, PortInfo, Session};
+pub use session::{Memory, Outputs, Session};
 pub use trial::refused_nodes;

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use super::Session;
 use crate::{
     error::Result,
-    graph::{Graph, Node, Op},
+    graph::{Graph, Node, Op, plan::Origin},
     tensor::TensorView,
 };
 
@@ -26,6 +26,8 @@ pub struct NodeProfile {
     pub mean_ms: f64,
     /// Shortest time, in milliseconds.
     pub min_ms: f64,
+    /// The ONNX nodes that became part of it.
+    pub origins: Vec<Origin>,
 }
 
 /// Runs the model `runs` times (at least once) after a first run that is not counted. `clock` gives milliseconds.
@@ -39,6 +41,10 @@ pub fn profile(
     let outputs = session.run_observed(inputs, |node| nodes.push(node.clone()))?;
     let (graph, shapes) = outputs.bound();
     let mut all: Vec<NodeProfile> = nodes.iter().map(|node| describe(graph, shapes, node)).collect();
+    for (entry, node) in all.iter_mut().zip(&nodes) {
+        let index = session.graph().nodes.iter().position(|n| n.outputs == node.outputs);
+        entry.origins = index.and_then(|i| session.meta().origins.get(i)).cloned().unwrap_or_default();
+    }
     for _ in 0..runs.max(1) {
         let (mut index, mut last) = (0, clock());
         session.run_observed(inputs, |_| {
@@ -74,6 +80,7 @@ fn describe(graph: &Graph, shapes: &[Vec<usize>], node: &Node) -> NodeProfile {
         bytes: bytes as u64,
         mean_ms: 0.0,
         min_ms: f64::INFINITY,
+        origins: Vec::new(),
     }
 }
 

@@ -1,38 +1,22 @@
 //! A loaded model: runs a plan on inputs of any shape that fits it.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 
-use super::{arena::Arena, bind, bind::Binding};
+use super::{
+    arena::Arena,
+    bind::{self, Binding},
+    info::{NodeInfo, PortInfo, dims_of},
+};
 use crate::{
     error::{Error, Result, ensure},
     graph::{Graph, Init, Node, plan::Meta, plan::Plan},
     kernels::{Io, PackedWeights, Team},
     limits::Limits,
-    tensor::{DType, TensorView},
+    tensor::TensorView,
 };
 
 /// Bindings that are kept, so that alternating between a few shapes costs nothing.
 const MAX_BINDINGS: usize = 8;
-
-/// Name, type and shape of an input or output.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PortInfo {
-    /// The name by which `run` takes or gives it.
-    pub name: String,
-    /// Element type.
-    pub dtype: DType,
-    /// Dimensions, outermost first.
-    pub shape: Vec<DimInfo>,
-}
-
-/// A dimension of an input or output.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DimInfo {
-    /// Always this size.
-    Fixed(usize),
-    /// Chosen by the caller (an input's symbol) or computed from the inputs (an expression over symbols).
-    Symbol(String),
-}
 
 /// Memory that a session holds, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +56,8 @@ impl Session {
     pub fn with_team(plan: Plan, limits: &Limits, team: Team) -> Result<Session> {
         let Plan { graph, meta } = plan;
         let info = |port: &crate::graph::Port| {
-            let ty = &graph.value(port.value).ty;
-            let dim = |d: &crate::graph::Dim| match d.as_fixed() {
-                Some(n) => DimInfo::Fixed(n),
-                None => DimInfo::Symbol(d.display(&graph.symbols)),
-            };
-            PortInfo { name: port.name.clone(), dtype: ty.dtype, shape: ty.shape.iter().map(dim).collect() }
+            let dtype = graph.value(port.value).ty.dtype;
+            PortInfo { name: port.name.clone(), dtype, shape: dims_of(&graph, port.value) }
         };
         let inputs = graph.inputs.iter().map(info).collect();
         let outputs = graph.outputs.iter().map(info).collect();
@@ -119,6 +99,20 @@ impl Session {
     /// The graph that runs. Weights that were packed for the kernels are no longer in it.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The graph's nodes, in the order in which they run.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeInfo<'_>> {
+        self.graph.nodes.iter().enumerate().map(|(i, node)| {
+            let result = node.outputs[0];
+            NodeInfo {
+                name: &node.name,
+                op: node.op.name(),
+                dtype: self.graph.value(result).ty.dtype,
+                shape: dims_of(&self.graph, result),
+                origins: self.meta.origins.get(i).map_or(&[], Vec::as_slice),
+            }
+        })
     }
 
     /// Memory that the session holds.

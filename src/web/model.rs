@@ -10,6 +10,7 @@ use super::{copy_in, error::to_js};
 use crate::compile::{Keys, Resident, Strings, Value};
 use crate::{
     error::{Error, Result, ensure},
+    graph::plan::Origin,
     runtime::{self, DimInfo, PortInfo, Session},
     tensor::{AlignedBytes, TensorView},
 };
@@ -117,6 +118,7 @@ impl RawModel {
                     for number in [node.macs as f64, node.bytes as f64, node.mean_ms, node.min_ms] {
                         out.push(&JsValue::from_f64(number));
                     }
+                    out.push(&flat(&node.origins));
                 }
                 Ok(out)
             }
@@ -157,6 +159,20 @@ fn push(results: &Array, view: TensorView<'_>) {
     results.push(&Uint8Array::from(view.data));
 }
 
+/// Numbers and names.
+fn dims(shape: &[DimInfo]) -> Array {
+    let dim = |dim: &DimInfo| match dim {
+        DimInfo::Fixed(n) => JsValue::from_f64(*n as f64),
+        DimInfo::Symbol(name) => JsString::from(name.as_str()).into(),
+    };
+    shape.iter().map(dim).collect()
+}
+
+/// Operator and name of each in turn.
+fn flat(origins: &[Origin]) -> Array {
+    origins.iter().flat_map(|o| [&o.op, &o.name]).map(|s| JsString::from(s.as_str())).collect()
+}
+
 fn dimensions(shape: &[usize]) -> Uint32Array {
     Uint32Array::from(shape.iter().map(|&d| d as u32).collect::<Vec<u32>>().as_slice())
 }
@@ -195,16 +211,9 @@ impl RawModel {
     pub fn ports(&self, outputs: bool) -> Array {
         let out = Array::new();
         for port in if outputs { self.outputs() } else { &self.inputs } {
-            let dims = Array::new();
-            for dim in &port.shape {
-                match dim {
-                    DimInfo::Fixed(n) => dims.push(&JsValue::from_f64(*n as f64)),
-                    DimInfo::Symbol(name) => dims.push(&JsString::from(name.as_str())),
-                };
-            }
             out.push(&JsString::from(port.name.as_str()));
             out.push(&JsString::from(port.dtype.name()));
-            out.push(&dims);
+            out.push(&dims(&port.shape));
         }
         out
     }
@@ -241,13 +250,43 @@ impl RawModel {
     }
 
     /// Runs on the staged inputs `runs` times. Gives flat: name, operator, shape of the first output, multiply-accumulates, bytes,
-    /// mean and shortest time of each node in turn, as `clock` tells them.
+    /// mean and shortest time, as `clock` tells them, and what it was made of (see `nodes`), of each node in turn.
     pub fn profile(&mut self, runs: usize, clock: &Function) -> Result<Array, JsValue> {
         let result = self.try_profile(runs, clock);
         for slot in &mut self.staged {
             slot.given = false;
         }
         result.map_err(to_js)
+    }
+
+    /// The graph that runs, flat: name, operator, type and dimensions of the first output, and an array of operator and name of the ONNX nodes
+    /// that it was made of, of each node in turn. Empty where there is no graph.
+    pub fn nodes(&self) -> Array {
+        let out = Array::new();
+        match &self.executor {
+            Executor::Plan(session) => {
+                for node in session.nodes() {
+                    out.push(&JsString::from(node.name));
+                    out.push(&JsString::from(node.op));
+                    out.push(&JsString::from(node.dtype.name()));
+                    out.push(&dims(&node.shape));
+                    out.push(&flat(node.origins));
+                }
+            }
+            #[cfg(feature = "compiler")]
+            Executor::Fallback(_) => {}
+        }
+        out
+    }
+
+    /// What made the plan, and the sha-256 of the ONNX file that it was made from; both empty where there is no plan.
+    pub fn provenance(&self) -> Array {
+        let meta = match &self.executor {
+            Executor::Plan(session) => [session.meta().producer.as_str(), session.meta().source_sha256.as_str()],
+            #[cfg(feature = "compiler")]
+            Executor::Fallback(_) => ["", ""],
+        };
+        meta.into_iter().map(JsString::from).collect()
     }
 
     /// Bytes of weights; 0 where the executor does not say.

@@ -274,6 +274,11 @@ export class Resident {
     )
   }
 
+  /** Tells of what the model is made. */
+  explain(): Promise<ResponseOf<'explain'>> {
+    return this.engine.enqueue(async (instance) => instance.channel.call('explain', { id: await this.#settle(instance) }))
+  }
+
   /** Memory in use. */
   memory(): Promise<ResponseOf<'memory'>> {
     return this.engine.enqueue(async (instance) => instance.channel.call('memory', { id: await this.#settle(instance) }))

@@ -3,7 +3,7 @@
 import { UnsupportedError } from '../errors.js'
 import { eachPiece, FileBuilder, sizeOf } from '../file.js'
 import type { DataType } from '../tensor.js'
-import type { Limits, NodeProfile, Port, PortKind } from '../types.js'
+import type { GraphNode, Limits, NodeProfile, OnnxNode, Port, PortKind } from '../types.js'
 import type {
   CompileResult,
   Loaded,
@@ -118,7 +118,13 @@ export class Host {
     profile: ({ id, inputs, runs }) => {
       const model = this.#model(id)
       inputs.forEach((input, i) => stage(model, i, input))
-      return nodes(model.profile(runs, () => performance.now()))
+      return nodeProfiles(model.profile(runs, () => performance.now()))
+    },
+    explain: ({ id }) => {
+      const model = this.#model(id)
+      const [producer, sourceSha256] = model.provenance() as [string, string]
+      const executor = producer === '' ? 'compiler' : 'runtime'
+      return { executor, producer, sourceSha256, nodes: graphNodes(model.nodes()) }
     },
     drop: ({ id }) => {
       const model = this.#models.get(id) ?? this.#opened.get(id)
@@ -201,40 +207,40 @@ function stage(model: RawModel, index: number, input: WireInput): void {
 }
 
 function ports(model: RawModel, outputs: boolean): Port[] {
-  const flat = model.ports(outputs) as [string, DataType, (number | string)[]]
   const kinds = model.kinds(outputs) as PortKind[]
-  const out: Port[] = []
-  for (let i = 0; i + 2 < flat.length; i += 3) {
-    const port = { name: flat[i] as string, type: flat[i + 1] as DataType, dims: flat[i + 2] as (number | string)[] }
-    const kind = kinds[i / 3]
-    out.push(kind === undefined || kind === 'tensor' ? port : { ...port, kind })
-  }
-  return out
+  return rows<[string, DataType, (number | string)[]]>(model.ports(outputs), 3).map(([name, type, dims], i) => {
+    const [port, kind] = [{ name, type, dims }, kinds[i]]
+    return kind === undefined || kind === 'tensor' ? port : { ...port, kind }
+  })
 }
 
 function ranges(flat: unknown[]): NeededRange[] {
-  const out: NeededRange[] = []
-  for (let i = 0; i + 2 < flat.length; i += 3) {
-    out.push({ path: flat[i] as string, start: flat[i + 1] as number, length: flat[i + 2] as number })
-  }
-  return out
+  return rows<[string, number, number]>(flat, 3).map(([path, start, length]) => ({ path, start, length }))
 }
 
-function nodes(flat: unknown[]): NodeProfile[] {
-  const out: NodeProfile[] = []
-  for (let i = 0; i + 6 < flat.length; i += 7) {
-    const [name, op, dims, macs, bytes, mean, min] = flat.slice(i, i + 7) as [
-      string,
-      string,
-      Uint32Array,
-      number,
-      number,
-      number,
-      number,
-    ]
-    out.push({ name, op, dims: Array.from(dims), macs, bytes, mean, min })
-  }
-  return out
+function nodeProfiles(flat: unknown[]): NodeProfile[] {
+  return rows<[string, string, Uint32Array, number, number, number, number, string[]]>(flat, 8).map(
+    ([name, op, dims, macs, bytes, mean, min, fused]) => ({
+      ...{ name, op, dims: Array.from(dims), macs, bytes, mean, min },
+      fused: onnxNodes(fused),
+    }),
+  )
+}
+
+function graphNodes(flat: unknown[]): GraphNode[] {
+  return rows<[string, string, DataType, (number | string)[], string[]]>(flat, 5).map(([name, op, type, dims, fused]) => ({
+    ...{ name, op, type, dims },
+    fused: onnxNodes(fused),
+  }))
+}
+
+function onnxNodes(flat: string[]): OnnxNode[] {
+  return rows<[string, string]>(flat, 2).map(([op, name]) => ({ op, name }))
+}
+
+/** What wasm gives flat, in rows of `length`. */
+function rows<Row extends unknown[]>(flat: unknown[], length: Row['length']): Row[] {
+  return Array.from({ length: flat.length / length }, (_, i) => flat.slice(i * length, (i + 1) * length) as Row)
 }
 
 /** The buffers of a response that may move instead of being copied. */

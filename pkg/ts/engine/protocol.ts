@@ -5,7 +5,7 @@
 
 import type { FileBytes } from '../file.js'
 import type { DataType } from '../tensor.js'
-import type { Limits, MemoryUse, NodeProfile, Port } from '../types.js'
+import type { Explanation, Limits, MemoryUse, NodeProfile, Port } from '../types.js'
 
 /** Which binary an engine runs: the runtime, or the compiler (which also runs fallback models). */
 export type Role = 'core' | 'compiler'
@@ -69,6 +69,8 @@ export interface Protocol {
   }
   /** Runs a model several times; tells what each node took. */
   profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }
+  /** Tells of what a model is made. */
+  explain: { request: { id: number }; response: Omit<Explanation, 'fallbackOperators' | 'notes'> }
   /** Forgets a model. */
   drop: { request: { id: number }; response: null }
   /** Memory in use. */

@@ -72,7 +72,7 @@ use self::{
     dims::SymbolNames,
     lower::{Lower, Lowering},
 };
-use super::{Needed, Options};
+use super::{Needed, Options, Source};
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Graph, ValueType},
@@ -94,6 +94,8 @@ pub struct Imported {
     pub notes: Vec<String>,
     /// ONNX operators by node name.
     pub operators: BTreeMap<String, String>,
+    /// The model's nodes.
+    pub sources: Vec<Source>,
 }
 
 /// The lowering of an ONNX operator.
@@ -153,6 +155,7 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     branches::resolve(&mut model.proto, options);
     let Some(graph) = &mut model.proto.graph else { bail!(InvalidModel, "the model has no graph") };
     check_known(graph)?;
+    let sources = graph.node.iter().map(source).collect();
     let weights = weights::detach(graph, &options.external_data)?;
     let operators = operators(graph);
     let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
@@ -162,7 +165,7 @@ pub fn import(onnx: &[u8], options: &Options) -> Result<Imported> {
     lower.model(&typed, weights, &operators, &outputs)?;
     let notes = lower.notes();
     let missing_operators = lower.missing.into_keys().collect();
-    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, notes, operators })
+    Ok(Imported { graph: lower.graph, missing_operators, missing_reasons: lower.reasons, notes, operators, sources })
 }
 
 /// A model in tract's own operators, the quantized ones apart.
@@ -266,6 +269,11 @@ pub(super) fn single_node(node: &OnnxNode, operands: &[Tensor], data: &[usize], 
         lower.graph.add_output(&format!("output{i}"), value);
     }
     Ok(lower.graph)
+}
+
+fn source(node: &pb::NodeProto) -> Source {
+    let (inputs, outputs) = (node.input.clone(), node.output.clone());
+    Source { name: node.name.clone(), op: node.op_type.clone(), inputs, outputs }
 }
 
 /// ONNX operators by node name.

@@ -29,7 +29,7 @@ const HEADER: usize = 64;
 const ALIGN: usize = 64;
 
 /// The version of the format that this crate writes, and the newest that it reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A compiled model.
 #[derive(Debug, Clone)]
@@ -49,6 +49,17 @@ pub struct Meta {
     pub source_sha256: String,
     /// What the user should know about the model, as sentences.
     pub notes: Vec<String>,
+    /// For each node of the graph, the ONNX nodes that became part of it; empty if unknown.
+    pub origins: Vec<Vec<Origin>>,
+}
+
+/// A node of the ONNX model from which a plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its operator.
+    pub op: String,
+    /// Its name; nodes without one were given one.
+    pub name: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -229,8 +240,8 @@ mod tests {
             assert!(read(AlignedBytes::copy_of(&bytes[..len])).is_err());
         }
         let mut newer = bytes.clone();
-        newer[8] = 3;
+        newer[8] = 4;
         let message = read(AlignedBytes::copy_of(&newer)).unwrap_err().to_string();
-        assert!(message.contains("version 3") && message.contains("update nearside"), "{message}");
+        assert!(message.contains("version 4") && message.contains("update nearside"), "{message}");
     }
 }
