@@ -159,6 +159,27 @@ describe.each([
     await expectWorks(model)
   })
 
+  it('explains what runs where, and of what each node was made', async () => {
+    const messages: string[] = []
+    using model = await load({ worker, logger: { info: (message) => messages.push(message) } })
+    const explanation = await model.explain()
+    expect(explanation).toMatchObject({ executor: 'runtime', fallbackOperators: [], notes: [] })
+    expect(explanation.producer).toMatch(/^nearside \d/)
+    expect(explanation.sourceSha256).toBe(createHash('sha256').update(SUM).digest('hex'))
+    expect(explanation.nodes).toEqual([
+      {
+        ...{ name: 'the Add', op: 'Add', type: 'float32', dims: ['batch', 3] },
+        fused: [
+          { op: 'Add', name: 'the Add' },
+          { op: 'Relu', name: 'the Relu' },
+        ],
+      },
+    ])
+    const [node] = await model.profile({ x: new Float32Array(6) })
+    expect(node?.fused).toEqual(explanation.nodes[0]?.fused)
+    expect(messages).toEqual([expect.stringMatching(/sum\.onnx' is ready after \d+ ms \(simd binary, i16 dot, in /)])
+  })
+
   it('takes its plan from the cache, without the compiler', async () => {
     ;(await load({ worker })).dispose()
     await vi.waitFor(() => expect(fakeCaches.plans.size).toBe(1))
@@ -356,6 +377,9 @@ describe.each([
     })
     using model = await load({ worker, onWarning: (message) => warnings.push(message) }, source)
     expect(model.engine.fallbackOperators).toEqual(['ConvTranspose'])
+    const { executor, notes, nodes } = await model.explain()
+    expect([executor, nodes.length]).toEqual(['compiler', 0])
+    expect(notes.join()).toContain('ConvTranspose')
     expect(warnings).toHaveLength(1)
     expect(warnings[0]).toContain('(ConvTranspose)')
     for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(2, 10, 4))
