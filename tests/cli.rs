@@ -215,3 +215,26 @@ const LEAST_PASSED: &[(&str, usize)] = &[
     ("fuzz_ops", 461),
     ("ort_js_ops", 639),
 ];
+
+#[test]
+fn inspect_draws_the_graph_in_a_page_of_one_file() {
+    let scratch = Scratch::new("inspect");
+    let page = scratch.0.join("page.html");
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits.int8.onnx");
+    let drawn = nearside(&["inspect", "--html", page.to_str().unwrap(), "--dimension", "batch=2"], &digits);
+    assert!(drawn.success, "{}", drawn.stderr);
+    let html = fs::read_to_string(&page).unwrap();
+    // Nothing is fetched: the only addresses are names of XML namespaces.
+    let addresses: Vec<&str> = html.match_indices("http").map(|(at, _)| &html[at..at + 19]).collect();
+    assert!(addresses.iter().all(|a| *a == "http://www.w3.org/2" || *a == "http://www.w3.org/1"), "{addresses:?}");
+    let (_, data) = html.split_once("<script id=\"data\" type=\"application/json\">").unwrap();
+    let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    let nodes = data["after"]["nodes"].as_array().unwrap();
+    assert!(nodes.iter().any(|n| n["op"] == "Conv" && n["ms"].as_f64() > Some(0.0)));
+    let fused: usize = nodes.iter().map(|n| n["fused"].as_array().unwrap().len()).sum();
+    let before = data["before"]["nodes"].as_array().unwrap().len();
+    assert!(fused >= before - before / 10 && before > nodes.len(), "{fused} of {before} nodes are accounted for");
+
+    let wrong = nearside(&["inspect", "--html", "/nowhere/page.html"], &digits);
+    assert!(!wrong.success && wrong.stderr.contains("cannot write /nowhere/page.html"), "{}", wrong.stderr);
+}

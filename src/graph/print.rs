@@ -65,7 +65,8 @@ fn list(ids: &[ValueId], text: impl Fn(ValueId) -> String) -> String {
     ids.iter().map(|v| text(*v)).collect::<alloc::vec::Vec<_>>().join(", ")
 }
 
-fn attributes(op: &Op) -> String {
+/// The attributes of an operator, e.g. `<3×3 stride 2×2>`; empty if there are none.
+pub fn attributes(op: &Op) -> String {
     let clamp = |a: Activation| match a {
         Activation::None => String::new(),
         Activation::Relu => " relu".into(),

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use nearside::{
     compile::{Compiled, Report},
     graph::print,
     runtime::{DimInfo, PortInfo},
 };
+
+use super::page;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,13 +21,24 @@ pub struct Args {
     /// The whole graph, a node per line
     #[arg(long)]
     graph: bool,
+    /// Draw the graph before and after the passes, with time per node, in a page of one file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Size of an open dimension for the page's times: NAME=SIZE. Those not given are 1
+    #[arg(long = "dimension", value_name = "NAME=SIZE", requires = "html", value_parser = parse_dimension)]
+    dimensions: Vec<(String, usize)>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     match super::load(&args.model)? {
         Compiled::Plan { plan, report } => {
             print_report(&report, args.passes);
-            if args.graph {
+            if let Some(file) = &args.html {
+                let title = args.model.file_name().unwrap_or_default().to_string_lossy();
+                let html = page::html(&title, plan, &report, &args.dimensions)?;
+                std::fs::write(file, html).with_context(|| format!("cannot write {}", file.display()))?;
+                println!("wrote {}", file.display());
+            } else if args.graph {
                 print!("{}", print::print(&plan.graph));
             } else {
                 let session = nearside::runtime::Session::new(plan)?;
@@ -34,6 +47,9 @@ pub fn run(args: &Args) -> Result<()> {
                 println!("weights {} bytes", session.memory().weights);
             }
         }
+        Compiled::Fallback { report, .. } if args.html.is_some() => {
+            bail!("the model has no plan, so there is no graph to draw: {}", report.notes.join(" "))
+        }
         Compiled::Fallback { model, report } => {
             print_report(&report, args.passes);
             print_ports(model.inputs(), model.outputs());
@@ -41,6 +57,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn parse_dimension(text: &str) -> Result<(String, usize)> {
+    let (name, size) = text.split_once('=').with_context(|| format!("'{text}' is not NAME=SIZE"))?;
+    Ok((name.into(), size.parse().with_context(|| format!("'{size}' is not a size"))?))
 }
 
 fn print_report(report: &Report, passes: bool) {

@@ -4,6 +4,7 @@ pub mod check;
 pub mod compile;
 pub mod conformance;
 pub mod inspect;
+mod page;
 pub mod run;
 
 use std::{
