@@ -31,8 +31,9 @@ export class WorkerChannel implements Channel {
     if (this.#lost !== undefined) return Promise.reject(this.#lost)
     return new Promise((resolve, reject) => {
       const seq = this.#nextSeq++
-      this.#pending.set(seq, { resolve: resolve, reject })
+      // Throws for what cannot be sent, e.g. a picture of another origin.
       this.#worker.postMessage({ seq, name, request }, [...transfer])
+      this.#pending.set(seq, { resolve: resolve, reject })
     })
   }
 
