@@ -2,8 +2,9 @@
 //!
 //! Scaling is linear with half-pixel centres, antialiased where it shrinks: with `step` input pixels to an output pixel, output `i` is the
 //! mean of the inputs `j`, each weighing `max(0, 1 − |j + ½ − (i + ½)·step| / max(step, 1))`; weights that fall outside are left out.
-//! That is what Pillow's `BILINEAR` and ONNX's Resize (`linear`, `half_pixel`, `antialias` = 1) do. Lines are mixed first, and of the one
-//! line that results its pixels, so no scaled picture is kept in between. Sums are of f32, unfused and from first to last, and so the same in every build.
+//! That is what Pillow's `BILINEAR` does, and ONNX's Resize with `linear`, `half_pixel`, `antialias` and `exclude_outside`. Lines are mixed
+//! first, and of the one line that results its pixels, so no scaled picture is kept in between. Sums are of f32, unfused and from first to
+//! last, and so the same in every build.
 
 use alloc::{vec, vec::Vec};
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { WireImages } from '../../ts/engine/protocol.js'
 import { InputError } from '../../ts/errors.js'
 import { mayHaveMedia } from '../../ts/feeds.js'
@@ -87,6 +87,57 @@ describe('what is told from what', () => {
     const running = all([port('uint8', 1, 1, 1, 3)], { x: source })
     source.data.fill(99)
     expect(await running).toMatchObject([{ images: [{ pixels: Uint8Array.of(0, 1, 2, 3) }] }])
+  })
+
+  it('gives back what it captured, whether the run took it or not', async () => {
+    let [open, made] = [0, 0]
+    const bitmap = (): object => {
+      open += 1
+      made += 1
+      return { width: 1, height: 1, close: () => (open -= 1) }
+    }
+    vi.stubGlobal('createImageBitmap', () => Promise.resolve(bitmap()))
+    const source = { width: 1, height: 1, [Symbol.toStringTag]: 'ImageBitmap' } as unknown as ImageSource
+    const ports = [port('uint8', 1, 1, 1, 3), { ...port('float32', 1), name: 'y' }]
+    const feeds = { x: source, y: [1] }
+    await withMedia(
+      ports,
+      feeds,
+      () => {},
+      (inputs) => inputs,
+    )
+    await expect(
+      withMedia(
+        ports,
+        feeds,
+        () => {},
+        () => Promise.reject(new Error('aborted')),
+      ),
+    ).rejects.toThrow('aborted')
+    await withMedia(
+      ports,
+      feeds,
+      () => {},
+      () => Promise.resolve(undefined),
+    )
+    await expect(
+      withMedia(
+        ports,
+        { ...feeds, y: [1, 2] },
+        () => {},
+        (inputs) => inputs,
+      ),
+    ).rejects.toThrow("Input 'y' takes 1")
+    await new Promise((resolve) => setTimeout(resolve))
+    expect([open, made]).toEqual([0, 4])
+    vi.unstubAllGlobals()
+  })
+
+  it('says what a picture of another origin needs', async () => {
+    const refused = (): Promise<never> => Promise.reject(new DOMException('not origin-clean', 'DataCloneError'))
+    const running = withMedia([port('uint8', 1, 1, 1, 3)], { x: pixels(1, 1) }, () => {}, refused)
+    await expect(running).rejects.toThrow('must not be read; serve it with CORS and set crossorigin')
+    await expect(running).rejects.toBeInstanceOf(InputError)
   })
 
   it('leaves the rest to the words for tensors', async () => {

@@ -77,6 +77,23 @@ describe.each([
     expect(timing?.prepare).toBeGreaterThanOrEqual(0)
   })
 
+  it.each([
+    // Image.resize((n, 1), BILINEAR) of Pillow 13.0, mode F.
+    [
+      [10, 200, 30, 90, 250, 0, 120],
+      [95.7143, 114.7059, 96.4286],
+    ],
+    [
+      [10, 200, 30],
+      [10, 37.1429, 118.5714, 200, 127.1429, 54.2857, 30],
+    ],
+  ])('%j is what Pillow makes of it', async (line, want) => {
+    const image = { data: Uint8Array.from(line), width: line.length, height: 1 }
+    const { data } = await run(identity([1, 1, 1, want.length]), { x: { image, scale: 1 } })
+    // Four decimals were printed, and grey is a sum of three rounded parts.
+    want.forEach((v, i) => expect(Math.abs(Number(data[i]) - v)).toBeLessThan(1e-4))
+  })
+
   it('a bare picture has the size and the type of the input', async () => {
     const source = picture(20, 10)
     const seen = { width: 6, height: 4 }
