@@ -1,4 +1,4 @@
-// Builds dist/: index.js and ort/index.js (with what they load lazily beside them), worker.js and inline.js in one file each, and the declarations.
+// Builds dist/: index.js, ort/, audio/ and post/index.js (with what they load lazily beside them), worker.js and inline.js in one file each, and the declarations.
 // `cargo xtask build` has put the WebAssembly files and their glue in dist/wasm before.
 
 import { execFileSync } from 'node:child_process'
@@ -23,10 +23,13 @@ const withoutCompiler = {
   load: (id) => (id === '\0no-compiler' ? 'export default () => { throw new Error("built without the compiler") }' : undefined),
 }
 
-/** One runtime serves all ways in: other entries import the package's own file, from the folder where all of their chunks lie. */
+/**
+ * One runtime serves all ways in, and one class stands for each error: other entries import them from the package's own file, out of the folder where
+ * all of their chunks lie.
+ */
 const packageEntry = {
   name: 'package-entry',
-  resolveId: (id) => (/^(\.\.\/)+index\.js$/.test(id) ? { id: '../index.js', external: true } : undefined),
+  resolveId: (id) => (/^(\.\.\/)+(index|errors)\.js$/.test(id) ? { id: '../index.js', external: true } : undefined),
 }
 
 /** @param folder of the entry, in the sources as in dist; with `one`, what is loaded lazily is in the same file. */
@@ -59,12 +62,14 @@ await bundle('index')
 await bundle('worker')
 await bundle('inline', '.', true)
 await bundle('index', 'ort')
+await bundle('index', 'audio')
+await bundle('index', 'post')
 
 // Declarations of everything, of which the package keeps what the entries lead to.
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 const all = join(dist, 'declarations')
 execFileSync(process.execPath, [tsc, '-p', here, '--emitDeclarationOnly', '--outDir', all], { stdio: 'inherit' })
-const wanted = ['index.d.ts', 'inline.d.ts', 'worker.d.ts', 'wasm.d.ts', 'ort/index.d.ts']
+const wanted = ['index.d.ts', 'inline.d.ts', 'worker.d.ts', 'wasm.d.ts', 'ort/index.d.ts', 'audio/index.d.ts', 'post/index.d.ts']
 for (const name of wanted) {
   const text = readFileSync(join(all, name), 'utf8')
   mkdirSync(dirname(join(dist, name)), { recursive: true })

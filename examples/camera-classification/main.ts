@@ -1,6 +1,7 @@
 /** Names what the camera sees: MobileNetV2, trained on ImageNet. */
 
 import { Model } from 'nearside'
+import { softmax, topK } from 'nearside/post'
 
 const query = new URLSearchParams(location.search)
 const MODEL = query.get('model') ?? '../models/mobilenet_v2.int8.onnx'
@@ -17,35 +18,6 @@ const start = document.querySelector('button') as HTMLButtonElement
 const answers = document.querySelector('ol') as HTMLOListElement
 const state = document.querySelector('#state') as HTMLElement
 
-const canvas = new OffscreenCanvas(SIDE, SIDE)
-const context = canvas.getContext('2d', { willReadFrequently: true }) as OffscreenCanvasRenderingContext2D
-
-/** The middle square of a frame, as planes of red, green and blue. */
-function prepare(frame: HTMLVideoElement): Float32Array {
-  const { videoWidth: width, videoHeight: height } = frame
-  const side = Math.min(width, height)
-  context.drawImage(frame, (width - side) / 2, (height - side) / 2, side, side, 0, 0, SIDE, SIDE)
-  const { data } = context.getImageData(0, 0, SIDE, SIDE)
-  const plane = SIDE * SIDE
-  const out = new Float32Array(3 * plane)
-  for (let i = 0; i < plane; i++) {
-    for (let c = 0; c < 3; c++) {
-      out[c * plane + i] = ((data[4 * i + c] ?? 0) / 255 - (MEAN[c] ?? 0)) / (DEVIATION[c] ?? 1)
-    }
-  }
-  return out
-}
-
-/** The classes with the largest scores, and their probabilities. */
-function best(scores: Float32Array): { index: number; share: number }[] {
-  const peak = scores.reduce((a, b) => Math.max(a, b), -Infinity)
-  const powers = scores.map((score) => Math.exp(score - peak))
-  const sum = powers.reduce((a, b) => a + b, 0)
-  return Array.from(powers, (power, index) => ({ index, share: power / sum }))
-    .sort((a, b) => b.share - a.share)
-    .slice(0, SHOWN)
-}
-
 async function main(): Promise<void> {
   const [model, labels] = await Promise.all([
     Model.load(MODEL, { onProgress: ({ fraction }) => (state.textContent = `Loading: ${Math.round(100 * fraction)} %`) }),
@@ -61,11 +33,12 @@ async function main(): Promise<void> {
     for (;;) {
       // One frame at a time: the next one is taken when the answer to this one is there.
       await new Promise(requestAnimationFrame)
-      const outputs = await model.run({ [model.inputs[0]?.name ?? '']: prepare(video) })
-      const scores = outputs[model.outputs[0]?.name ?? '']?.data as Float32Array
-      const lines = best(scores).map(({ index, share }) => {
+      // The middle square of the frame.
+      const outputs = await model.run({ image: video, size: SIDE, fit: 'cover', mean: MEAN, std: DEVIATION })
+      const scores = softmax(outputs[model.outputs[0]?.name ?? ''])
+      const lines = topK(scores, SHOWN, { labels }).map(({ label, score }) => {
         const line = document.createElement('li')
-        line.textContent = `${labels[index] ?? index}, ${(100 * share).toFixed(0)} %`
+        line.textContent = `${label}, ${(100 * score).toFixed(0)} %`
         return line
       })
       answers.replaceChildren(...lines)

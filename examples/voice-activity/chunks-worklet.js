@@ -1,4 +1,4 @@
-/** Collects the microphone's samples, 128 at a time, and hands them on in chunks of the length that the model takes. */
+/** Collects the microphone's samples, 128 at a time, and hands them on in larger chunks. */
 class Chunks extends AudioWorkletProcessor {
   #chunk = new Float32Array(512)
   #filled = 0

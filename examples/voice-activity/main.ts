@@ -1,6 +1,7 @@
 /** Tells speech from everything else, 31 times a second: Silero VAD, which carries a state from chunk to chunk. */
 
 import { Model, Tensor } from 'nearside'
+import { Resampler } from 'nearside/audio'
 import worklet from './chunks-worklet.js?url'
 
 const MODEL = new URLSearchParams(location.search).get('model') ?? '../models/silero_vad.onnx'
@@ -44,22 +45,29 @@ async function listen(detector: Detector): Promise<void> {
   // Echo and noise are the model's business; what browsers do about them changes from one to the next.
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false }
   const stream = await navigator.mediaDevices.getUserMedia({ audio: plain })
-  // The context converts to its own rate.
-  const context = new AudioContext({ sampleRate: RATE })
+  // Not every browser takes a microphone into a context of another rate, so it has its own.
+  const context = new AudioContext()
+  const resampler = new Resampler(context.sampleRate, RATE)
   await context.audioWorklet.addModule(worklet)
   const chunks = new AudioWorkletNode(context, 'chunks', { numberOfOutputs: 0 })
   context.createMediaStreamSource(stream).connect(chunks)
 
   let quiet = PATIENCE
   let busy = Promise.resolve()
+  const hear = async (chunk: Float32Array): Promise<void> => {
+    const probability = await detector.hear(chunk)
+    quiet = probability >= BEGIN ? 0 : quiet > 0 || probability < END ? quiet + 1 : 0
+    level.value = probability
+    state.textContent = quiet < PATIENCE ? 'Somebody is speaking.' : 'Nobody is speaking.'
+  }
+  let samples = new Float32Array(0)
   chunks.port.onmessage = ({ data }: MessageEvent<Float32Array>) => {
-    busy = busy.then(async () => {
-      const probability = await detector.hear(data)
-      quiet = probability >= BEGIN ? 0 : quiet > 0 || probability < END ? quiet + 1 : 0
-      level.value = probability
-      state.textContent = quiet < PATIENCE ? 'Somebody is speaking.' : 'Nobody is speaking.'
-    })
-    busy.catch(fail)
+    samples = Float32Array.of(...samples, ...resampler.push(data))
+    for (; samples.length >= CHUNK; samples = samples.slice(CHUNK)) {
+      const chunk = samples.slice(0, CHUNK)
+      busy = busy.then(() => hear(chunk))
+      busy.catch(fail)
+    }
   }
 }
 

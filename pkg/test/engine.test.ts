@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { Engine } from '../ts/engine/engine.js'
+import { Engine, type Resident } from '../ts/engine/engine.js'
 import { type Channel, ChannelLost, type MessageName, type RequestOf, type ResponseOf } from '../ts/engine/protocol.js'
 import { DisposedError, InputError, InternalError } from '../ts/errors.js'
 
@@ -97,6 +97,69 @@ describe('Engine', () => {
     expect(done).toEqual([1, 2, 3])
     expect(channels).toHaveLength(1)
     expect(channels[0]?.seen).toEqual(['start', 'load', 'run', 'run', 'run'])
+  })
+
+  it('lets models take turns, however many calls of one wait', async () => {
+    const [a, b, c] = await Promise.all([1, 2, 3].map(() => engine.load(plan(), true, {})))
+    if (a === undefined || b === undefined || c === undefined) expect.unreachable()
+    const { release } = holdRuns()
+    const done: string[] = []
+    const run = (name: string, model: Resident): Promise<unknown> => model.run([]).then(() => done.push(name))
+    const runs = [run('a1', a), run('a2', a), run('a3', a), run('a4', a), run('b1', b), run('b2', b), run('c1', c)]
+    for (let n = 0; n < 7; n++) {
+      await turn()
+      release()
+    }
+    await Promise.all(runs)
+    expect(done).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4'])
+  })
+
+  it('drops what waits for the latest run of the same model, and nothing else', async () => {
+    const [a, b] = await Promise.all([1, 2].map(() => engine.load(plan(), true, {})))
+    if (a === undefined || b === undefined) expect.unreachable()
+    const { release, count } = holdRuns()
+    const stop = new AbortController()
+    const latest = (model: Resident, signal?: AbortSignal): Promise<unknown> => model.run([], signal, undefined, true)
+    const begun = latest(a)
+    await turn()
+    const waiting = latest(a)
+    const plain = a.run([])
+    const other = latest(b)
+    const replaced = latest(a, stop.signal)
+    const last = latest(a)
+    expect(await waiting).toBeUndefined()
+    expect(await replaced).toBeUndefined()
+    // Its call is over.
+    stop.abort(new Error('late'))
+    for (let n = 0; n < 4; n++) {
+      release()
+      await turn()
+    }
+    const answers = await Promise.all([begun, plain, other, last])
+    expect(answers.every((answer) => answer !== undefined)).toBe(true)
+    expect(count()).toBe(4)
+  })
+
+  it('waits for inputs that are being read, in the order of the calls', async () => {
+    const model = await engine.load(plan(), true, {})
+    const seen: unknown[] = []
+    answer = (name, request) => {
+      if (name === 'run') seen.push((request as { inputs: unknown }).inputs)
+      return undefined
+    }
+    const [first, second] = [
+      { dims: Uint32Array.of(1), bytes: new Uint8Array(4) },
+      { dims: Uint32Array.of(2), bytes: new Uint8Array(8) },
+    ]
+    const slow = model.run(new Promise((resolve) => setTimeout(() => resolve([first]), 5)))
+    const lost = Promise.reject(new InputError('no picture'))
+    const failing = expect(model.run(lost)).rejects.toThrow('no picture')
+    lost.catch(() => {})
+    const quick = model.run([second])
+    await slow
+    await failing
+    await quick
+    expect(seen).toEqual([[first], [second]])
   })
 
   it('takes an aborted call out of the queue, and drops the result of one that runs', async () => {

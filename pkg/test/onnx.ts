@@ -44,12 +44,15 @@ export interface OnnxModel {
   readonly nodes: readonly OnnxNode[]
 }
 
-/** The model as a file; all tensors are float32. */
-export function encodeOnnx(model: OnnxModel): Uint8Array<ArrayBuffer> {
-  const FLOAT = 1
+/** Codes of element types. */
+const TYPES = { float32: 1, uint8: 2, int8: 3, float16: 10 } as const
+
+/** The model as a file; inputs and outputs are all of one type, constants are float32. */
+export function encodeOnnx(model: OnnxModel, type: keyof typeof TYPES = 'float32'): Uint8Array<ArrayBuffer> {
+  const FLOAT = TYPES.float32
   const dimension = (d: number | string): Bytes => bytes(1, typeof d === 'number' ? number(1, d) : text(2, d))
   const value = ([name, dims]: [string, Dims]): Bytes => {
-    const tensor = [...number(1, FLOAT), ...bytes(2, dims.flatMap(dimension))]
+    const tensor = [...number(1, TYPES[type]), ...bytes(2, dims.flatMap(dimension))]
     return [...text(1, name), ...bytes(2, bytes(1, tensor))]
   }
   const constant = ([name, given]: [string, readonly number[] | Shaped | External]): Bytes => {

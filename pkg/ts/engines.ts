@@ -1,10 +1,10 @@
 /** The engines of this page: one per way of running models, shared by all that run that way. */
 
 import { assetUrl, compileAsset } from './assets.js'
+import { lazily } from './chunk.js'
 import { type Binary, Engine } from './engine/engine.js'
 import type { Channel, Role } from './engine/protocol.js'
 import { WorkerChannel } from './engine/worker-channel.js'
-import { UnsupportedError } from './errors.js'
 import { measureParallelism, pickThreads } from './threads.js'
 import { measureFeatures, pickVariant } from './variant.js'
 import type { LoadOptions, Variant } from './types.js'
@@ -95,12 +95,7 @@ function engineAt(
 }
 
 async function inlineChannel(): Promise<Channel> {
-  const { InlineChannel } = await import('./engine/inline.js').catch((cause: unknown) => {
-    throw new UnsupportedError(
-      `Nearside's code for the calling thread could not be imported (${String(cause)}); in a service worker, import from 'nearside/inline'.`,
-      { cause },
-    )
-  })
+  const { InlineChannel } = await lazily(import('./engine/inline.js'))
   return new InlineChannel()
 }
 

@@ -1,5 +1,6 @@
 /** Inputs of a call: from what the caller gives to one tensor per port, checked. The same for models in the page and behind a URL. */
 
+import type { WireInput } from './engine/protocol.js'
 import { InputError } from './errors.js'
 import {
   type AnyTensor,
@@ -17,8 +18,23 @@ import type { Feed, Feeds, Port, TensorLike } from './types.js'
 /** Called when a value was changed to fit, e.g. float64 to float32. */
 export type Note = (message: string) => void
 
-/** One tensor for each port, in order. Data is the caller's own where its type fits: copy it before waiting for anything. */
-export function resolveFeeds(ports: readonly Port[], feeds: Feeds, note: Note): AnyTensor[] {
+/**
+ * One tensor for each port, in order. Data is the caller's own where its type fits: copy it before waiting for anything. What `take` takes is
+ * its own business, and `undefined` here.
+ */
+export function resolveFeeds(ports: readonly Port[], feeds: Feeds, note: Note): AnyTensor[]
+export function resolveFeeds(
+  ports: readonly Port[],
+  feeds: Feeds,
+  note: Note,
+  take: (port: Port, feed: Feed) => boolean,
+): (AnyTensor | undefined)[]
+export function resolveFeeds(
+  ports: readonly Port[],
+  feeds: Feeds,
+  note: Note,
+  take?: (port: Port, feed: Feed) => boolean,
+): (AnyTensor | undefined)[] {
   const record = asRecord(ports, feeds)
   const extra = Object.keys(record).find((name) => record[name] !== undefined && !ports.some((port) => port.name === name))
   if (extra !== undefined) {
@@ -28,14 +44,39 @@ export function resolveFeeds(ports: readonly Port[], feeds: Feeds, note: Note): 
   return ports.map((port) => {
     const feed = record[port.name]
     if (feed === undefined) throw new InputError(`Input '${port.name}' is missing: give ${describePort(port)}.`)
-    return toTensor(port, feed, symbols, note)
+    return take?.(port, feed) ? undefined : toTensor(port, feed, symbols, note)
   })
+}
+
+/** A tensor on its way. */
+export function toWire(tensor: AnyTensor): WireInput {
+  const dims = Uint32Array.from(tensor.dims)
+  if (tensor.type === 'string') return { dims, strings: [...tensor.data] }
+  // A copy of its own: it moves to the other thread, and the caller may reuse the array at once.
+  const { data } = tensor
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
+  return { dims, bytes }
+}
+
+/** Whether there may be pictures or sounds among the feeds, for the part of the package that knows them. */
+export function mayHaveMedia(feeds: unknown): boolean {
+  return isObject(feeds) && (!isRecord(feeds) || Object.values(feeds).some(isObject))
+}
+
+/** Whether a value is no tensor, but may hold something else than numbers and strings. */
+function isObject(value: unknown): value is object {
+  if (Array.isArray(value)) return typeof value[0] === 'object'
+  return typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !isTensorLike(value)
+}
+
+/** Whether a value is a plain object: those of the platform have names of their own. */
+function isRecord(value: unknown): boolean {
+  return Object.prototype.toString.call(value) === '[object Object]'
 }
 
 function asRecord(ports: readonly Port[], feeds: Feeds): { readonly [name: string]: Feed | undefined } {
   if (feeds === null || feeds === undefined) throw new InputError(`run needs inputs; ${describePorts(ports)}.`)
-  const bare = typeof feeds !== 'object' || Array.isArray(feeds) || ArrayBuffer.isView(feeds) || isTensorLike(feeds)
-  if (!bare) return feeds as { readonly [name: string]: Feed }
+  if (isRecord(feeds) && !isTensorLike(feeds)) return feeds as { readonly [name: string]: Feed }
   const [only] = ports
   if (only === undefined || ports.length > 1) {
     throw new InputError(
@@ -47,7 +88,7 @@ function asRecord(ports: readonly Port[], feeds: Feeds): { readonly [name: strin
 
 function isTensorLike(value: unknown): value is TensorLike {
   if (value instanceof Tensor) return true
-  const { type, dims, data } = value as Partial<TensorLike>
+  const { type, dims, data } = Object(value) as Partial<TensorLike>
   return typeof type === 'string' && Array.isArray(dims) && typeof data === 'object'
 }
 
@@ -105,7 +146,7 @@ function checkDims(port: Port, dims: readonly number[]): void {
 }
 
 /** The shape of `length` elements for a port, when at most one dimension is open. */
-function inferDims(port: Port, length: number, symbols: ReadonlyMap<string, number>): number[] {
+export function inferDims(port: Port, length: number, symbols: ReadonlyMap<string, number>): number[] {
   const dims = port.dims.map((dim) => (typeof dim === 'string' ? (symbols.get(dim) ?? -1) : dim))
   const open = dims.filter((d) => d === -1).length
   const known = elementCount(dims.filter((d) => d !== -1))

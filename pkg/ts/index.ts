@@ -20,6 +20,17 @@ export {
   UnsupportedError,
   WorkerError,
 } from './errors.js'
+export type { Fit } from './fit.js'
+export type {
+  AudioFeed,
+  AudioSource,
+  ImageFeed,
+  ImageOptions,
+  ImageSource,
+  LocalFeed,
+  LocalFeeds,
+  PixelData,
+} from './media/types.js'
 export { Model } from './model.js'
 export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
 export type {
@@ -31,6 +42,7 @@ export type {
   Feed,
   Feeds,
   GraphNode,
+  LatestRunOptions,
   Limits,
   LoadOptions,
   LoadPhase,

@@ -1,17 +1,21 @@
 /** `Model`: a model that runs in the page. */
 
+import { lazily } from './chunk.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
-import { resolveFeeds } from './feeds.js'
+import { mayHaveMedia, resolveFeeds, toWire } from './feeds.js'
 import { load, type Loaded } from './load.js'
+import type { withMedia } from './media/media.js'
+import type { LocalFeeds } from './media/types.js'
 import { fromWire } from './outputs.js'
-import { type AnyTensor, describeValue } from './tensor.js'
+import { describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
   Explanation,
   Feeds,
+  LatestRunOptions,
   LoadOptions,
   LoadTimings,
   LocalModel,
@@ -28,6 +32,8 @@ import type {
   RunOptions,
   RunTiming,
 } from './types.js'
+
+let media: typeof withMedia | undefined
 
 /** Gives back what belongs to models that were forgotten without `dispose()`. */
 const abandoned = /* @__PURE__ */ new FinalizationRegistry<() => void>((release) => release())
@@ -97,36 +103,38 @@ export class Model implements LocalModel {
     return this.#lastTiming
   }
 
-  async run<O extends OutputValues = Outputs>(feeds: Feeds, options: RunOptions = {}): Promise<O> {
+  async run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options?: RunOptions): Promise<O>
+  async run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options: LatestRunOptions): Promise<O | undefined>
+  async run(feeds: LocalFeeds, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
     this.#assertUsable()
     options.signal?.throwIfAborted()
     const called = performance.now()
-    const wire = resolveFeeds(this.inputs, feeds, (message) => this.#note(message)).map(toWire)
     let started = called
     const mark = (): void => {
       started = performance.now()
     }
     let answer: Awaited<ReturnType<Resident['run']>>
     try {
-      answer = await this.#resident.run(wire, options.signal, mark)
+      answer = await this.#with(feeds, (inputs) => this.#resident.run(inputs, options.signal, mark, options.latest))
     } catch (error) {
       if (this.#disposed) throw this.#disposedError()
       throw error
     }
+    if (answer === undefined) return undefined
     const total = performance.now() - called
     if (!this.#ran) this.#timeline.add('firstRun', called, total)
     this.#ran = true
-    this.#lastTiming = { total, compute: answer.ms, queue: started - called, bytesSent: 0, bytesReceived: 0 }
+    const { ms: compute, prepare } = answer
+    this.#lastTiming = { total, prepare, compute, queue: started - called, bytesSent: 0, bytesReceived: 0 }
     options.onTiming?.(this.#lastTiming)
-    return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output))) as O
+    return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output)))
   }
 
-  async profile(feeds: Feeds, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
+  async profile(feeds: LocalFeeds, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
     this.#assertUsable()
     if (!Number.isInteger(runs) || runs < 1)
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
-    const wire = resolveFeeds(this.inputs, feeds, (message) => this.#note(message)).map(toWire)
-    return [...(await this.#resident.profile(wire, runs, signal))]
+    return [...(await this.#with(feeds, (inputs) => this.#resident.profile(inputs, runs, signal)))]
   }
 
   async explain(): Promise<Explanation> {
@@ -151,6 +159,14 @@ export class Model implements LocalModel {
     this.dispose()
   }
 
+  /** Calls `use` with the inputs, which are copied before this returns (except by the first call with pictures or sounds). */
+  async #with<T>(feeds: LocalFeeds, use: (inputs: WireInput[] | Promise<WireInput[]>) => Promise<T>): Promise<T> {
+    const note = (message: string): void => this.#note(message)
+    if (!mayHaveMedia(feeds)) return use(resolveFeeds(this.inputs, feeds as Feeds, note).map(toWire))
+    media ??= (await lazily(import('./media/media.js'))).withMedia
+    return media(this.inputs, feeds, note, use)
+  }
+
   #assertUsable(): void {
     if (this.#disposed) throw this.#disposedError()
   }
@@ -163,15 +179,6 @@ export class Model implements LocalModel {
     if (!this.#noted) this.#warn(message)
     this.#noted = true
   }
-}
-
-function toWire(tensor: AnyTensor): WireInput {
-  const dims = Uint32Array.from(tensor.dims)
-  if (tensor.type === 'string') return { dims, strings: [...tensor.data] }
-  // A copy of its own: it moves to the other thread, and the caller may reuse the array at once.
-  const { data } = tensor
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice()
-  return { dims, bytes }
 }
 
 function named(port: Port | undefined, value: WireValue): [string, OutputValue] {

@@ -1,5 +1,6 @@
 /** The public types: what a model is for its caller, and the options of loading, running and connecting. */
 
+import type { LocalFeeds } from './media/types.js'
 import type { AnyTensor, DataType, PlainArray, Tensor, TypedArray } from './tensor.js'
 
 /** A named input or output of a model. */
@@ -49,12 +50,23 @@ export interface RunOptions {
   onTiming?: ((timing: RunTiming) => void) | undefined
 }
 
+/** Options of a `run` that may be overtaken. */
+export interface LatestRunOptions extends RunOptions {
+  /**
+   * For frames that follow each other: a call with `latest` that has not begun when the model gets the next such call is dropped, and
+   * resolves to `undefined`.
+   */
+  latest: boolean
+}
+
 /** What one `run` took, in milliseconds. */
 export interface RunTiming {
   /** From the call to its result, as the page saw it. */
   readonly total: number
   /** The part spent computing, measured where it happened; for a server, as its `Server-Timing` header reports. */
   readonly compute?: number | undefined
+  /** The part spent on pictures and sounds before: decoding, reading pixels, scaling. `undefined` if there were none. */
+  readonly prepare?: number | undefined
   /** The part spent waiting for earlier calls, here or in the server's queue. */
   readonly queue?: number | undefined
   /** All that a server reports of itself in `Server-Timing`, by metric. */
@@ -345,8 +357,12 @@ export interface LocalModel extends Predictor {
   /**
    * Predicts. Outputs are taken for tensors unless the call says what they are, e.g. for a classifier that gives a map for each row:
    * `run<{ label: Tensor<'int64'>; probabilities: Map<string, number>[] }>(feeds)`.
+   *
+   * Pictures and sounds are inputs too: see {@link ImageFeed} and {@link AudioFeed}. The first call with one fetches the part of the package
+   * that reads them, and reads them when it is there; later calls read them at once.
    */
-  run<O extends OutputValues = Outputs>(feeds: Feeds, options?: RunOptions): Promise<O>
+  run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options?: RunOptions): Promise<O>
+  run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options: LatestRunOptions): Promise<O | undefined>
   /** What loading took; `firstRun` appears with the first `run`. */
   readonly timings: LoadTimings
   /** Where and how it runs. */
@@ -357,7 +373,7 @@ export interface LocalModel extends Predictor {
    * Runs the model several times and tells what each node took, in the order in which they run. In a cross-origin isolated page the
    * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
    */
-  profile(feeds: Feeds, options?: ProfileOptions): Promise<NodeProfile[]>
+  profile(feeds: LocalFeeds, options?: ProfileOptions): Promise<NodeProfile[]>
   /** What runs where and why: the compiled graph with the ONNX nodes that each of its nodes was made of, and any fallback. */
   explain(): Promise<Explanation>
 }

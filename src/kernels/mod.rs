@@ -21,6 +21,8 @@ pub(crate) mod gemm_f32;
 mod gemm_i8;
 mod grid_sample;
 pub(crate) mod im2col;
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) mod image;
 pub mod io;
 mod layer_norm;
 mod linear_i8;

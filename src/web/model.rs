@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-use js_sys::{Array, Function, JsString, Uint8Array, Uint32Array};
+use js_sys::{Array, Float64Array, Function, JsString, Uint8Array, Uint32Array};
 use wasm_bindgen::prelude::*;
 
 use super::{copy_in, error::to_js};
@@ -11,8 +11,9 @@ use crate::compile::{Keys, Resident, Strings, Value};
 use crate::{
     error::{Error, Result, ensure},
     graph::plan::Origin,
+    kernels::image::{Area, Colors, Recipe, prepare_image},
     runtime::{self, DimInfo, PortInfo, Session},
-    tensor::{AlignedBytes, TensorView},
+    tensor::{self, AlignedBytes, TensorView},
 };
 
 /// What runs the model.
@@ -68,6 +69,31 @@ impl RawModel {
             slot.data = copy_in(data)?;
         }
         slot.given = true;
+        Ok(())
+    }
+
+    fn try_stage_image(
+        &mut self,
+        index: usize,
+        dims: &Uint32Array,
+        item: usize,
+        pixels: &Uint8Array,
+        recipe: &Float64Array,
+    ) -> Result<()> {
+        let (width, height, recipe) = recipe_of(recipe)?;
+        self.slot(index, dims)?;
+        let (slot, dtype) = (&mut self.staged[index], self.inputs[index].dtype);
+        let bytes = tensor::element_count(&slot.shape)?.saturating_mul(dtype.size());
+        if slot.data.len() != bytes {
+            slot.data = super::zeroed(bytes)?;
+        }
+        let size = recipe.elements().unwrap_or(usize::MAX).saturating_mul(dtype.size());
+        let start = item.saturating_mul(size);
+        let Some(out) = slot.data.get_mut(start..start.saturating_add(size)) else {
+            return Err(Error::InvalidInput(alloc::format!("picture {item} is beyond the input's shape {:?}", slot.shape)));
+        };
+        prepare_image(&mut copy_in(pixels)?, width, height, &recipe, dtype, out)?;
+        (slot.strings, slot.given) = (None, true);
         Ok(())
     }
 
@@ -128,6 +154,29 @@ impl RawModel {
             )),
         }
     }
+}
+
+/// A picture's size and its recipe, of the numbers that [`RawModel::stage_image`] describes.
+fn recipe_of(numbers: &Float64Array) -> Result<(usize, usize, Recipe)> {
+    let mut all = [0.0; 23];
+    ensure!(numbers.length() as usize == all.len(), Internal, "a recipe for pictures has {} numbers", numbers.length());
+    numbers.copy_to(&mut all);
+    let [width, height, left, top, w, h, rest @ ..] = all;
+    let window = Area { left, top, width: w, height: h };
+    let [left, top, w, h, out_width, out_height, red, green, blue, colors, interleaved, rest @ ..] = rest;
+    let [s0, s1, s2, o0, o1, o2] = rest.map(|v| v as f32);
+    let recipe = Recipe {
+        window,
+        frame: Area { left: left as usize, top: top as usize, width: w as usize, height: h as usize },
+        width: out_width as usize,
+        height: out_height as usize,
+        background: [red, green, blue].map(|v| v as u8),
+        colors: [Colors::Rgb, Colors::Bgr, Colors::Gray][(colors as usize).min(2)],
+        interleaved: interleaved != 0.0,
+        scale: [s0, s1, s2],
+        offset: [o0, o1, o2],
+    };
+    Ok((width as usize, height as usize, recipe))
 }
 
 fn views<'a>(ports: &'a [PortInfo], staged: &'a [Staged]) -> Result<Vec<(&'a str, TensorView<'a>)>> {
@@ -221,6 +270,19 @@ impl RawModel {
     /// Copies an input in, for the next `run`; bytes are the elements as little-endian.
     pub fn stage(&mut self, index: usize, dims: &Uint32Array, bytes: &Uint8Array) -> Result<(), JsValue> {
         self.try_stage(index, dims, bytes).map_err(to_js)
+    }
+
+    /// Makes element `item` of an input's outermost dimension of a picture of RGBA bytes, for the next `run`. `recipe` is flat: the picture's
+    /// width and height, then the members of a [`Recipe`] in their order, with 0, 1, 2 for RGB, BGR, grey and 1 for interleaved channels.
+    pub fn stage_image(
+        &mut self,
+        index: usize,
+        dims: &Uint32Array,
+        item: usize,
+        pixels: &Uint8Array,
+        recipe: &Float64Array,
+    ) -> Result<(), JsValue> {
+        self.try_stage_image(index, dims, item, pixels, recipe).map_err(to_js)
     }
 
     /// Copies a string tensor in, for the next `run`.

@@ -18,6 +18,7 @@ export const ENTRIES = new Map(
 /** In the order in which they are listed. */
 const GUIDES = [
   'first-model',
+  'inputs-and-outputs',
   'quantizing',
   'from-onnxruntime-web',
   'threads-and-headers',

@@ -43,7 +43,15 @@ interface Instance {
   readonly integerPath: string
 }
 
+/** Whose calls wait, and when its latest turn was. */
+interface Caller {
+  turn: number
+}
+
 interface Job {
+  readonly caller: Caller
+  /** Whether a later call of the same caller makes it needless. */
+  readonly latest: boolean | undefined
   readonly run: (instance: Instance) => Promise<unknown>
   readonly settle: { resolve(value: unknown): void; reject(error: unknown): void }
   cancelled: boolean
@@ -51,10 +59,11 @@ interface Job {
 
 export class Engine {
   readonly #parts: EngineParts
-  readonly #queue: Job[] = []
+  #queue: Job[] = []
   #instance: Promise<Instance> | undefined
   #busy = false
   #leases = 0
+  #turns = 0
 
   constructor(parts: EngineParts) {
     this.#parts = parts
@@ -127,11 +136,19 @@ export class Engine {
     return this.enqueue((instance) => instance.channel.call('sha256', { file }), signal)
   }
 
-  /** Runs a job when its turn comes. An abort takes it out of the queue, or drops its result. */
-  enqueue<T>(run: (instance: Instance) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /**
+   * Runs a job when its turn comes: callers take turns, each with its oldest job. An abort takes it out of the queue, or drops its result. With
+   * `latest`, earlier such jobs of the caller that wait are dropped and resolve to `undefined`.
+   */
+  enqueue<T>(
+    run: (instance: Instance) => Promise<T>,
+    signal?: AbortSignal,
+    caller: Caller = { turn: 0 },
+    latest?: boolean,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
-      const job: Job = { run, settle: { resolve: resolve, reject }, cancelled: false }
+      const job: Job = { caller, latest, run, settle: { resolve: resolve, reject }, cancelled: false }
       const abort = (): void => {
         job.cancelled = true
         reject(signal?.reason)
@@ -142,6 +159,11 @@ export class Engine {
         job.settle.resolve = (value) => (forget(), resolve(value as T))
         job.settle.reject = (error) => (forget(), reject(error))
       }
+      for (const other of this.#queue) {
+        if (!latest || !other.latest || other.caller !== caller) continue
+        other.cancelled = true
+        other.settle.resolve(undefined)
+      }
       this.#queue.push(job)
       void this.#pump()
     })
@@ -150,8 +172,7 @@ export class Engine {
   async #pump(): Promise<void> {
     if (this.#busy) return
     this.#busy = true
-    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
-      if (job.cancelled) continue
+    for (let job = this.#next(); job !== undefined; job = this.#next()) {
       try {
         job.settle.resolve(await job.run(await this.#open()))
       } catch (error) {
@@ -160,6 +181,14 @@ export class Engine {
       }
     }
     this.#busy = false
+  }
+
+  /** The oldest job of the caller whose turn is longest ago: sorting keeps the order of what is equal. */
+  #next(): Job | undefined {
+    this.#queue = this.#queue.filter((job) => !job.cancelled).sort((a, b) => a.caller.turn - b.caller.turn)
+    const next = this.#queue.shift()
+    if (next !== undefined) next.caller.turn = ++this.#turns
+    return next
   }
 
   #open(timeline?: Timeline): Promise<Instance> {
@@ -224,6 +253,9 @@ export type Compiled =
   | (Extract<CompileResult, { kind: 'plan' }> & { readonly external: boolean })
   | { readonly kind: 'fallback'; readonly resident: Resident; readonly operators: readonly string[] }
 
+/** Inputs of a model; those that are still being read arrive when its turn has come. */
+type Inputs = RequestOf<'run'>['inputs'] | Promise<RequestOf<'run'>['inputs']>
+
 /** A model that lives in an engine, and comes back from its bytes when the instance is replaced. */
 export class Resident {
   readonly engine: Engine
@@ -234,6 +266,8 @@ export class Resident {
   readonly loadMs: number
   /** Threads that share the work, as known after the latest run. */
   threads: number
+  /** When the engine ran it last. */
+  turn = 0
   /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
   readonly file: Blob
   readonly #again: (instance: Instance) => Promise<Loaded>
@@ -254,23 +288,37 @@ export class Resident {
     this.#home = home
   }
 
-  /** Runs the model when its turn comes. `started` is called when it has. */
-  run(inputs: RequestOf<'run'>['inputs'], signal?: AbortSignal, started?: () => void): Promise<ResponseOf<'run'>> {
-    return this.engine.enqueue(async (instance) => {
-      const id = await this.#settle(instance)
-      started?.()
-      const transfer = inputs.flatMap((i) => ('bytes' in i ? [i.bytes.buffer as ArrayBuffer] : []))
-      const result = await instance.channel.call('run', { id, inputs }, transfer)
-      this.threads = result.threads
-      return result
-    }, signal)
+  /** Runs the model when its turn comes. `started` is called when it has; `latest` is as for {@link Engine.enqueue}. */
+  run(inputs: Inputs, signal?: AbortSignal, started?: () => void): Promise<ResponseOf<'run'>>
+  run(inputs: Inputs, signal?: AbortSignal, started?: () => void, latest?: boolean): Promise<ResponseOf<'run'> | undefined>
+  run(inputs: Inputs, signal?: AbortSignal, started?: () => void, latest?: boolean): Promise<ResponseOf<'run'> | undefined> {
+    return this.engine.enqueue(
+      async (instance) => {
+        const id = await this.#settle(instance)
+        const ready = await inputs
+        started?.()
+        const transfer = ready.flatMap((i) =>
+          'transfer' in i ? i.transfer : 'bytes' in i ? [i.bytes.buffer as ArrayBuffer] : [],
+        )
+        const result = await instance.channel.call('run', { id, inputs: ready }, transfer)
+        this.threads = result.threads
+        return result
+      },
+      signal,
+      this,
+      latest,
+    )
   }
 
   /** Runs the model several times; tells what each node took. */
-  profile(inputs: RequestOf<'run'>['inputs'], runs: number, signal?: AbortSignal): Promise<ResponseOf<'profile'>> {
+  profile(inputs: Inputs, runs: number, signal?: AbortSignal): Promise<ResponseOf<'profile'>> {
     return this.engine.enqueue(
-      async (instance) => instance.channel.call('profile', { id: await this.#settle(instance), inputs, runs }),
+      async (instance) => {
+        const id = await this.#settle(instance)
+        return instance.channel.call('profile', { id, inputs: await inputs, runs })
+      },
       signal,
+      this,
     )
   }
 
@@ -281,7 +329,11 @@ export class Resident {
 
   /** Memory in use. */
   memory(): Promise<ResponseOf<'memory'>> {
-    return this.engine.enqueue(async (instance) => instance.channel.call('memory', { id: await this.#settle(instance) }))
+    return this.engine.enqueue(
+      async (instance) => instance.channel.call('memory', { id: await this.#settle(instance) }),
+      undefined,
+      this,
+    )
   }
 
   /** Gives the model's memory back to the instance. */

@@ -1,9 +1,10 @@
 /** The side that holds the wasm instance: answers each message of the protocol, in a Worker or in the calling thread. */
 
-import { UnsupportedError } from '../errors.js'
+import { InputError, UnsupportedError } from '../errors.js'
 import { eachPiece, FileBuilder, sizeOf } from '../file.js'
 import type { DataType } from '../tensor.js'
 import type { GraphNode, Limits, NodeProfile, OnnxNode, Port, PortKind } from '../types.js'
+import { isMedia, openAll, type Opened, stageImages } from './media.js'
 import type {
   CompileResult,
   Loaded,
@@ -14,7 +15,6 @@ import type {
   ResponseOf,
   Role,
   WireError,
-  WireInput,
 } from './protocol.js'
 import { buffers, values } from './wire-values.js'
 import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
@@ -57,6 +57,7 @@ export class Host {
     const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
     if (KINDS.includes(name)) return { name, kind: name, message }
     if (error instanceof UnsupportedError) return { name, kind: 'Unsupported', message }
+    if (error instanceof InputError) return { name, kind: 'InvalidInput', message }
     if (this.#raw === undefined) return { name, kind: 'Start', message }
     this.#lost = true
     return { name, kind: 'Lost', message: this.#panic ?? `${name}: ${message}` }
@@ -108,16 +109,18 @@ export class Host {
         compiled.free()
       }
     },
-    run: ({ id, inputs }) => {
-      const model = this.#model(id)
+    run: async ({ id, inputs }) => {
       const start = performance.now()
-      inputs.forEach((input, i) => stage(model, i, input))
+      const media = inputs.some(isMedia)
+      const model = this.#staged(id, media ? await openAll(inputs) : (inputs as Opened[]), media)
+      const staged = media ? performance.now() : start
       const outputs = values(model.run() as unknown[])
-      return { outputs, ms: performance.now() - start, threads: this.#threads() }
+      const prepare = media ? staged - start : undefined
+      return { outputs, prepare, ms: performance.now() - staged, threads: this.#threads() }
     },
-    profile: ({ id, inputs, runs }) => {
-      const model = this.#model(id)
-      inputs.forEach((input, i) => stage(model, i, input))
+    profile: async ({ id, inputs, runs }) => {
+      const media = inputs.some(isMedia)
+      const model = this.#staged(id, media ? await openAll(inputs) : (inputs as Opened[]), media)
       return nodeProfiles(model.profile(runs, () => performance.now()))
     },
     explain: ({ id }) => {
@@ -142,6 +145,14 @@ export class Host {
       await eachPiece(file, (piece) => digest.push(piece))
       return digest.finish()
     },
+  }
+
+  /** A model with its inputs; `waited` if other messages may have been answered since the call. */
+  #staged(id: number, inputs: readonly Opened[], waited: boolean): RawModel {
+    if (waited && !this.#models.has(id)) throw new InputError('The model was disposed while its inputs were read.')
+    const model = this.#model(id)
+    inputs.forEach((input, i) => stage(model, i, input))
+    return model
   }
 
   #compileResult(compiled: RawCompiled, start: number): CompileResult {
@@ -201,8 +212,9 @@ export class Host {
   }
 }
 
-function stage(model: RawModel, index: number, input: WireInput): void {
-  if ('bytes' in input) model.stage(index, input.dims, input.bytes)
+function stage(model: RawModel, index: number, input: Opened): void {
+  if ('images' in input) stageImages(model, index, input)
+  else if ('bytes' in input) model.stage(index, input.dims, input.bytes)
   else model.stage_strings(index, input.dims, [...input.strings])
 }
 

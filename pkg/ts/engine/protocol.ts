@@ -4,6 +4,7 @@
  */
 
 import type { FileBytes } from '../file.js'
+import type { Fit } from '../fit.js'
 import type { DataType } from '../tensor.js'
 import type { Explanation, Limits, MemoryUse, NodeProfile, Port } from '../types.js'
 
@@ -12,7 +13,56 @@ export type Role = 'core' | 'compiler'
 
 /** An input on its way: the type is the port's. */
 export type WireInput =
-  { readonly dims: Uint32Array; readonly bytes: Uint8Array } | { readonly dims: Uint32Array; readonly strings: readonly string[] }
+  | { readonly dims: Uint32Array; readonly bytes: Uint8Array }
+  | { readonly dims: Uint32Array; readonly strings: readonly string[] }
+  | WireImages
+  | WireAudio
+
+/** What of an input moves instead of being copied. */
+interface Moving {
+  readonly transfer: readonly Transferable[]
+}
+
+/** Pixels as RGBA, colours not multiplied by alpha. */
+export interface Pixels {
+  readonly pixels: Uint8Array
+  readonly width: number
+  readonly height: number
+}
+
+/** A picture on its way. */
+export type WireImage = Pixels | ImageBitmap | VideoFrame | Blob
+
+/** Pictures that become an input. */
+export interface WireImages extends Moving {
+  readonly images: readonly WireImage[]
+  readonly recipe: WireRecipe
+}
+
+/** What becomes of pictures, but for their size. */
+export interface WireRecipe {
+  readonly dims: readonly (number | 'width' | 'height')[]
+  /** Pixels of the result; `undefined` for the picture's own. */
+  readonly width: number | undefined
+  readonly height: number | undefined
+  readonly fit: Fit
+  readonly crop: number
+  readonly background: readonly number[]
+  /** RGB, BGR or grey. */
+  readonly colors: 0 | 1 | 2
+  readonly interleaved: boolean
+  /** Of each channel, for colours from 0 to 255. */
+  readonly scale: readonly number[]
+  readonly offset: readonly number[]
+}
+
+/** A sound that becomes an input: channels of samples at the rate `from`, wanted at the rate `to`. */
+export interface WireAudio extends Moving {
+  readonly dims: Uint32Array
+  readonly channels: readonly Float32Array[]
+  readonly from: number
+  readonly to: number
+}
 
 /** A result on its way. */
 export type WireValue =
@@ -65,7 +115,7 @@ export interface Protocol {
   /** Runs a model; inputs are in the order of its ports. */
   run: {
     request: { id: number; inputs: readonly WireInput[] }
-    response: { outputs: readonly WireValue[]; ms: number; threads: number }
+    response: { outputs: readonly WireValue[]; prepare: number | undefined; ms: number; threads: number }
   }
   /** Runs a model several times; tells what each node took. */
   profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }

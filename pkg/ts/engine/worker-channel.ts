@@ -31,7 +31,7 @@ export class WorkerChannel implements Channel {
     if (this.#lost !== undefined) return Promise.reject(this.#lost)
     return new Promise((resolve, reject) => {
       const seq = this.#nextSeq++
-      // First, so that a request that cannot be sent leaves nothing behind.
+      // First, as it throws for what cannot be sent, e.g. a picture of another origin.
       this.#worker.postMessage({ seq, name, request }, [...transfer])
       this.#pending.set(seq, { resolve: resolve, reject })
     })

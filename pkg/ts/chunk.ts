@@ -1,0 +1,13 @@
+/** Parts of the package that are loaded when they are needed. */
+
+import { UnsupportedError } from './errors.js'
+
+/** A part that `import()` was called for, or an error that says where that cannot be. */
+export function lazily<T>(part: Promise<T>): Promise<T> {
+  return part.catch((cause: unknown) => {
+    throw new UnsupportedError(
+      `A part of Nearside's code could not be imported (${String(cause)}); serve all of its files, and in a service worker import from 'nearside/inline'.`,
+      { cause },
+    )
+  })
+}
