@@ -15,6 +15,7 @@ import type {
   LoadTimings,
   LocalModel,
   MemoryUse,
+  ModelAddress,
   ModelSource,
   NodeProfile,
   Outputs,
@@ -39,7 +40,7 @@ const abandoned = /* @__PURE__ */ new FinalizationRegistry<() => void>((release)
  * const { scores } = await model.run({ image: pixels })
  * model.dispose()
  */
-export class Model implements LocalModel {
+export class Model<F extends Feeds = Feeds, O extends OutputValues = Outputs> implements LocalModel<F, O> {
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
   readonly engine: EngineInfo
@@ -69,6 +70,11 @@ export class Model implements LocalModel {
    * Rejects with {@link ModelFormatError}, {@link PlanError}, {@link UnsupportedError}, {@link NetworkError}, {@link IntegrityError},
    * {@link InputError} (for options), {@link LimitError} or {@link WorkerError}; with the signal's reason when aborted.
    */
+  static async load<F extends Feeds, O extends OutputValues>(
+    source: ModelAddress<F, O>,
+    options?: LoadOptions,
+  ): Promise<Model<F, O>>
+  static async load(source: ModelSource, options?: LoadOptions): Promise<Model>
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     return new Model(await load(source, options))
   }
@@ -90,7 +96,7 @@ export class Model implements LocalModel {
     return this.#lastTiming
   }
 
-  async run<O extends OutputValues = Outputs>(feeds: Feeds, options: RunOptions = {}): Promise<O> {
+  async run<R extends OutputValues = O>(feeds: F, options: RunOptions = {}): Promise<R> {
     this.#assertUsable()
     options.signal?.throwIfAborted()
     const called = performance.now()
@@ -111,10 +117,10 @@ export class Model implements LocalModel {
     this.#ran = true
     this.#lastTiming = { total, compute: answer.ms, queue: started - called, bytesSent: 0, bytesReceived: 0 }
     options.onTiming?.(this.#lastTiming)
-    return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output))) as O
+    return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output))) as R
   }
 
-  async profile(feeds: Feeds, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
+  async profile(feeds: F, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
     this.#assertUsable()
     if (!Number.isInteger(runs) || runs < 1)
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)

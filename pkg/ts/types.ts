@@ -1,6 +1,6 @@
 /** The public types: what a model is for its caller, and the options of loading, running and connecting. */
 
-import type { AnyTensor, DataType, PlainArray, Tensor, TypedArray } from './tensor.js'
+import type { AnyTensor, DataType, PlainArray, Tensor, TensorDataMap, TypedArray } from './tensor.js'
 
 /** A named input or output of a model. */
 export interface Port {
@@ -26,6 +26,27 @@ export interface TensorLike {
 /** A value for one input. Anything but a tensor takes the input's shape, so at most one dimension may be open. */
 export type Feed = Tensor | TensorLike | TypedArray | PlainArray | number | bigint | boolean
 
+/** A value for one input whose element type is known: what {@link Feed} allows, less arrays and tensors of other types. */
+export type FeedOf<T extends DataType> =
+  // eslint-disable-next-line @typescript-eslint/no-redundant-type-constituents -- Whatever else Feed allows is allowed here.
+  | Exclude<Feed, TensorLike | TypedArray | PlainArray | number | bigint | boolean>
+  | Tensor<T>
+  | (TensorLike & { readonly type: T })
+  | Extract<TensorDataMap[T], TypedArray>
+  | (T extends 'float32' ? Float64Array : T extends 'uint8' | 'bool' ? Uint8ClampedArray : never)
+  | PlainOf<T>
+
+/** Plain values that become elements of a type. None become float16. */
+type PlainOf<T extends DataType> = T extends 'float16'
+  ? never
+  : T extends 'string'
+    ? readonly string[]
+    : T extends 'bool'
+      ? boolean | 0 | 1 | readonly boolean[] | readonly (0 | 1)[]
+      : T extends 'int64' | 'uint64'
+        ? bigint | number | readonly bigint[] | readonly number[]
+        : number | readonly number[]
+
 /** Inputs by name; a model with one input also takes the bare value. */
 export type Feeds = { readonly [name: string]: Feed } | Feed
 
@@ -40,6 +61,17 @@ export type OutputValue = AnyTensor | readonly OutputValue[] | ReadonlyMap<strin
 
 /** Outputs by name, of a model with others than tensors. */
 export type OutputValues = { readonly [name: string]: OutputValue }
+
+/** What an address says of its model: never a value, only a type. */
+declare const signature: unique symbol
+
+/**
+ * The address of a model whose inputs and outputs are known to TypeScript, as `nearside/vite` declares it for an imported model:
+ * {@link Model.load} gives a model whose `run` takes `F` and gives `O`.
+ */
+export type ModelAddress<F extends Feeds = Feeds, O extends OutputValues = Outputs> = string & {
+  readonly [signature]: readonly [F, O]
+}
 
 /** Options of `run`. */
 export interface RunOptions {
@@ -280,13 +312,13 @@ export interface ProfileOptions extends Pick<RunOptions, 'signal'> {
   runs?: number | undefined
 }
 
-/** A model in the page, as `Model.load` gives it. */
-export interface LocalModel extends Predictor {
+/** A model in the page, as `Model.load` gives it; of its inputs `F` and outputs `O` more is known where its address has a type. */
+export interface LocalModel<F extends Feeds = Feeds, O extends OutputValues = Outputs> extends Predictor {
   /**
    * Predicts. Outputs are taken for tensors unless the call says what they are, e.g. for a classifier that gives a map for each row:
    * `run<{ label: Tensor<'int64'>; probabilities: Map<string, number>[] }>(feeds)`.
    */
-  run<O extends OutputValues = Outputs>(feeds: Feeds, options?: RunOptions): Promise<O>
+  run<R extends OutputValues = O>(feeds: F, options?: RunOptions): Promise<R>
   /** What loading took; `firstRun` appears with the first `run`. */
   readonly timings: LoadTimings
   /** Where and how it runs. */
@@ -297,7 +329,7 @@ export interface LocalModel extends Predictor {
    * Runs the model several times and tells what each node took, in the order in which they run. In a cross-origin isolated page the
    * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
    */
-  profile(feeds: Feeds, options?: ProfileOptions): Promise<NodeProfile[]>
+  profile(feeds: F, options?: ProfileOptions): Promise<NodeProfile[]>
 }
 
 /** A model behind a URL, as `Model.connect` gives it. */

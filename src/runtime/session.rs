@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use super::{arena::Arena, bind, bind::Binding};
 use crate::{
     error::{Error, Result, ensure},
-    graph::{Graph, Init, Node, plan::Meta, plan::Plan},
+    graph::{Dim, Graph, Node, Port, plan::Meta, plan::Plan},
     kernels::{Io, PackedWeights, Team},
     limits::Limits,
     tensor::{DType, TensorView},
@@ -23,6 +23,21 @@ pub struct PortInfo {
     pub dtype: DType,
     /// Dimensions, outermost first.
     pub shape: Vec<DimInfo>,
+}
+
+impl PortInfo {
+    /// What is to be known of a graph's inputs, or of its outputs.
+    pub(crate) fn list(graph: &Graph, ports: &[Port]) -> Vec<PortInfo> {
+        let info = |port: &Port| {
+            let ty = &graph.value(port.value).ty;
+            let dim = |d: &Dim| match d.as_fixed() {
+                Some(n) => DimInfo::Fixed(n),
+                None => DimInfo::Symbol(d.display(&graph.symbols)),
+            };
+            PortInfo { name: port.name.clone(), dtype: ty.dtype, shape: ty.shape.iter().map(dim).collect() }
+        };
+        ports.iter().map(info).collect()
+    }
 }
 
 /// A dimension of an input or output.
@@ -71,20 +86,10 @@ impl Session {
     /// As [`Session::with_limits`], for a session whose work `team` shares. Results are the same for every team.
     pub fn with_team(plan: Plan, limits: &Limits, team: Team) -> Result<Session> {
         let Plan { graph, meta } = plan;
-        let info = |port: &crate::graph::Port| {
-            let ty = &graph.value(port.value).ty;
-            let dim = |d: &crate::graph::Dim| match d.as_fixed() {
-                Some(n) => DimInfo::Fixed(n),
-                None => DimInfo::Symbol(d.display(&graph.symbols)),
-            };
-            PortInfo { name: port.name.clone(), dtype: ty.dtype, shape: ty.shape.iter().map(dim).collect() }
-        };
-        let inputs = graph.inputs.iter().map(info).collect();
-        let outputs = graph.outputs.iter().map(info).collect();
         let mut session = Session {
             meta,
-            inputs,
-            outputs,
+            inputs: PortInfo::list(&graph, &graph.inputs),
+            outputs: PortInfo::list(&graph, &graph.outputs),
             packed: PackedWeights::default(),
             bindings: Vec::new(),
             arena: Arena::default(),
@@ -123,11 +128,7 @@ impl Session {
 
     /// Memory that the session holds.
     pub fn memory(&self) -> Memory {
-        let weights = self.graph.values.iter().map(|v| match &v.init {
-            Some(Init::Data(blob)) => blob.len(),
-            _ => 0,
-        });
-        Memory { weights: weights.sum(), arena: self.arena.len() }
+        Memory { weights: self.graph.constant_bytes(), arena: self.arena.len() }
     }
 
     /// Prepares for inputs of these shapes, in the order of [`Session::inputs`]. `run` does so by itself when it must.

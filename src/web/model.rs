@@ -189,22 +189,27 @@ fn push_value(results: &Array, value: &Value) {
     results.push(&data);
 }
 
+/// Adds an input or output: name, type and dimensions (numbers and names).
+pub(super) fn push_port(out: &Array, port: &PortInfo) {
+    let dims = Array::new();
+    for dim in &port.shape {
+        match dim {
+            DimInfo::Fixed(n) => dims.push(&JsValue::from_f64(*n as f64)),
+            DimInfo::Symbol(name) => dims.push(&JsString::from(name.as_str())),
+        };
+    }
+    out.push(&JsString::from(port.name.as_str()));
+    out.push(&JsString::from(port.dtype.name()));
+    out.push(&dims);
+}
+
 #[wasm_bindgen]
 impl RawModel {
     /// Inputs or outputs, flat: name, type and dimensions (numbers and names) of each in turn.
     pub fn ports(&self, outputs: bool) -> Array {
         let out = Array::new();
         for port in if outputs { self.outputs() } else { &self.inputs } {
-            let dims = Array::new();
-            for dim in &port.shape {
-                match dim {
-                    DimInfo::Fixed(n) => dims.push(&JsValue::from_f64(*n as f64)),
-                    DimInfo::Symbol(name) => dims.push(&JsString::from(name.as_str())),
-                };
-            }
-            out.push(&JsString::from(port.name.as_str()));
-            out.push(&JsString::from(port.dtype.name()));
-            out.push(&dims);
+            push_port(&out, port);
         }
         out
     }

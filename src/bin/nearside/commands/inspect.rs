@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nearside::{
-    compile::{Compiled, Report},
-    graph::print,
+    compile::{Compiled, Inspection, Kind},
     runtime::{DimInfo, PortInfo},
 };
+use serde_json::{Value, json};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,59 +17,59 @@ pub struct Args {
     #[arg(long)]
     passes: bool,
     /// The whole graph, a node per line
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     graph: bool,
+    /// For programs
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    match super::load(&args.model)? {
-        Compiled::Plan { plan, report } => {
-            print_report(&report, args.passes);
-            if args.graph {
-                print!("{}", print::print(&plan.graph));
-            } else {
-                let session = nearside::runtime::Session::new(plan)?;
-                print_ports(session.inputs(), session.outputs());
-                println!("nodes   {}", print::histogram(session.graph()));
-                println!("weights {} bytes", session.memory().weights);
-            }
-        }
-        Compiled::Fallback { model, report } => {
-            print_report(&report, args.passes);
-            print_ports(model.inputs(), model.outputs());
-            println!("runs on the fallback executor, for the operators {}", report.fallback_operators.join(", "));
-        }
+    let compiled = super::load(&args.model)?;
+    let inspection = Inspection::of(&compiled);
+    let graph = match &compiled {
+        Compiled::Plan { plan, .. } if args.graph => Some(&plan.graph),
+        _ => None,
+    };
+    if args.json {
+        println!("{:#}", to_json(&inspection, args.passes));
+    } else {
+        print!("{}", inspection.text(args.passes, graph));
     }
     Ok(())
 }
 
-fn print_report(report: &Report, passes: bool) {
-    for note in &report.notes {
-        println!("note: {note}");
+fn to_json(inspection: &Inspection, passes: bool) -> Value {
+    let Inspection { inputs, outputs, plan, operators, weights, report } = inspection;
+    let ports = |ports: &[(PortInfo, Kind)]| ports.iter().map(port).collect::<Value>();
+    let mut out = json!({
+        "plan": plan,
+        "inputs": ports(inputs),
+        "outputs": ports(outputs),
+        "operators": operators.iter().map(|(name, n)| (name.to_string(), json!(n))).collect::<Value>(),
+        "weights": weights,
+        "notes": report.notes,
+        "fallbackOperators": report.fallback_operators,
+    });
+    if passes {
+        let pass = |p: &nearside::compile::passes::PassReport| json!({ "name": p.name, "changes": p.changes });
+        out["passes"] = report.passes.iter().map(pass).collect();
     }
-    if !passes {
-        return;
-    }
-    for pass in &report.passes {
-        println!("pass {} ({} changes)", pass.name, pass.changes.len());
-        for change in &pass.changes {
-            println!("    {change}");
-        }
-    }
+    out
 }
 
-fn print_ports(inputs: &[PortInfo], outputs: &[PortInfo]) {
-    for (kind, ports) in [("input ", inputs), ("output", outputs)] {
-        for port in ports {
-            let dims: Vec<String> = port
-                .shape
-                .iter()
-                .map(|d| match d {
-                    DimInfo::Fixed(n) => n.to_string(),
-                    DimInfo::Symbol(s) => s.clone(),
-                })
-                .collect();
-            println!("{kind}  {}: {}[{}]", port.name, port.dtype, dims.join("×"));
-        }
+fn port((port, kind): &(PortInfo, Kind)) -> Value {
+    let dim = |d: &DimInfo| match d {
+        DimInfo::Fixed(n) => json!(n),
+        DimInfo::Symbol(s) => json!(s),
+    };
+    let mut out = json!({
+        "name": port.name,
+        "type": port.dtype.name(),
+        "dims": port.shape.iter().map(dim).collect::<Value>(),
+    });
+    if *kind != Kind::Tensor {
+        out["kind"] = json!(kind.name());
     }
+    out
 }
