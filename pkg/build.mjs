@@ -1,9 +1,10 @@
-// Builds dist/: index.js, ort/, audio/ and post/index.js (with what they load lazily beside them), worker.js and inline.js in one file each, and the declarations.
+// Builds dist/: index.js, ort/, audio/ and post/index.js (with what they load lazily beside them), worker.js and inline.js in one file each, a sample model,
+// what developers run in Node.js (tools/), and the declarations.
 // `cargo xtask build` has put the WebAssembly files and their glue in dist/wasm before.
 
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -56,6 +57,47 @@ async function bundle(entry, folder = '.', one = false) {
   await build.close()
 }
 
+/** The command `nearside` and the plugin for Vite, with the libraries that they use; their parts lie flat in one folder. */
+async function bundleTools() {
+  const dir = join(dist, 'tools')
+  const source = (name) => join(here, 'ts/tools', name)
+  const build = await rolldown({
+    input: {
+      cli: source('cli/main.ts'),
+      vite: source('vite/index.ts'),
+      thread: source('compiler/thread.ts'),
+      'web-worker': source('cli/web-worker.ts'),
+    },
+    platform: 'node',
+    external: ['vite'],
+    preserveEntrySignatures: 'allow-extension',
+    tsconfig: join(here, 'ts/tools/tsconfig.json'),
+    resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
+    transform: { target: 'node20', define: { NEARSIDE_COMPILER_ID: JSON.stringify(compilerId) } },
+    plugins: [withoutCompiler, packageEntry],
+  })
+  const options = { dir, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' }
+  const { output } = await build.write(options)
+  await build.close()
+  chmodSync(join(dir, 'cli.js'), 0o755)
+  writeFileSync(join(dir, 'LICENSES.txt'), licences(output.flatMap((chunk) => chunk.moduleIds ?? [])))
+}
+
+/** The licences of the libraries that these modules belong to. */
+function licences(modules) {
+  const folders = modules
+    .map((id) => /^.*\/node_modules\/(@[^/]+\/)?[^/]+/.exec(id)?.[0])
+    .filter((folder) => folder !== undefined)
+  const texts = [...new Set(folders)].sort().map((folder) => {
+    const { name, version, license, author } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name))
+    // Some packages name their licence and bring no text of it.
+    const text = file === undefined ? `By ${author?.name ?? author}.` : readFileSync(join(folder, file), 'utf8').trim()
+    return `${name} ${version} (${license})\n\n${text}\n`
+  })
+  return texts.join('\n----\n\n')
+}
+
 mkdirSync(dist, { recursive: true })
 for (const name of readdirSync(dist)) if (name !== 'wasm') rmSync(join(dist, name), { recursive: true })
 await bundle('index')
@@ -64,22 +106,38 @@ await bundle('inline', '.', true)
 await bundle('index', 'ort')
 await bundle('index', 'audio')
 await bundle('index', 'post')
+await bundle('digits')
+await bundleTools()
+// The sample is compiled by what was just built.
+if (existsSync(compiler)) {
+  const model = join(here, '../models/digits.int8.onnx')
+  execFileSync(process.execPath, [join(dist, 'tools/cli.js'), 'compile', model, '-o', join(dist, 'digits.plan')], {
+    stdio: 'inherit',
+  })
+}
 
 // Declarations of everything, of which the package keeps what the entries lead to.
 const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
 const all = join(dist, 'declarations')
-execFileSync(process.execPath, [tsc, '-p', here, '--emitDeclarationOnly', '--outDir', all], { stdio: 'inherit' })
-const wanted = ['index.d.ts', 'inline.d.ts', 'worker.d.ts', 'wasm.d.ts', 'ort/index.d.ts', 'audio/index.d.ts', 'post/index.d.ts']
+for (const project of [here, join(here, 'ts/tools')])
+  execFileSync(process.execPath, [tsc, '-p', project, '--emitDeclarationOnly', '--outDir', all], { stdio: 'inherit' })
+const wanted = [
+  ...['index.d.ts', 'inline.d.ts', 'digits.d.ts', 'worker.d.ts', 'wasm.d.ts'],
+  ...['ort/index.d.ts', 'audio/index.d.ts', 'post/index.d.ts', 'tools/vite/index.d.ts'],
+]
 for (const name of wanted) {
   const text = readFileSync(join(all, name), 'utf8')
   mkdirSync(dirname(join(dist, name)), { recursive: true })
-  writeFileSync(join(dist, name), text)
+  // Applications may be checked with an older set of the language's own types.
+  const reference = text.includes('Symbol.dispose') ? '/// <reference lib="esnext.disposable" />\n' : ''
+  writeFileSync(join(dist, name), reference + text)
   for (const [, path] of text.matchAll(/ from '(\.[\w./-]+)\.js'/g)) {
     const next = `${posix.join(dirname(name), path)}.d.ts`
     if (!wanted.includes(next)) wanted.push(next)
   }
 }
 rmSync(all, { recursive: true })
+copyFileSync(join(here, 'ts/tools/vite/client.d.ts'), join(dist, 'tools/vite/client.d.ts'))
 
 for (const name of readdirSync(dirname(here)))
   if (name.startsWith('LICENSE')) copyFileSync(join(dirname(here), name), join(dist, name))

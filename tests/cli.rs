@@ -1,4 +1,4 @@
-//! `nearside check` and `nearside conformance` as a user meets them: the real binary on small folders, and on the test models where they are.
+//! `nearside inspect`, `nearside check` and `nearside conformance` as a user meets them: the real binary on small folders, and on the test models where they are.
 #![cfg(feature = "cli")]
 
 #[path = "support/onnx.rs"]
@@ -237,4 +237,28 @@ fn inspect_draws_the_graph_in_a_page_of_one_file() {
 
     let wrong = nearside(&["inspect", "--html", "/nowhere/page.html"], &digits);
     assert!(!wrong.success && wrong.stderr.contains("cannot write /nowhere/page.html"), "{}", wrong.stderr);
+}
+
+#[test]
+fn inspect_tells_inputs_outputs_and_operators() {
+    let scratch = Scratch::new("inspect");
+    let onnx = model(&[("x", FLOAT, &[2])], &[("Relu", &["x"], &["y"])], &[("y", FLOAT, &[2])]);
+    let path = scratch.0.join("relu.onnx");
+    fs::write(&path, onnx).unwrap();
+    let text = nearside(&["inspect"], &path);
+    assert!(text.success, "{}", text.stderr);
+    assert!(text.stdout.starts_with("input   x: float32[2]\noutput  y: float32[2]\nnodes   "), "{}", text.stdout);
+    assert_eq!(text.last_line(), "weights 0 bytes");
+
+    let report: Value =
+        serde_json::from_str(&nearside(&["inspect", "--json", "--passes"], &path).stdout).expect("the report is JSON");
+    assert_eq!(report["plan"], true);
+    assert_eq!(report["inputs"], json!([{ "name": "x", "type": "float32", "dims": [2] }]));
+    assert_eq!(report["outputs"], json!([{ "name": "y", "type": "float32", "dims": [2] }]));
+    assert!(report["passes"].is_array());
+
+    let plan = scratch.0.join("relu.plan");
+    assert!(nearside(&["compile", "--output", &plan.to_string_lossy()], &path).success);
+    assert_eq!(nearside(&["inspect"], &plan).stdout, text.stdout);
+    assert!(nearside(&["inspect", "--graph"], &plan).stdout.starts_with("input  x: float32[2]\n%"));
 }

@@ -20,6 +20,7 @@ import type {
   LoadTimings,
   LocalModel,
   MemoryUse,
+  ModelAddress,
   ModelSource,
   NodeProfile,
   Outputs,
@@ -46,7 +47,7 @@ const abandoned = /* @__PURE__ */ new FinalizationRegistry<() => void>((release)
  * const { scores } = await model.run({ image: pixels })
  * model.dispose()
  */
-export class Model implements LocalModel {
+export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> implements LocalModel<F, O> {
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
   readonly engine: EngineInfo
@@ -76,6 +77,11 @@ export class Model implements LocalModel {
    * Rejects with {@link ModelFormatError}, {@link PlanError}, {@link UnsupportedError}, {@link NetworkError}, {@link IntegrityError},
    * {@link InputError} (for options), {@link LimitError} or {@link WorkerError}; with the signal's reason when aborted.
    */
+  static async load<F extends LocalFeeds, O extends OutputValues>(
+    source: ModelAddress<F, O>,
+    options?: LoadOptions,
+  ): Promise<Model<F, O>>
+  static async load(source: ModelSource, options?: LoadOptions): Promise<Model>
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     return new Model(await load(source, options))
   }
@@ -103,9 +109,9 @@ export class Model implements LocalModel {
     return this.#lastTiming
   }
 
-  async run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options?: RunOptions): Promise<O>
-  async run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options: LatestRunOptions): Promise<O | undefined>
-  async run(feeds: LocalFeeds, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
+  async run<R extends OutputValues = O>(feeds: F, options?: RunOptions): Promise<R>
+  async run<R extends OutputValues = O>(feeds: F, options: LatestRunOptions): Promise<R | undefined>
+  async run(feeds: F, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
     this.#assertUsable()
     options.signal?.throwIfAborted()
     const called = performance.now()
@@ -130,7 +136,7 @@ export class Model implements LocalModel {
     return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output)))
   }
 
-  async profile(feeds: LocalFeeds, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
+  async profile(feeds: F, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
     this.#assertUsable()
     if (!Number.isInteger(runs) || runs < 1)
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)

@@ -1,7 +1,7 @@
 /** The public types: what a model is for its caller, and the options of loading, running and connecting. */
 
-import type { LocalFeeds } from './media/types.js'
-import type { AnyTensor, DataType, PlainArray, Tensor, TypedArray } from './tensor.js'
+import type { AudioFeed, ImageFeed, ImageSource, LocalFeeds } from './media/types.js'
+import type { AnyTensor, DataType, PlainArray, Tensor, TensorDataMap, TypedArray } from './tensor.js'
 
 /** A named input or output of a model. */
 export interface Port {
@@ -27,6 +27,29 @@ export interface TensorLike {
 /** A value for one input. Anything but a tensor takes the input's shape, so at most one dimension may be open. */
 export type Feed = Tensor | TensorLike | TypedArray | PlainArray | number | bigint | boolean
 
+/** A value for one input of a model in the page whose element type is known: arrays and tensors of that type, pictures and sounds where they can be. */
+export type FeedOf<T extends DataType> =
+  // eslint-disable-next-line @typescript-eslint/no-redundant-type-constituents -- Whatever else Feed allows is allowed here.
+  | Exclude<Feed, TensorLike | TypedArray | PlainArray | number | bigint | boolean>
+  | Tensor<T>
+  | (TensorLike & { readonly type: T })
+  | Extract<TensorDataMap[T], TypedArray>
+  | (T extends 'float32' ? Float64Array : T extends 'uint8' | 'bool' ? Uint8ClampedArray : never)
+  | (T extends 'float32' | 'uint8' | 'int8' ? ImageSource | readonly ImageSource[] | ImageFeed : never)
+  | (T extends 'float32' ? AudioFeed : never)
+  | PlainOf<T>
+
+/** Plain values that become elements of a type. None become float16. */
+type PlainOf<T extends DataType> = T extends 'float16'
+  ? never
+  : T extends 'string'
+    ? readonly string[]
+    : T extends 'bool'
+      ? boolean | 0 | 1 | readonly boolean[] | readonly (0 | 1)[]
+      : T extends 'int64' | 'uint64'
+        ? bigint | number | readonly bigint[] | readonly number[]
+        : number | readonly number[]
+
 /** Inputs by name; a model with one input also takes the bare value. */
 export type Feeds = { readonly [name: string]: Feed } | Feed
 
@@ -41,6 +64,17 @@ export type OutputValue = AnyTensor | readonly OutputValue[] | ReadonlyMap<strin
 
 /** Outputs by name, of a model with others than tensors. */
 export type OutputValues = { readonly [name: string]: OutputValue }
+
+/** What an address says of its model: never a value, only a type. */
+declare const signature: unique symbol
+
+/**
+ * The address of a model whose inputs and outputs are known to TypeScript, as `nearside/vite` declares it for an imported model:
+ * {@link Model.load} gives a model whose `run` takes `F` and gives `O`.
+ */
+export type ModelAddress<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> = string & {
+  readonly [signature]: readonly [F, O]
+}
 
 /** Options of `run`. */
 export interface RunOptions {
@@ -352,8 +386,8 @@ export interface ProfileOptions extends Pick<RunOptions, 'signal'> {
   runs?: number | undefined
 }
 
-/** A model in the page, as `Model.load` gives it. */
-export interface LocalModel extends Predictor {
+/** A model in the page, as `Model.load` gives it; of its inputs `F` and outputs `O` more is known where its address has a type. */
+export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> extends Omit<Predictor, 'run'> {
   /**
    * Predicts. Outputs are taken for tensors unless the call says what they are, e.g. for a classifier that gives a map for each row:
    * `run<{ label: Tensor<'int64'>; probabilities: Map<string, number>[] }>(feeds)`.
@@ -361,8 +395,8 @@ export interface LocalModel extends Predictor {
    * Pictures and sounds are inputs too: see {@link ImageFeed} and {@link AudioFeed}. The first call with one fetches the part of the package
    * that reads them, and reads them when it is there; later calls read them at once.
    */
-  run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options?: RunOptions): Promise<O>
-  run<O extends OutputValues = Outputs>(feeds: LocalFeeds, options: LatestRunOptions): Promise<O | undefined>
+  run<R extends OutputValues = O>(feeds: F, options?: RunOptions): Promise<R>
+  run<R extends OutputValues = O>(feeds: F, options: LatestRunOptions): Promise<R | undefined>
   /** What loading took; `firstRun` appears with the first `run`. */
   readonly timings: LoadTimings
   /** Where and how it runs. */
@@ -373,7 +407,7 @@ export interface LocalModel extends Predictor {
    * Runs the model several times and tells what each node took, in the order in which they run. In a cross-origin isolated page the
    * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
    */
-  profile(feeds: LocalFeeds, options?: ProfileOptions): Promise<NodeProfile[]>
+  profile(feeds: F, options?: ProfileOptions): Promise<NodeProfile[]>
   /** What runs where and why: the compiled graph with the ONNX nodes that each of its nodes was made of, and any fallback. */
   explain(): Promise<Explanation>
 }

@@ -54,6 +54,14 @@ pub enum Compiled {
     },
 }
 
+impl From<Plan> for Compiled {
+    /// A plan that was compiled before. Of the report only the notes are known.
+    fn from(plan: Plan) -> Compiled {
+        let report = Report { notes: plan.meta.notes.clone(), ..Report::default() };
+        Compiled::Plan { plan, report }
+    }
+}
+
 impl Compiled {
     /// What was done.
     pub fn report(&self) -> &Report {

@@ -5,6 +5,8 @@ pub mod fallback;
 #[cfg(feature = "compiler")]
 pub mod import;
 #[cfg(feature = "compiler")]
+mod inspection;
+#[cfg(feature = "compiler")]
 mod mixed;
 #[cfg(feature = "compiler")]
 mod onnx_file;
@@ -26,6 +28,8 @@ pub use fallback::Fallback;
 pub use front::{Compiled, Options, Report, compile};
 #[cfg(feature = "compiler")]
 pub use import::{element_type, read_tensor};
+#[cfg(feature = "compiler")]
+pub use inspection::Inspection;
 #[cfg(feature = "compiler")]
 pub use mixed::{Keys, Kind, Map, Mixed, Strings, Value, read_value};
 #[cfg(feature = "compiler")]

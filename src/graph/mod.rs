@@ -197,6 +197,12 @@ impl Graph {
         &mut self.values[id.index()]
     }
 
+    /// Bytes of all constants.
+    pub fn constant_bytes(&self) -> usize {
+        let bytes = |value: &Value| if let Some(Init::Data(blob)) = &value.init { blob.len() } else { 0 };
+        self.values.iter().map(bytes).sum()
+    }
+
     /// Index of the symbol with this name; added if new.
     pub fn symbol(&mut self, name: &str) -> u32 {
         let index = self.symbols.iter().position(|s| s == name).unwrap_or_else(|| {

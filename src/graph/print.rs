@@ -1,6 +1,6 @@
 //! The graph as text: one line per node, for `nearside inspect`, tests and bug reports.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write;
 
 use super::{Graph, Init, Op, ValueId, ValueType};
@@ -23,20 +23,25 @@ pub fn print(graph: &Graph) -> String {
     out
 }
 
-/// Number of nodes by operator, most frequent first: `Conv×52 Add×10`.
-pub fn histogram(graph: &Graph) -> String {
+/// Number of nodes by operator, most frequent first.
+pub fn operators(graph: &Graph) -> Vec<(&'static str, usize)> {
     let mut counts = alloc::collections::BTreeMap::new();
     for node in &graph.nodes {
         *counts.entry(node.op.name()).or_insert(0usize) += 1;
     }
-    let mut counts: alloc::vec::Vec<_> = counts.into_iter().collect();
+    let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, n)| core::cmp::Reverse(*n));
-    counts.iter().map(|(name, n)| format!("{name}×{n}")).collect::<alloc::vec::Vec<_>>().join(" ")
+    counts
+}
+
+/// The same as text: `Conv×52 Add×10`.
+pub fn histogram(operators: &[(&str, usize)]) -> String {
+    operators.iter().map(|(name, n)| format!("{name}×{n}")).collect::<Vec<_>>().join(" ")
 }
 
 /// A type: `uint8[1×112×112×32, scale 0.023, zero 128]`.
 pub fn type_text(ty: &ValueType, symbols: &[String]) -> String {
-    let dims = ty.shape.iter().map(|d| d.display(symbols)).collect::<alloc::vec::Vec<_>>().join("×");
+    let dims = ty.shape.iter().map(|d| d.display(symbols)).collect::<Vec<_>>().join("×");
     match &ty.quant {
         None => format!("{}[{dims}]", ty.dtype),
         Some(q) => match q.as_per_tensor() {
@@ -55,14 +60,14 @@ fn operand(graph: &Graph, id: ValueId) -> String {
     match &value.init {
         Some(Init::Data(_)) => format!("const {} '{}'", ty(graph, id), value.name),
         Some(Init::Dims(dims)) => {
-            format!("dims [{}]", dims.iter().map(|d| d.display(&graph.symbols)).collect::<alloc::vec::Vec<_>>().join(", "))
+            format!("dims [{}]", dims.iter().map(|d| d.display(&graph.symbols)).collect::<Vec<_>>().join(", "))
         }
         None => format!("%{}", id.0),
     }
 }
 
 fn list(ids: &[ValueId], text: impl Fn(ValueId) -> String) -> String {
-    ids.iter().map(|v| text(*v)).collect::<alloc::vec::Vec<_>>().join(", ")
+    ids.iter().map(|v| text(*v)).collect::<Vec<_>>().join(", ")
 }
 
 /// The attributes of an operator, e.g. `<3×3 stride 2×2>`; empty if there are none.

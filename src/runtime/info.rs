@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    graph::{Graph, ValueId, plan::Origin},
+    graph::{Graph, Port, ValueId, plan::Origin},
     tensor::DType,
 };
 
@@ -16,6 +16,14 @@ pub struct PortInfo {
     pub dtype: DType,
     /// Dimensions, outermost first.
     pub shape: Vec<DimInfo>,
+}
+
+impl PortInfo {
+    /// What is to be known of a graph's inputs, or of its outputs.
+    pub(crate) fn list(graph: &Graph, ports: &[Port]) -> Vec<PortInfo> {
+        let dtype = |port: &Port| graph.value(port.value).ty.dtype;
+        ports.iter().map(|p| PortInfo { name: p.name.clone(), dtype: dtype(p), shape: dims_of(graph, p.value) }).collect()
+    }
 }
 
 /// A dimension of an input or output.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, ensure},
-    graph::{Graph, Init, Node, plan::Meta, plan::Plan},
+    graph::{Graph, Node, plan::Meta, plan::Plan},
     kernels::{Io, PackedWeights, Team},
     limits::Limits,
     tensor::TensorView,
@@ -55,16 +55,10 @@ impl Session {
     /// As [`Session::with_limits`], for a session whose work `team` shares. Results are the same for every team.
     pub fn with_team(plan: Plan, limits: &Limits, team: Team) -> Result<Session> {
         let Plan { graph, meta } = plan;
-        let info = |port: &crate::graph::Port| {
-            let dtype = graph.value(port.value).ty.dtype;
-            PortInfo { name: port.name.clone(), dtype, shape: dims_of(&graph, port.value) }
-        };
-        let inputs = graph.inputs.iter().map(info).collect();
-        let outputs = graph.outputs.iter().map(info).collect();
         let mut session = Session {
             meta,
-            inputs,
-            outputs,
+            inputs: PortInfo::list(&graph, &graph.inputs),
+            outputs: PortInfo::list(&graph, &graph.outputs),
             packed: PackedWeights::default(),
             bindings: Vec::new(),
             arena: Arena::default(),
@@ -117,11 +111,7 @@ impl Session {
 
     /// Memory that the session holds.
     pub fn memory(&self) -> Memory {
-        let weights = self.graph.values.iter().map(|v| match &v.init {
-            Some(Init::Data(blob)) => blob.len(),
-            _ => 0,
-        });
-        Memory { weights: weights.sum(), arena: self.arena.len() }
+        Memory { weights: self.graph.constant_bytes(), arena: self.arena.len() }
     }
 
     /// Prepares for inputs of these shapes, in the order of [`Session::inputs`]. `run` does so by itself when it must.

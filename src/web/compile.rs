@@ -5,9 +5,13 @@ use alloc::{boxed::Box, string::String};
 use js_sys::{Array, JsString, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::{RawLimits, RawModel, copy_in, error::to_js, model::Executor};
+use super::{
+    RawLimits, RawLoader, RawModel, copy_in,
+    error::to_js,
+    model::{Executor, push_port},
+};
 use crate::{
-    compile::{Compiled, OnnxFile, OnnxReader, Options, Report},
+    compile::{Compiled, Inspection, OnnxFile, OnnxReader, Options},
     error::{Error, Result},
     graph::plan::{Pieces, Plan},
 };
@@ -77,11 +81,16 @@ fn out_of_turn() -> Error {
 pub struct RawCompiled {
     plan: Option<Plan>,
     fallback: Option<RawModel>,
-    report: Report,
+    inspection: Inspection,
 }
 
 #[wasm_bindgen]
 impl RawCompiled {
+    /// A plan that was compiled before, to be inspected.
+    pub fn of_plan(loader: RawLoader) -> Result<RawCompiled, JsValue> {
+        loader.into_plan().map(|plan| RawCompiled::of(plan.into())).map_err(to_js)
+    }
+
     /// Gives the plan's file to `sink` in pieces, and the number of its bytes to `start` before; `false` for a fallback model.
     pub fn write_plan(&self, start: &js_sys::Function, sink: &js_sys::Function) -> Result<bool, JsValue> {
         let Some(plan) = &self.plan else { return Ok(false) };
@@ -100,22 +109,63 @@ impl RawCompiled {
 
     /// The operators that made the fallback necessary.
     pub fn fallback_operators(&self) -> Array {
-        strings(&self.report.fallback_operators)
+        strings(&self.inspection.report.fallback_operators)
     }
 
     /// What the user should know, as sentences.
     pub fn notes(&self) -> Array {
-        strings(&self.report.notes)
+        strings(&self.inspection.report.notes)
+    }
+
+    /// What was found, as text; with `passes`, what each pass did; with `graph`, the plan's graph, a node per line.
+    pub fn text(&self, passes: bool, graph: bool) -> String {
+        self.inspection.text(passes, self.plan.as_ref().filter(|_| graph).map(|plan| &plan.graph))
+    }
+
+    /// Inputs or outputs, flat: name, type, dimensions (numbers and names) and kind of each in turn.
+    pub fn ports(&self, outputs: bool) -> Array {
+        let out = Array::new();
+        for (port, kind) in if outputs { &self.inspection.outputs } else { &self.inspection.inputs } {
+            push_port(&out, port);
+            out.push(&JsString::from(kind.name()));
+        }
+        out
+    }
+
+    /// The plan's operators, flat: name and number of nodes of each in turn.
+    pub fn operators(&self) -> Array {
+        let out = Array::new();
+        for (name, count) in &self.inspection.operators {
+            out.push(&JsString::from(*name));
+            out.push(&JsValue::from_f64(*count as f64));
+        }
+        out
+    }
+
+    /// What each pass did, flat: its name and a list of its changes in turn.
+    pub fn passes(&self) -> Array {
+        let out = Array::new();
+        for pass in &self.inspection.report.passes {
+            out.push(&JsString::from(pass.name));
+            out.push(&strings(&pass.changes));
+        }
+        out
+    }
+
+    /// Bytes of the plan's constants.
+    pub fn weights(&self) -> usize {
+        self.inspection.weights
     }
 }
 
 impl RawCompiled {
     fn of(compiled: Compiled) -> RawCompiled {
+        let inspection = Inspection::of(&compiled);
         match compiled {
-            Compiled::Plan { plan, report } => RawCompiled { plan: Some(plan), fallback: None, report },
-            Compiled::Fallback { model, report } => {
+            Compiled::Plan { plan, .. } => RawCompiled { plan: Some(plan), fallback: None, inspection },
+            Compiled::Fallback { model, .. } => {
                 let model = RawModel::with(Executor::Fallback(Box::new(model)));
-                RawCompiled { plan: None, fallback: Some(model), report }
+                RawCompiled { plan: None, fallback: Some(model), inspection }
             }
         }
     }

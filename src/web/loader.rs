@@ -66,6 +66,12 @@ impl RawLoader {
 }
 
 impl RawLoader {
+    /// The plan, when all bytes are there.
+    #[cfg(feature = "compiler")]
+    pub(super) fn into_plan(self) -> Result<plan::Plan> {
+        self.0.finish()
+    }
+
     fn try_push(&mut self, piece: &Uint8Array) -> Result<()> {
         let mut at = 0;
         while at < piece.length() {

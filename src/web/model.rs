@@ -254,15 +254,20 @@ fn push_value(results: &Array, value: &Value) {
     results.push(&data);
 }
 
+/// Adds an input or output: name, type and dimensions (numbers and names).
+pub(super) fn push_port(out: &Array, port: &PortInfo) {
+    out.push(&JsString::from(port.name.as_str()));
+    out.push(&JsString::from(port.dtype.name()));
+    out.push(&dims(&port.shape));
+}
+
 #[wasm_bindgen]
 impl RawModel {
     /// Inputs or outputs, flat: name, type and dimensions (numbers and names) of each in turn.
     pub fn ports(&self, outputs: bool) -> Array {
         let out = Array::new();
         for port in if outputs { self.outputs() } else { &self.inputs } {
-            out.push(&JsString::from(port.name.as_str()));
-            out.push(&JsString::from(port.dtype.name()));
-            out.push(&dims(&port.shape));
+            push_port(&out, port);
         }
         out
     }

@@ -19,6 +19,7 @@ export const ENTRIES = new Map(
 const GUIDES = [
   'first-model',
   'inputs-and-outputs',
+  'tools',
   'quantizing',
   'from-onnxruntime-web',
   'threads-and-headers',
@@ -37,7 +38,7 @@ const DOCUMENTS = [
   ),
   'pkg/README.md',
   ...['docs/operators.md', 'docs/conformance.md', 'docs/passes.md', 'docs/plan-format.md', 'models/digits.md'],
-  ...['ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...['COMPARE.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
 ]
 
 /** Where the documentation of the Rust crate lies in the site, if it does. */
@@ -52,7 +53,7 @@ export default {
   entryPoints: [...ENTRIES.values()].map(at),
   projectDocuments: DOCUMENTS.map(at),
   basePath: root,
-  tsconfig: at('pkg/tsconfig.json'),
+  tsconfig: at('www/docs/tsconfig.json'),
   // The step that checks types has the generated bindings; here they need not be built.
   skipErrorChecking: true,
   plugin: [join(import.meta.dirname, 'titles.mjs')],

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the npm package beside onnxruntime-web, in one browser; or the demo page's cold start.
+//! `cargo xtask bench`: the npm package beside onnxruntime-web, in one browser; the demo page's cold start; or bytes on the wire.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::shell::{self, say};
+use crate::stamp::Stamp;
 use crate::{bench_kernels, build, demo, tools};
 
 #[derive(Args)]
@@ -37,6 +38,9 @@ pub struct Options {
     /// Open the demo page with nothing cached and print when its first answer came, step by step
     #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile"])]
     cold_start: bool,
+    /// Print what a page transfers until its first answer, after brotli, beside other runtimes
+    #[arg(long, conflicts_with_all = ["assets", "models", "rounds", "browser", "threads", "profile", "cold_start"])]
+    transfer: bool,
     #[command(flatten)]
     kernels: bench_kernels::Options,
 }
@@ -64,7 +68,9 @@ pub fn run(options: &Options) -> Result<()> {
     build::run(&build::Options::default())?;
     demo::server()?;
     let mut node = shell::command("node");
-    if options.cold_start {
+    if options.transfer {
+        transfer(options, &mut node)?;
+    } else if options.cold_start {
         node.arg("benches/web/cold-start.mjs").arg("--server").arg(shell::target().join("release/nearside"));
     } else {
         compare(options, &mut node)?;
@@ -76,6 +82,24 @@ pub fn run(options: &Options) -> Result<()> {
         node.arg("--json");
     }
     shell::run(&mut node)
+}
+
+/// The runtimes that are measured beside the package have a lock file of their own: a quarter of a gigabyte that only this needs.
+fn transfer(options: &Options, node: &mut Command) -> Result<()> {
+    const FOLDER: &str = "benches/web/transfer";
+    let folder = shell::root().join(FOLDER);
+    Stamp::new("transfer").input(format!("{FOLDER}/package-lock.json"))?.guard(
+        &[folder.join("node_modules/.package-lock.json")],
+        || {
+            say("Installing the runtimes to compare with");
+            shell::quiet("npm ci", shell::command("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+        },
+    )?;
+    node.arg(format!("{FOLDER}/run.mjs")).arg("--out").arg(shell::target().join("transfer"));
+    if let Some(engines) = &options.engines {
+        node.args(["--engines", engines]);
+    }
+    Ok(())
 }
 
 fn compare(options: &Options, node: &mut Command) -> Result<()> {

@@ -49,7 +49,8 @@ pub fn wasm_artefacts(options: &Options) -> Result<()> {
 
 /// The TypeScript of the npm package.
 pub fn package() -> Result<()> {
-    let inputs = Stamp::new("pkg").input("pkg")?.input(wasm::out_dir())?.input("package-lock.json")?;
+    let sample = "models/digits.int8.onnx";
+    let inputs = Stamp::new("pkg").input("pkg")?.input(wasm::out_dir())?.input("package-lock.json")?.input(sample)?;
     npm_build(inputs, "pkg", "pkg/dist/index.js")
 }
 

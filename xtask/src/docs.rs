@@ -32,7 +32,7 @@ pub fn site() -> Result<()> {
     for path in ["docs", "examples", "models/digits.md", "pkg/ts", "pkg/package.json", "www/docs", "package-lock.json"] {
         inputs = inputs.input(path)?;
     }
-    for path in ["README.md", "pkg/README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for path in ["README.md", "pkg/README.md", "COMPARE.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
         inputs = inputs.input(path)?;
     }
     let ran = inputs.guard(&[shell::root().join(SITE).join("index.html")], || build(None))?;

@@ -14,7 +14,7 @@ export type { RawCompiled, RawLimits, RawModel, RawOnnx } from '../../dist/wasm/
 
 /** What both binaries export, and what only the compiler does. */
 export type Raw = Pick<typeof coreGlue, 'RawDigest' | 'RawLimits' | 'RawLoader' | 'start'> &
-  Partial<Pick<typeof compilerGlue, 'RawOnnx'>> & {
+  Partial<Pick<typeof compilerGlue, 'RawOnnx' | 'RawCompiled'>> & {
     readonly memory: WebAssembly.Memory
     /** Threads of a threaded instance, without those that could not start. */
     readonly threads?: () => number

@@ -7,7 +7,7 @@ use crate::{
     graph::{
         Blob, Dim, Graph, Init, Node, Op, Quant, ValueId, ValueType,
         ops::{Activation, Binary, BinaryOp, Conv, MatMul, Pool, PoolKind, ReduceOp, Unary, Window},
-        print::histogram,
+        print,
         verify::verify,
     },
     tensor::{AlignedBytes, DType, Tensor},
@@ -26,7 +26,7 @@ pub(super) fn apply(pass: &dyn Pass, graph: &mut Graph) -> Vec<String> {
 
 /// Operators by frequency and name: `Add×2 Conv×1`.
 pub(super) fn ops(graph: &Graph) -> String {
-    histogram(graph)
+    print::histogram(&print::operators(graph))
 }
 
 /// Numbers that look random and are the same every time.

@@ -23,7 +23,7 @@ pub fn run(args: &Args) -> Result<()> {
     let pieces = Pieces::of(&compiled)?;
     let output = args.output.clone().unwrap_or_else(|| args.model.with_extension("plan"));
     write(&pieces, &output).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}: {} bytes, {}", output.display(), pieces.len(), print::histogram(&compiled.graph));
+    println!("{}: {} bytes, {}", output.display(), pieces.len(), print::histogram(&print::operators(&compiled.graph)));
     for note in &compiled.meta.notes {
         println!("note: {note}");
     }

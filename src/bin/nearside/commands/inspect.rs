@@ -1,13 +1,13 @@
 //! `nearside inspect model.onnx --passes`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nearside::{
-    compile::{Compiled, Report},
-    graph::print,
+    compile::{Compiled, Inspection, Kind},
     runtime::{DimInfo, PortInfo},
 };
+use serde_json::{Value, json};
 
 use super::page;
 
@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long)]
     passes: bool,
     /// The whole graph, a node per line
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     graph: bool,
     /// Draw the graph before and after the passes, with time per node, in a page of one file
     #[arg(long, value_name = "FILE")]
@@ -27,34 +27,25 @@ pub struct Args {
     /// Size of an open dimension for the page's times: NAME=SIZE. Those not given are 1
     #[arg(long = "dimension", value_name = "NAME=SIZE", requires = "html", value_parser = parse_dimension)]
     dimensions: Vec<(String, usize)>,
+    /// For programs
+    #[arg(long, conflicts_with = "html")]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    match super::load(&args.model)? {
-        Compiled::Plan { plan, report } => {
-            print_report(&report, args.passes);
-            if let Some(file) = &args.html {
-                let title = args.model.file_name().unwrap_or_default().to_string_lossy();
-                let html = page::html(&title, plan, &report, &args.dimensions)?;
-                std::fs::write(file, html).with_context(|| format!("cannot write {}", file.display()))?;
-                println!("wrote {}", file.display());
-            } else if args.graph {
-                print!("{}", print::print(&plan.graph));
-            } else {
-                let session = nearside::runtime::Session::new(plan)?;
-                print_ports(session.inputs(), session.outputs());
-                println!("nodes   {}", print::histogram(session.graph()));
-                println!("weights {} bytes", session.memory().weights);
-            }
-        }
-        Compiled::Fallback { report, .. } if args.html.is_some() => {
-            bail!("the model has no plan, so there is no graph to draw: {}", report.notes.join(" "))
-        }
-        Compiled::Fallback { model, report } => {
-            print_report(&report, args.passes);
-            print_ports(model.inputs(), model.outputs());
-            println!("runs on the fallback executor, for the operators {}", report.fallback_operators.join(", "));
-        }
+    let compiled = super::load(&args.model)?;
+    if let Some(file) = &args.html {
+        return draw(compiled, args, file);
+    }
+    let inspection = Inspection::of(&compiled);
+    let graph = match &compiled {
+        Compiled::Plan { plan, .. } if args.graph => Some(&plan.graph),
+        _ => None,
+    };
+    if args.json {
+        println!("{:#}", to_json(&inspection, args.passes));
+    } else {
+        print!("{}", inspection.text(args.passes, graph));
     }
     Ok(())
 }
@@ -64,33 +55,48 @@ fn parse_dimension(text: &str) -> Result<(String, usize)> {
     Ok((name.into(), size.parse().with_context(|| format!("'{size}' is not a size"))?))
 }
 
-fn print_report(report: &Report, passes: bool) {
-    for note in &report.notes {
-        println!("note: {note}");
-    }
-    if !passes {
-        return;
-    }
-    for pass in &report.passes {
-        println!("pass {} ({} changes)", pass.name, pass.changes.len());
-        for change in &pass.changes {
-            println!("    {change}");
-        }
-    }
+fn draw(compiled: Compiled, args: &Args, file: &Path) -> Result<()> {
+    let Compiled::Plan { plan, report } = compiled else {
+        bail!("the model has no plan, so there is no graph to draw: {}", compiled.report().notes.join(" "))
+    };
+    let title = args.model.file_name().unwrap_or_default().to_string_lossy();
+    let html = page::html(&title, plan, &report, &args.dimensions)?;
+    std::fs::write(file, html).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("wrote {}", file.display());
+    Ok(())
 }
 
-fn print_ports(inputs: &[PortInfo], outputs: &[PortInfo]) {
-    for (kind, ports) in [("input ", inputs), ("output", outputs)] {
-        for port in ports {
-            let dims: Vec<String> = port
-                .shape
-                .iter()
-                .map(|d| match d {
-                    DimInfo::Fixed(n) => n.to_string(),
-                    DimInfo::Symbol(s) => s.clone(),
-                })
-                .collect();
-            println!("{kind}  {}: {}[{}]", port.name, port.dtype, dims.join("×"));
-        }
+fn to_json(inspection: &Inspection, passes: bool) -> Value {
+    let Inspection { inputs, outputs, plan, operators, weights, report } = inspection;
+    let ports = |ports: &[(PortInfo, Kind)]| ports.iter().map(port).collect::<Value>();
+    let mut out = json!({
+        "plan": plan,
+        "inputs": ports(inputs),
+        "outputs": ports(outputs),
+        "operators": operators.iter().map(|(name, n)| (name.to_string(), json!(n))).collect::<Value>(),
+        "weights": weights,
+        "notes": report.notes,
+        "fallbackOperators": report.fallback_operators,
+    });
+    if passes {
+        let pass = |p: &nearside::compile::passes::PassReport| json!({ "name": p.name, "changes": p.changes });
+        out["passes"] = report.passes.iter().map(pass).collect();
     }
+    out
+}
+
+fn port((port, kind): &(PortInfo, Kind)) -> Value {
+    let dim = |d: &DimInfo| match d {
+        DimInfo::Fixed(n) => json!(n),
+        DimInfo::Symbol(s) => json!(s),
+    };
+    let mut out = json!({
+        "name": port.name,
+        "type": port.dtype.name(),
+        "dims": port.shape.iter().map(dim).collect::<Value>(),
+    });
+    if *kind != Kind::Tensor {
+        out["kind"] = json!(kind.name());
+    }
+    out
 }

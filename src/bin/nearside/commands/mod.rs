@@ -35,8 +35,7 @@ pub fn load(path: &Path) -> Result<Compiled> {
 }
 
 fn load_plan_file(path: &Path) -> Result<Compiled> {
-    let plan = plan::read(AlignedBytes::copy_of(&std::fs::read(path)?))?;
-    Ok(Compiled::Plan { plan, report: Default::default() })
+    Ok(plan::read(AlignedBytes::copy_of(&std::fs::read(path)?))?.into())
 }
 
 /// Compiles what follows `head`, and what the model needs of other files; nothing is held twice.

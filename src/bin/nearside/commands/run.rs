@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, default_value_t = 16)]
     elements: usize,
     /// Run this many times and print the median and fastest time
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, alias = "runs", default_value_t = 1)]
     repeat: usize,
     /// Threads that share the work
     #[arg(long, default_value_t = 1)]

@@ -1,0 +1,48 @@
+/** What crosses the border to the thread that compiles. */
+
+import type { WireError } from '../../engine/protocol.js'
+import type { Port } from '../../types.js'
+
+/** What is asked for. */
+export interface Job {
+  /** Path of the ONNX model or plan. */
+  readonly model: string
+  /** Folder of the files in which an ONNX model keeps weights. */
+  readonly weights: string
+  /** Give the plan's file. */
+  readonly plan?: boolean | undefined
+  /** Give the text of `inspect`, with what each pass did or with the graph. */
+  readonly text?: { readonly passes?: boolean | undefined; readonly graph?: boolean | undefined } | undefined
+}
+
+/** What is known of a compiled model. */
+export interface Description {
+  /** Whether it has a plan. */
+  readonly plan: boolean
+  readonly inputs: readonly Port[]
+  readonly outputs: readonly Port[]
+  /** Number of the plan's nodes by operator, most frequent first. */
+  readonly operators: { readonly [name: string]: number }
+  /** Bytes of the plan's constants. */
+  readonly weights: number
+  /** What the user should know, as sentences. */
+  readonly notes: readonly string[]
+  /** The ONNX operators for which there is no plan. */
+  readonly fallbackOperators: readonly string[]
+  readonly passes: readonly { readonly name: string; readonly changes: readonly string[] }[]
+}
+
+/** What came of a job. */
+export interface Answer {
+  readonly description: Description
+  /** The plan's file in pieces, where it was asked for and there is one. */
+  readonly plan?: readonly Uint8Array<ArrayBuffer>[] | undefined
+  readonly text?: string | undefined
+  /** Files other than the model that were read. */
+  readonly files: readonly string[]
+}
+
+/** What the job is busy with: bytes read of those of a file, or the compilation. */
+export type Step = { readonly reading: string; readonly done: number; readonly total: number } | { readonly compiling: string }
+
+export type Message = { readonly step: Step } | { readonly answer: Answer } | { readonly error: WireError }

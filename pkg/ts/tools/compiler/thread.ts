@@ -1,0 +1,129 @@
+/** The thread that compiles, so that whoever asks can go on: reads the model's files itself, does one job and ends. */
+
+import { readFile } from 'node:fs/promises'
+import { parentPort, workerData } from 'node:worker_threads'
+
+import type { WireError } from '../../engine/protocol.js'
+import { instantiate, type Raw, type RawCompiled, type RawOnnx } from '../../engine/raw.js'
+import { NearsideError } from '../../errors.js'
+import { modelKind } from '../../sniff.js'
+import type { DataType } from '../../tensor.js'
+import type { Port, PortKind } from '../../types.js'
+import { COMPILER } from '../package-files.js'
+import { eachPiece, openFile, pathOfWeights } from './files.js'
+import type { Answer, Description, Job, Message, Step } from './job.js'
+
+let panic: string | undefined
+
+async function work(job: Job): Promise<{ answer: Answer; moved: ArrayBuffer[] }> {
+  const raw = await instantiate('compiler', await WebAssembly.compile(await readFile(COMPILER)), 1)
+  raw.start((text: string) => (panic = text))
+  const { compiled, files } = await read(raw, job)
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  if (job.plan === true) {
+    compiled.write_plan(
+      () => {},
+      (piece: Uint8Array<ArrayBuffer>) => pieces.push(piece),
+    )
+  }
+  const answer: Answer = {
+    description: describe(compiled),
+    plan: pieces.length > 0 ? pieces : undefined,
+    text: job.text === undefined ? undefined : compiled.text(job.text.passes === true, job.text.graph === true),
+    files,
+  }
+  return { answer, moved: pieces.map((piece) => piece.buffer) }
+}
+
+/** Reads a plan, or reads and compiles an ONNX model. */
+async function read(raw: Raw, job: Job): Promise<{ compiled: RawCompiled; files: string[] }> {
+  const { RawCompiled, RawOnnx } = raw
+  if (RawCompiled === undefined || RawOnnx === undefined) throw new Error('the compiler lacks its bindings')
+  const { file, size } = await openFile(job.model)
+  try {
+    const head = new Uint8Array(256)
+    const { bytesRead } = await file.read(head, 0, head.length, 0)
+    const kind = modelKind(head.subarray(0, bytesRead), `The file ${job.model}`)
+    const reader = kind === 'plan' ? new raw.RawLoader(size) : new RawOnnx(size, new raw.RawLimits())
+    await eachPiece(file, { start: 0, end: size }, (piece, at) => {
+      reader.push(piece)
+      tell({ reading: job.model, done: at + piece.length, total: size })
+    })
+    if (!('supply' in reader)) return { compiled: RawCompiled.of_plan(reader), files: [] }
+    const files = await supply(reader, job.weights)
+    tell({ compiling: job.model })
+    return { compiled: reader.compile(), files }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Gives a model what it needs of other files; tells which these are. */
+async function supply(model: RawOnnx, folder: string): Promise<string[]> {
+  const needed = model.finish() as (string | number)[]
+  const paths = new Map<string, string>()
+  for (let i = 0; i + 2 < needed.length; i += 3) {
+    const [name, start, length] = needed.slice(i, i + 3) as [string, number, number]
+    const path = paths.get(name) ?? (await pathOfWeights(folder, name))
+    paths.set(name, path)
+    const { file, size } = await openFile(path)
+    try {
+      await eachPiece(file, { start, end: start + length }, (piece, at) => {
+        model.supply(name, at, piece)
+        tell({ reading: path, done: at + piece.length, total: size })
+      })
+    } finally {
+      await file.close()
+    }
+  }
+  return [...paths.values()]
+}
+
+function describe(compiled: RawCompiled): Description {
+  return {
+    plan: compiled.take_fallback() === undefined,
+    inputs: ports(compiled.ports(false)),
+    outputs: ports(compiled.ports(true)),
+    operators: Object.fromEntries(pairs<string, number>(compiled.operators())),
+    weights: compiled.weights(),
+    notes: compiled.notes() as string[],
+    fallbackOperators: compiled.fallback_operators() as string[],
+    passes: pairs<string, string[]>(compiled.passes()).map(([name, changes]) => ({ name, changes })),
+  }
+}
+
+function ports(flat: unknown[]): Port[] {
+  const out: Port[] = []
+  for (let i = 0; i + 3 < flat.length; i += 4) {
+    const [name, type, dims, kind] = flat.slice(i, i + 4) as [string, DataType, (number | string)[], PortKind]
+    out.push(kind === 'tensor' ? { name, type, dims } : { name, type, dims: [], kind })
+  }
+  return out
+}
+
+function pairs<A, B>(flat: unknown[]): [A, B][] {
+  const out: [A, B][] = []
+  for (let i = 0; i + 1 < flat.length; i += 2) out.push([flat[i] as A, flat[i + 1] as B])
+  return out
+}
+
+/** Kinds of errors as `fromWire` knows them. */
+function describeError(error: unknown): WireError {
+  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
+  if (error instanceof NearsideError) return { name, kind: name === 'InputError' ? 'InvalidInput' : 'InvalidModel', message }
+  const known = ['InvalidModel', 'InvalidPlan', 'Unsupported', 'InvalidInput', 'Limit', 'Internal'].includes(name)
+  return { name, kind: known ? name : 'Lost', message: known ? message : (panic ?? `${name}: ${message}`) }
+}
+
+function tell(step: Step): void {
+  post({ step })
+}
+
+function post(message: Message, moved: ArrayBuffer[] = []): void {
+  parentPort?.postMessage(message, moved)
+}
+
+work(workerData as Job).then(
+  ({ answer, moved }) => post({ answer }, moved),
+  (error: unknown) => post({ error: describeError(error) }),
+)

@@ -1,0 +1,13 @@
+/** Files of the package, from the folder `dist/tools` in which the build puts all of these sources. */
+
+/** The compiler's WebAssembly. */
+export const COMPILER = new URL('../wasm/compiler.wasm', import.meta.url)
+
+/** The script of the thread that compiles. */
+export const THREAD = new URL('./thread.js', import.meta.url)
+
+/** The module that stands in for the web's Workers. */
+export const WEB_WORKER = new URL('./web-worker.js', import.meta.url)
+
+/** The package's manifest. */
+export const MANIFEST = new URL('../../package.json', import.meta.url)
