@@ -217,7 +217,7 @@ describe.each([
     const flipped = plan.slice()
     flipped[100] = (flipped[100] ?? 0) ^ 1
     expect((await failure(load({ worker }, flipped))).message).toMatch(
-      /The plan is damaged: its sha-256 does not match; download it/,
+      /The plan is damaged: its checksum does not match; download it/,
     )
   })
 

@@ -256,7 +256,6 @@ fn quantized(op: BinaryOp, activation: Activation, p: &Prepare<'_>) -> Result<Bo
     let rounder = Rounder::new(qy, y.dtype, activation.bounds()).ok_or_else(|| p.unsupported())?;
     let signed = [a.dtype == DType::I8, b.dtype == DType::I8];
     let sum = (op == BinaryOp::QLinearAdd).then(|| Sum8::new(qa, qb, qy, rounder.stored_bounds())).flatten();
-    let sum = sum.map(|sum| sum.for_bytes(signed));
     Ok(Box::new(Quantized { shape, op, a: qa, b: qb, signed, rounder, sum }))
 }
 
@@ -333,9 +332,13 @@ impl Quantized {
 
         let flips = self.unsigned().map(|(flip, _)| flip);
         if let Some(sum) = self.sum {
-            let Some(single) = sum.single() else { return 0 };
             let [less_a, less_b] = flips.map(|flip| i32x4_splat(flip.into()));
-            return byte_pairs::run(a, b, y, flips, |a, b| sum.store_x4(single, i32x4_sub(a, less_a), i32x4_sub(b, less_b)));
+            let (signed_a, signed_b) = (|a| i32x4_sub(a, less_a), |b| i32x4_sub(b, less_b));
+            return if super::sum8::madd_is_fused() {
+                byte_pairs::run(a, b, y, flips, |a, b| sum.store_x4::<true>(signed_a(a), signed_b(b)))
+            } else {
+                byte_pairs::run(a, b, y, flips, |a, b| sum.store_x4::<false>(signed_a(a), signed_b(b)))
+            };
         }
         let [qa, qb] = self.unsigned().map(|(_, quant)| quant);
         let rounder = self.rounder;
@@ -353,10 +356,7 @@ impl Quantized {
         let [flip_a, flip_b] = self.unsigned().map(|(flip, _)| flip);
         let integer = |byte: u8, flip: u8| i32::from(byte ^ flip) - i32::from(flip);
         let pairs = y.iter_mut().zip(a.iter().zip(b)).map(|(y, (a, b))| (y, integer(*a, flip_a), integer(*b, flip_b)));
-        match sum.single() {
-            Some(single) => pairs.for_each(|(y, a, b)| *y = sum.store_single(single, a, b) as u8),
-            None => pairs.for_each(|(y, a, b)| *y = sum.store(a, b) as u8),
-        }
+        pairs.for_each(|(y, a, b)| *y = sum.store(a, b) as u8);
     }
 
     #[inline(always)]

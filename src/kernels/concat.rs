@@ -2,12 +2,11 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::{
-    Io, Kernel, Prepare,
-    quantized::{look_up, table},
-    team::GRAIN,
+use super::{Io, Kernel, Prepare, copy::copy_row, quantized::table, rescale::Rescale, table::Map, team::GRAIN};
+use crate::{
+    error::{Result, ensure},
+    graph::ops::Unary,
 };
-use crate::error::{Result, ensure};
 
 /// Prepares [`Op::Concat`](crate::graph::Op::Concat).
 pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
@@ -17,7 +16,7 @@ pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let inner = size * y.shape[axis + 1..].iter().product::<usize>();
     let mut parts = Vec::new();
     let mut joined = 0;
-    for x in &p.inputs {
+    for (i, x) in p.inputs.iter().enumerate() {
         let mut expected = y.shape.clone();
         expected[axis] = *x.shape.get(axis).unwrap_or(&0);
         ensure!(
@@ -27,8 +26,12 @@ pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
             x.shape,
             y.shape
         );
+        let start = joined * inner;
         joined += x.shape[axis];
-        let table = if x.stores_like(y) && size > 0 {
+        if p.joined.contains(&i) {
+            continue;
+        }
+        let map = if x.stores_like(y) && size > 0 {
             None
         } else {
             let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
@@ -36,9 +39,9 @@ pub(super) fn prepare(axis: usize, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
                 (Some(qx), Some(qy)) => table((x.dtype, qx), (y.dtype, qy), unbounded, |v| v),
                 _ => None,
             };
-            Some(Box::new(table.ok_or_else(|| p.unsupported())?))
+            Some(Map::new(table.ok_or_else(|| p.unsupported())?, Rescale::of_unary(Unary::Identity, x, y)))
         };
-        parts.push(Part { bytes: x.shape[axis] * inner, table });
+        parts.push(Part { start, bytes: x.shape[axis] * inner, map });
     }
     ensure!(joined == y.shape[axis], InvalidModel, "inputs of {joined} along axis {axis} do not make {:?}", y.shape);
     Ok(Box::new(Concat { row: y.shape[axis] * inner, parts }))
@@ -51,8 +54,10 @@ struct Concat {
 }
 
 struct Part {
+    /// First byte within a row of the result.
+    start: usize,
     bytes: usize,
-    table: Option<Box<[u8; 256]>>,
+    map: Option<Map>,
 }
 
 impl Kernel for Concat {
@@ -66,17 +71,15 @@ impl Kernel for Concat {
 
 impl Concat {
     fn rows(&self, io: &mut Io<'_>) {
-        let mut start = 0;
         for (i, part) in self.parts.iter().enumerate().filter(|(_, part)| part.bytes > 0) {
             let (x, y) = (io.input::<u8>(i), io.output::<u8>(0));
             for (x, y) in x.chunks_exact(part.bytes).zip(y.chunks_exact_mut(self.row)) {
-                let y = &mut y[start..start + part.bytes];
-                match &part.table {
-                    Some(table) => look_up(table, x, y),
-                    None => y.copy_from_slice(x),
+                let y = &mut y[part.start..part.start + part.bytes];
+                match &part.map {
+                    Some(map) => map.run(x, y),
+                    None => copy_row(x, y),
                 }
             }
-            start += part.bytes;
         }
     }
 }

@@ -1,9 +1,12 @@
-//! f32 convolution as a matrix product: of the input itself (1×1), or of rows that im2col makes block by block.
+//! f32 convolution as a matrix product: of the input itself (1×1), of rows that im2col makes block by block, or by fewer products
+//! ([`winograd`]).
+
+mod winograd;
 
 use alloc::boxed::Box;
 
 use super::{
-    Io, Kernel, Prepare, depthwise_f32,
+    Io, Kernel, Placement, Prepare, depthwise_f32,
     gemm_f32::{Cut, Gemm, Right, RightShape, block_rows},
     im2col::{Geometry, im2col},
     team::Shared,
@@ -17,6 +20,7 @@ struct ConvF32 {
     /// Rows that are made at a time, and elements from one to the next; no rows if the input itself is the matrix.
     block: usize,
     stride: usize,
+    place: Placement,
 }
 
 /// Prepares a [`Conv`] on f32.
@@ -25,6 +29,11 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     if depthwise_f32::applies(&geometry) {
         return depthwise_f32::prepare(conv, geometry, p);
     }
+    if winograd::applies(&geometry)
+        && let Some(kernel) = winograd::prepare(conv, &geometry, p)?
+    {
+        return Ok(kernel);
+    }
     let depth = geometry.depth();
     let columns = geometry.out_channels / geometry.groups;
     let weights = Right::prepare(p, conv.bias, &RightShape { depth, columns, count: geometry.groups, transposed: true })?;
@@ -32,7 +41,8 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     // Rows a multiple of 4 KB apart would fall on the same few lines of the L1 cache.
     let stride = if depth.is_multiple_of(1024) { depth + 16 } else { depth };
     element_count(&[block, stride])?;
-    Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride }))
+    let place = p.placement(geometry.out_channels);
+    Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride, place }))
 }
 
 impl Kernel for ConvF32 {
@@ -52,11 +62,11 @@ impl Kernel for ConvF32 {
         let (y, packed, crew) = io.output_scratch_and_crew::<f32>(0);
         let packed = bytemuck::cast_slice_mut::<u8, f32>(packed);
         let (channels, columns, rows) = (g.group_channels(), self.weights.columns, g.rows());
-        let (bounds, c_stride) = (self.bounds, g.out_channels);
+        let (bounds, c_stride) = (self.bounds, self.place.stride);
         for group in 0..g.groups {
             let (b, bias) = self.weights.load(group, weight, bias, packed, false);
             let first = group * channels;
-            let y = y.get_mut(group * columns..).unwrap_or_default();
+            let y = y.get_mut(self.place.offset + group * columns..).unwrap_or_default();
             if self.block == 0 {
                 let a = x.get(first..).unwrap_or_default();
                 Gemm { a, a_stride: g.channels, b, bias, bounds, c_stride }.share(team, rows, y);

@@ -133,6 +133,25 @@ pub struct Prepare<'a> {
     pub packed: &'a mut PackedWeights,
     /// What follows the product that this is, between the types of its accumulator and of its output; see [`follower`].
     pub then: Option<Follower>,
+    /// Where results go, if the output's memory holds more than them; only where [`can_place`] says so.
+    pub place: Option<Placement>,
+    /// The inputs of a Concat that are in its result already; [`Io`] has only the others.
+    pub joined: &'a [usize],
+}
+
+/// Rows of results as some columns of a larger tensor, in elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// The first result.
+    pub offset: usize,
+    /// From one row of results to the next.
+    pub stride: usize,
+}
+
+/// Whether the kernel of `op`, which gives `y`, can be prepared with a [`Placement`].
+pub fn can_place(op: &Op, y: &Operand<'_>) -> bool {
+    // Depthwise convolutions, which a single channel is too, have kernels that write whole lines.
+    matches!(op, Op::Conv(conv) if conv.groups == 1) && y.shape.last().is_some_and(|channels| *channels > 1)
 }
 
 /// An operator on bytes that a quantized product computes with its own results, before it stores them.
@@ -157,6 +176,11 @@ pub fn follower(product: &Op, op: &Op, inputs: &[Operand<'_>], y: &Operand<'_>) 
 }
 
 impl Prepare<'_> {
+    /// Where rows of `columns` results go.
+    pub(crate) fn placement(&self, columns: usize) -> Placement {
+        self.place.unwrap_or(Placement { offset: 0, stride: columns })
+    }
+
     /// Whether all operands and results are f32.
     pub(crate) fn is_f32(&self) -> bool {
         self.inputs.iter().chain(&self.outputs).all(|o| o.dtype == DType::F32)

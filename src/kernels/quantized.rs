@@ -102,7 +102,7 @@ impl Operand<'_> {
     }
 
     /// Whether both store numbers the same way, so that elements can be moved from one to the other unchanged.
-    pub(super) fn stores_like(&self, other: &Operand<'_>) -> bool {
+    pub(crate) fn stores_like(&self, other: &Operand<'_>) -> bool {
         let same_quant = match (self.quant, other.quant) {
             (None, None) => true,
             // The axis may differ where a kernel permutes or merges axes.

@@ -44,6 +44,47 @@ impl Rescale {
         rounded.clamp(self.lo.into(), self.hi.into()) as u8
     }
 
+    /// The same of all bytes of `x`.
+    pub fn apply_all(&self, x: &[u8], y: &mut [u8]) {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let done = self.vectors(x, y);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        let done = 0;
+        for (y, x) in y[done..].iter_mut().zip(&x[done..]) {
+            *y = self.apply(*x);
+        }
+    }
+
+    /// Sixteen bytes at a time; gives the number of bytes done.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    fn vectors(&self, x: &[u8], y: &mut [u8]) -> usize {
+        use core::arch::wasm32::*;
+
+        let (from, multiplier) = (f32x4_splat(f32::from(self.from)), f32x4_splat(self.multiplier));
+        let (magic, bits) = (f32x4_splat(ROUNDING_MAGIC), i32x4_splat(ROUNDING_MAGIC.to_bits() as i32));
+        let (to, lo, hi) = (i16x8_splat(self.to.into()), u8x16_splat(self.lo), u8x16_splat(self.hi));
+        let four = |v: v128| {
+            let real = f32x4_mul(f32x4_sub(f32x4_convert_i32x4(v), from), multiplier);
+            i32x4_sub(f32x4_add(real, magic), bits)
+        };
+        // Saturation to 16 bits changes nothing that is not clamped later.
+        let eight = |v: v128| {
+            let (low, high) = (four(u32x4_extend_low_u16x8(v)), four(u32x4_extend_high_u16x8(v)));
+            i16x8_add_sat(i16x8_narrow_i32x4(low, high), to)
+        };
+        let mut done = 0;
+        for (x, y) in x.chunks_exact(16).zip(y.chunks_exact_mut(16)) {
+            // SAFETY: both are 16 bytes.
+            unsafe {
+                let v = v128_load(x.as_ptr().cast());
+                let bytes = u8x16_narrow_i16x8(eight(u16x8_extend_low_u8x16(v)), eight(u16x8_extend_high_u8x16(v)));
+                v128_store(y.as_mut_ptr().cast(), u8x16_min(u8x16_max(bytes, lo), hi));
+            }
+            done += 16;
+        }
+        done
+    }
+
     /// The same for bytes from `lo` to `hi`, and what it gives for those two for all others.
     pub fn within(self, lo: u8, hi: u8) -> Rescale {
         Rescale { lo: self.apply(lo), hi: self.apply(hi), ..self }
@@ -58,7 +99,8 @@ mod tests {
         quantized::table((DType::U8, from), (DType::U8, to), bounds, |v| v).unwrap()
     }
 
-    #[test]
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn a_line_gives_what_the_table_gives() {
         let mut found = 0;
         for i in 0..300 {
@@ -71,6 +113,10 @@ mod tests {
             for byte in 0..=255 {
                 assert_eq!(line.apply(byte), table[usize::from(byte)], "{line:?}");
             }
+            let all: Vec<u8> = (0..=255).chain(0..13).collect();
+            let mut mapped = vec![0; all.len()];
+            line.apply_all(&all, &mut mapped);
+            assert!(all.iter().zip(&mapped).all(|(x, y)| *y == table[usize::from(*x)]), "{line:?}");
             let within = line.within(40, 200);
             for byte in 0..=255u8 {
                 assert_eq!(within.apply(byte), table[usize::from(byte.clamp(40, 200))], "{line:?}");
@@ -79,7 +125,8 @@ mod tests {
         assert!(found > 250, "{found} of 300 tables are lines");
     }
 
-    #[test]
+    #[cfg_attr(not(target_arch = "wasm32"), test)]
+    #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
     fn a_curve_is_no_line() {
         let curve = quantized::table((DType::U8, (0.05, 128)), (DType::U8, (0.004, 0)), (0.0, 1.0), |v| v * v).unwrap();
         assert_eq!(Rescale::of_table(&curve, (0.05, 128), (0.004, 0)), None);

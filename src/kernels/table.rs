@@ -9,14 +9,16 @@ use crate::{error::Result, tensor::DType};
 pub(super) fn prepare(p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let bytes = |o: &Operand<'_>| matches!(o.dtype, DType::U8 | DType::I8);
     match contents(&p.inputs) {
-        Some(table) if bytes(&p.inputs[0]) && bytes(&p.outputs[0]) => Ok(kernel(table)),
+        Some(table) if bytes(&p.inputs[0]) && bytes(&p.outputs[0]) => {
+            Ok(Box::new(Table { map: Map::new(table, line(&p.inputs, &p.outputs[0])) }))
+        }
         _ => Err(p.unsupported()),
     }
 }
 
 /// Looks bytes up in `table`.
 pub(super) fn kernel(table: [u8; 256]) -> Box<dyn Kernel> {
-    Box::new(Table { table })
+    Box::new(Table { map: Map::new(table, None) })
 }
 
 /// The table as arithmetic, if it is a change of scale with bounds, which a product computes along with its results.
@@ -29,13 +31,34 @@ fn contents(inputs: &[Operand<'_>]) -> Option<[u8; 256]> {
     inputs.get(1)?.constant::<u8>()?.try_into().ok()
 }
 
+/// A function of one byte: as arithmetic, which vectors compute several times faster than they look up, if there is one.
+pub(super) enum Map {
+    Line(Rescale),
+    Bytes(Box<[u8; 256]>),
+}
+
+impl Map {
+    /// `table`, which is `line` if that is known.
+    pub(super) fn new(table: [u8; 256], line: Option<Rescale>) -> Map {
+        line.map_or_else(|| Map::Bytes(Box::new(table)), Map::Line)
+    }
+
+    /// Maps every byte of `x`.
+    pub(super) fn run(&self, x: &[u8], y: &mut [u8]) {
+        match self {
+            Map::Line(line) => line.apply_all(x, y),
+            Map::Bytes(table) => look_up(table, x, y),
+        }
+    }
+}
+
 struct Table {
-    table: [u8; 256],
+    map: Map,
 }
 
 impl Kernel for Table {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_element(io.input::<u8>(0).len(), &|io| look_up(&self.table, io.input::<u8>(0), io.output::<u8>(0)));
+        io.each_element(io.input::<u8>(0).len(), &|io| self.map.run(io.input::<u8>(0), io.output::<u8>(0)));
         Ok(())
     }
 }

@@ -2,11 +2,14 @@
 
 use alloc::{borrow::Cow, boxed::Box, vec, vec::Vec};
 
-use super::arena::{Lifetime, place};
+use super::{
+    along::{Along, along, only_readers},
+    arena::{Lifetime, place},
+};
 use crate::{
     error::{Result, bail, ensure},
     graph::{Blob, Dim, Graph, Init, Node, Op, Port, ValueId, dim, shape},
-    kernels::{self, Follower, Kernel, Operand, PackedWeights, Prepare, Region, Team},
+    kernels::{self, Kernel, Operand, PackedWeights, Prepare, Region, Team},
     tensor::{AlignedBytes, DType, describe_shape, element_count},
 };
 
@@ -66,22 +69,26 @@ impl Binding {
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
         let reads = reads(graph);
         let (readers, releasable) = (only_readers(graph, &reads), releasable_weights(graph, &reads));
-        let mut done = vec![false; graph.nodes.len()];
+        let mut done = Done { absorbed: vec![false; graph.nodes.len()], joined: vec![Vec::new(); graph.nodes.len()] };
         for i in 0..graph.nodes.len() {
             let node = with_fixed_dims(&graph.nodes[i], &symbols)?;
             let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
             let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
             checked.map_err(|e| e.at_node(node.op.name(), &node.name))?;
-            if done[i] || is_alias(&node.op) {
+            if done.absorbed[i] || is_alias(&node.op) || !node.inputs.is_empty() && done.joined[i].len() == node.inputs.len() {
                 continue;
             }
-            let then =
-                readers[i].and_then(|reader| Some((reader, binding.follower(graph, &roots, &node, &graph.nodes[reader])?)));
-            if let Some((reader, _)) = then {
-                done[reader] = true;
+            let operand = |id| operand(graph, &binding.dims, &roots, &binding.shapes[ValueId::index(id)], id);
+            let along = along(graph, &readers, i, &node, &operand);
+            if let Some(absorbed) = along.as_ref().and_then(|a| a.absorbed) {
+                done.absorbed[absorbed] = true;
             }
-            let step = binding.prepare(graph, packed, &roots, i, &node, then);
-            binding.steps.push(step.map_err(|e| e.at_node(node.op.name(), &node.name))?);
+            if let Some((concat, input)) = along.as_ref().and_then(|a| a.joined) {
+                done.joined[concat].push(input);
+            }
+            let step = prepare_step(packed, i, &node, &operand, along, &done.joined[i]);
+            let step = step.map_err(|e| e.at_node(node.op.name(), &node.name))?;
+            binding.steps.push(step);
             if let Some(weight) = releasable[i].filter(|weight| packed.holds(*weight))
                 && let Some(Init::Data(blob)) = &mut graph.value_mut(weight).init
             {
@@ -90,45 +97,6 @@ impl Binding {
         }
         binding.lay_out(graph, &roots, limit, team)?;
         Ok(binding)
-    }
-
-    fn prepare(
-        &self,
-        graph: &Graph,
-        packed: &mut PackedWeights,
-        roots: &[usize],
-        index: usize,
-        node: &Node,
-        then: Option<(usize, Follower)>,
-    ) -> Result<Step> {
-        let operand = |id: &ValueId| self.operand(graph, roots, *id);
-        // A node that is computed along gives its own results.
-        let results = then.as_ref().map_or(&node.outputs, |(reader, _)| &graph.nodes[*reader].outputs);
-        let inputs = node.inputs.iter().map(operand).collect();
-        let outputs = results.iter().map(operand).collect();
-        let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: then.map(|(_, then)| then) })?;
-        Ok(Step {
-            node: index,
-            kernel,
-            operands: node.inputs.clone(),
-            results: results.clone(),
-            scratch: Place::Arena { offset: 0, len: 0 },
-            inputs: vec![Region::EMPTY; node.inputs.len()],
-            outputs: vec![Region::EMPTY; node.outputs.len()],
-            scratch_region: Region::EMPTY,
-        })
-    }
-
-    fn operand<'a>(&'a self, graph: &'a Graph, roots: &[usize], id: ValueId) -> Operand<'a> {
-        operand(graph, &self.dims, roots, &self.shapes[id.index()], id)
-    }
-
-    /// `reader` as a part of `node`, whose result nobody else reads.
-    fn follower(&self, graph: &Graph, roots: &[usize], node: &Node, reader: &Node) -> Option<Follower> {
-        let operand = |id: &ValueId| self.operand(graph, roots, *id);
-        let inputs: Vec<Operand<'_>> = reader.inputs.iter().map(operand).collect();
-        let reads_it = reader.inputs.first() == node.outputs.first();
-        reads_it.then(|| kernels::follower(&node.op, &reader.op, &inputs, &operand(reader.outputs.first()?)))?
     }
 
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
@@ -217,6 +185,43 @@ impl Binding {
     }
 }
 
+/// What steps of other nodes compute already.
+struct Done {
+    /// Whether a node is computed as a whole.
+    absorbed: Vec<bool>,
+    /// The inputs that are where a Concat would copy them.
+    joined: Vec<Vec<usize>>,
+}
+
+/// The step of a node whose inputs `joined` need no copying.
+fn prepare_step<'a>(
+    packed: &mut PackedWeights,
+    index: usize,
+    node: &Node,
+    operand: &dyn Fn(ValueId) -> Operand<'a>,
+    along: Option<Along<'a>>,
+    joined: &[usize],
+) -> Result<Step> {
+    let inputs = node.inputs.iter().map(|v| operand(*v)).collect();
+    let (results, outputs, then, place) = match along {
+        Some(along) => (vec![along.result], vec![along.output], along.then, along.place),
+        None => (node.outputs.clone(), node.outputs.iter().map(|v| operand(*v)).collect(), None, None),
+    };
+    let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then, place, joined })?;
+    let operands = node.inputs.iter().enumerate().filter(|(i, _)| !joined.contains(i)).map(|(_, v)| *v);
+    let operands: Vec<ValueId> = operands.collect();
+    Ok(Step {
+        node: index,
+        kernel,
+        scratch: Place::Arena { offset: 0, len: 0 },
+        inputs: vec![Region::EMPTY; operands.len()],
+        outputs: vec![Region::EMPTY; results.len()],
+        operands,
+        results,
+        scratch_region: Region::EMPTY,
+    })
+}
+
 /// Checks a node's shapes and prepares its kernel; `None` for an alias.
 pub(super) fn prepare_node<'s>(
     graph: &Graph,
@@ -234,7 +239,7 @@ pub(super) fn prepare_node<'s>(
     let operand = |id: &ValueId| operand(graph, dims, roots, shape(*id), *id);
     let inputs = node.inputs.iter().map(operand).collect();
     let outputs = node.outputs.iter().map(operand).collect();
-    kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: None }).map(Some)
+    kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: None, place: None, joined: &[] }).map(Some)
 }
 
 fn operand<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], roots: &[usize], shape: &[usize], id: ValueId) -> Operand<'a> {
@@ -253,15 +258,6 @@ fn reads(graph: &Graph) -> Vec<(usize, usize)> {
     reads
 }
 
-/// For every node, the one node that reads its result, if there is just one.
-fn only_readers(graph: &Graph, reads: &[(usize, usize)]) -> Vec<Option<usize>> {
-    let only = |node: &Node| match node.outputs.as_slice() {
-        [result] if reads[result.index()].0 == 1 => Some(reads[result.index()].1).filter(|_| !is_output(graph, *result)),
-        _ => None,
-    };
-    graph.nodes.iter().map(only).collect()
-}
-
 /// For every node, the weight that needs no memory of its own once the node's kernel has packed it: nobody else reads it, and the node is
 /// prepared only once, as all shapes are fixed, or packs its weight the same way whatever the shapes are.
 fn releasable_weights(graph: &Graph, reads: &[(usize, usize)]) -> Vec<Option<ValueId>> {
@@ -271,10 +267,6 @@ fn releasable_weights(graph: &Graph, reads: &[(usize, usize)]) -> Vec<Option<Val
         node.inputs.get(1).copied().filter(|weight| packs && reads[weight.index()].0 == 1)
     };
     graph.nodes.iter().map(weight).collect()
-}
-
-fn is_output(graph: &Graph, value: ValueId) -> bool {
-    graph.outputs.iter().any(|port| port.value == value)
 }
 
 /// Whether the operator gives its input's memory another type.

@@ -120,3 +120,78 @@ fn a_weight_that_others_read_stays() {
     let Some(Init::Data(blob)) = &session.graph().value(w).init else { panic!("the weight is a constant") };
     assert_eq!(blob.bytes().len(), 4 * 256 * 80);
 }
+
+/// Two convolutions of x and x itself, side by side; `apart` makes the convolutions' results outputs, so that they are stored.
+fn joined(quantized: bool, apart: bool) -> (Vec<u8>, usize) {
+    let mut graph = Graph::default();
+    let ty = |channels: usize, quant: (f32, i32)| {
+        let shape = [2, 9, 7, channels];
+        if quantized {
+            bytes_type(&shape, quant)
+        } else {
+            ValueType::new(DType::F32, shape.iter().map(|&d| Dim::fixed(d)).collect())
+        }
+    };
+    let x = graph.add_input("x", ty(20, (0.02, 120)));
+    let mut conv = |kernel: usize, outputs: usize, quant| {
+        let w = weight(&mut graph, &[outputs, kernel, kernel, 20]);
+        let pads = [[kernel / 2; 2]; 2];
+        let window = Window { kernel: [kernel; 2], strides: [1; 2], dilations: [1; 2], pads, ceil: false };
+        let op = Conv { window, groups: 1, bias: false, dynamic: false, activation: Activation::Relu };
+        let w = if quantized {
+            w
+        } else {
+            let numbers: Vec<f32> = (0..outputs * kernel * kernel * 20).map(|i| (i * 37 % 101) as f32 * 0.01 - 0.5).collect();
+            graph.add_const("w", &Tensor::from_slice(&[outputs, kernel, kernel, 20], &numbers).unwrap())
+        };
+        graph.add_node("conv", Op::Conv(op), &[x, w], ty(outputs, quant))
+    };
+    let (a, b) = (conv(1, 12, (0.05, 3)), conv(3, 17, (0.0471, 131)));
+    let y = graph.add_node("joined", Op::Concat { axis: 3 }, &[a, x, b], ty(49, (0.05, 3)));
+    graph.add_output("y", y);
+    if apart {
+        graph.add_output("a", a);
+        graph.add_output("b", b);
+    }
+    let count = 2 * 9 * 7 * 20;
+    let bytes: Vec<u8> = (0..count).map(|i| (i * 151 % 256) as u8).collect();
+    let floats: Vec<f32> = bytes.iter().map(|b| f32::from(*b) * 0.25).collect();
+    let shape = [2, 9, 7, 20];
+    let view = if quantized { TensorView::from_slice(&shape, &bytes) } else { TensorView::from_slice(&shape, &floats) }.unwrap();
+    let mut session = Session::new(Plan { graph, meta: Meta::default() }).unwrap();
+    session.run(&[("x", view)]).unwrap();
+    let mut copied = 0;
+    let outputs = session.run_observed(&[("x", view)], |node| copied += usize::from(node.op.name() == "Concat")).unwrap();
+    (outputs.get("y").unwrap().data.to_vec(), copied)
+}
+
+#[test]
+fn convolutions_store_their_part_of_a_concatenation() {
+    for quantized in [false, true] {
+        let (apart, together) = (joined(quantized, true), joined(quantized, false));
+        assert_eq!(apart, together);
+        assert_eq!(together.1, 1, "x is copied");
+    }
+}
+
+#[test]
+fn a_concatenation_of_convolutions_alone_is_no_step() {
+    let mut graph = Graph::default();
+    let x = graph.add_input("x", bytes_type(&[1, 4, 4, 8], (0.02, 120)));
+    let mut conv = || {
+        let w = weight(&mut graph, &[8, 1, 1, 8]);
+        let window = Window { kernel: [1; 2], strides: [1; 2], dilations: [1; 2], pads: [[0; 2]; 2], ceil: false };
+        let op = Conv { window, groups: 1, bias: false, dynamic: false, activation: Activation::None };
+        graph.add_node("conv", Op::Conv(op), &[x, w], bytes_type(&[1, 4, 4, 8], (0.05, 3)))
+    };
+    let parts = [conv(), conv(), conv()];
+    let y = graph.add_node("joined", Op::Concat { axis: 3 }, &parts, bytes_type(&[1, 4, 4, 24], (0.05, 3)));
+    graph.add_output("y", y);
+    let mut session = Session::new(Plan { graph, meta: Meta::default() }).unwrap();
+    let x: Vec<u8> = (0..128).map(|i| (i * 3) as u8).collect();
+    let mut steps = 0;
+    let outputs = session.run_observed(&[("x", TensorView::from_slice(&[1, 4, 4, 8], &x).unwrap())], |_| steps += 1).unwrap();
+    let y = outputs.get("y").unwrap().data;
+    assert_eq!((steps, y.len()), (3, 384));
+    assert!(y.chunks(24).all(|row| row[..8] == row[8..16] && row[..8] == row[16..]));
+}

@@ -1,5 +1,6 @@
 //! Runs a plan: binds shapes, lays out memory once per set of shapes, calls kernels. Knows nothing of ONNX or tract.
 
+mod along;
 mod arena;
 mod bind;
 mod info;

@@ -193,7 +193,14 @@ fn whole_factors(l: &mut Lower, c: &Call, x: ValueId, mode: &Mode, given: &Given
     if times.iter().all(is_one) {
         return Ok(Some(x));
     }
-    repeat(l, c, x, &times, true).map(Some)
+    if times.len() != 4 || !times[..2].iter().all(is_one) {
+        return repeat(l, c, x, &times, true).map(Some);
+    }
+    // An image: channels last, like the operators around, so that whole pixels are repeated.
+    let x = l.transpose(c.name(), x, &[0, 2, 3, 1]);
+    let times = [0, 2, 3, 1].map(|axis: usize| times[axis].clone());
+    let y = repeat(l, c, x, &times, true)?;
+    Ok(Some(l.transpose(c.name(), y, &[0, 3, 1, 2])))
 }
 
 /// The one scale of all axes that keeps the aspect ratio.

@@ -59,6 +59,8 @@ pub(super) fn compute(graph: &Graph, node: &Node, inputs: &[Tensor], shapes: &[V
         outputs: node.outputs.iter().zip(&outputs).map(|(v, t)| operand(*v, t)).collect(),
         packed: &mut packed,
         then: None,
+        place: None,
+        joined: &[],
     })?;
     run_once(&*kernel, inputs, &mut outputs)?;
     Ok(outputs)

@@ -1,11 +1,11 @@
 //! Reading plans: whole, or in pieces as they arrive.
 
 use alloc::{format, sync::Arc, vec::Vec};
-use core::ops::Range;
+use core::{hash::Hasher, ops::Range};
 
-use sha2::{Digest, Sha256};
+use twox_hash::XxHash64;
 
-use super::{ALIGN, HEADER, Plan, Stored, StoredInit, VERSION, begin_sum, is_plan};
+use super::{ALIGN, HEADER, Plan, Stored, StoredInit, VERSION, begin_sum, end_sum, is_plan};
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Blob, Graph, Init, Value, verify},
@@ -55,7 +55,7 @@ pub struct Reader {
 
 /// What follows the head.
 struct Body {
-    sum: Sha256,
+    sum: XxHash64,
     /// The metadata, or why it cannot be decoded; that counts only if the sum is right.
     stored: Result<Stored>,
     /// Ranges of the weights, in order and without gaps.
@@ -102,7 +102,7 @@ impl Reader {
         match &mut self.body {
             None if self.filled == self.head.len() => self.grow_head(),
             Some(body) if body.segments.get(body.memory.len()).is_some_and(|s| self.filled == self.head.len() + s.end) => {
-                body.sum.update(&body.current[..]);
+                body.sum.write(&body.current[..]);
                 let next = body.segments.get(body.memory.len() + 1).map_or(0, Range::len);
                 let full = core::mem::replace(&mut body.current, AlignedBytes::try_zeroed_with_room(next, ROOM)?);
                 body.memory.push(Arc::new(full));
@@ -232,11 +232,11 @@ fn check_header(bytes: &[u8], len: usize) -> Result<usize> {
 }
 
 /// Holds `sum`, of all bytes but those of the sum itself, against the one in the header.
-fn check_sum(sum: Sha256, header: &[u8]) -> Result<()> {
+fn check_sum(sum: XxHash64, header: &[u8]) -> Result<()> {
     ensure!(
-        sum.finalize()[..] == header[32..HEADER],
+        end_sum(sum)[..] == header[32..HEADER],
         InvalidPlan,
-        "the plan is damaged: its sha-256 does not match; download it or compile the model again"
+        "the plan is damaged: its checksum does not match; download it or compile the model again"
     );
     Ok(())
 }

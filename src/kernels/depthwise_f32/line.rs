@@ -61,8 +61,10 @@ fn starts(columns: &Range<usize>, n: usize) -> impl Iterator<Item = usize> {
     columns.clone().step_by(n).map(move |ox| ox.min(last))
 }
 
-/// A line for a kernel row of `K` neighbouring taps with stride `S`, in blocks of `N` outputs.
-#[inline(always)]
+/// A line for a kernel row of `K` neighbouring taps with stride `S`, in blocks of `N` outputs. In WebAssembly a function of its own, which
+/// engines optimise sooner than all of them at once.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn blocks<V: Vector, const N: usize, const K: usize, const S: usize>(line: &Line<'_>, rows: &Range<usize>) {
     let g = line.g;
     for ox in starts(&(0..g.output[1]), N) {

@@ -298,7 +298,7 @@ impl<F: Store> Call<'_, F> {
 
     /// # Safety
     /// `planes` must be writable for `G` planes of `plane` vectors less what was skipped; rows as [`Row`] says.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn interleave<D: Interleave, const G: usize>(&self, rows: [Row; 4], fill: &[u8; 16], planes: *mut v128, plane: usize) {
         let width = self.plan.width;
         let left = self.g.pad[1].min(width);
@@ -333,11 +333,11 @@ impl<F: Store> Call<'_, F> {
         }
     }
 
-    /// Four channels of a line. `S` is the stride and `T` the number of vectors of weights; 0 if only known when run.
+    /// Four channels of a line, in a function of its own: engines optimise a small function sooner than all of them at once. `S` is the stride and `T` the number of vectors of weights; 0 if only known when run.
     ///
     /// # Safety
     /// `plane` must be readable for the plan's depth and width, and `out` be writable for 4 channels of every pixel of a line.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn filter<D: Interleave, const S: usize, const T: usize>(
         &self,
         plane: *const v128,

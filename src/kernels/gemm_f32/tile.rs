@@ -65,8 +65,10 @@ unsafe fn strips<V: Vector>(block: &Block, row: usize, height: usize, count: usi
     heights!(1 x 4 2 x 2 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1);
 }
 
-/// Tiles of `MR` rows by `NV` vectors, then single panels for what is left of the columns.
-#[inline(always)]
+/// Tiles of `MR` rows by `NV` vectors, then single panels for what is left of the columns. In WebAssembly a function of its own: engines
+/// optimise whole functions, and the sooner the less there is in them. Natively it must be a part of a function with `V`'s instructions.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn strip<V: Vector, const MR: usize, const NV: usize>(block: &Block, row: usize, count: usize) {
     let panel = 2 * V::LANES;
     let mut column = 0;

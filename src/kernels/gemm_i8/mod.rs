@@ -5,6 +5,7 @@
 
 mod pack;
 mod probe;
+mod rows;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use core::ops::Range;
 
 pub(crate) use pack::{Packed, Weights, pack_into, packed_len};
 pub(crate) use probe::selftest;
+pub(crate) use rows::{InPlace, Padded, RowSource, Rows, Segments, padded_depth, widen};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(crate) use wasm::{Dot, Dot16, Store, unroll};
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
@@ -26,7 +28,7 @@ use super::{
     requant::{Finish, Raw},
     team::{Crew, Shared, part},
 };
-use crate::error::{Result, ensure};
+use crate::error::{Error, Result, ensure};
 
 /// A [`Finish`] that the instruction sets know how to apply.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -110,6 +112,15 @@ impl Scheme {
         }
     }
 
+    /// Whether products are of i16, which is the only way in WebAssembly where relaxed instructions are missing or not exact.
+    pub const fn multiplies_i16(self) -> bool {
+        match self {
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Scheme::Dot16 => true,
+            _ => false,
+        }
+    }
+
     /// What is subtracted from every row element before it is multiplied. Counts as part of the rows' zero point.
     pub const fn row_offset(self) -> i32 {
         match self {
@@ -118,50 +129,6 @@ impl Scheme {
             _ => 0,
         }
     }
-}
-
-/// Where rows come from.
-pub(crate) trait RowSource: Sync {
-    /// The rows of `range`: bytes and the distance between rows, either in place or written to `scratch`.
-    fn rows<'s>(&'s self, range: Range<usize>, scratch: &'s mut [u8]) -> (&'s [u8], usize);
-}
-
-/// Rows in memory as they are needed: a multiple of 4 long.
-pub(crate) struct InPlace<'a> {
-    pub bytes: &'a [u8],
-    pub stride: usize,
-}
-
-impl RowSource for InPlace<'_> {
-    fn rows<'s>(&'s self, range: Range<usize>, _: &'s mut [u8]) -> (&'s [u8], usize) {
-        (&self.bytes[range.start * self.stride..], self.stride)
-    }
-}
-
-/// Rows whose length is no multiple of 4.
-pub(crate) struct Padded<'a> {
-    pub bytes: &'a [u8],
-    pub depth: usize,
-}
-
-impl RowSource for Padded<'_> {
-    fn rows<'s>(&'s self, range: Range<usize>, scratch: &'s mut [u8]) -> (&'s [u8], usize) {
-        let stride = padded_depth(self.depth);
-        for (row, out) in self.bytes[range.start * self.depth..]
-            .chunks_exact(self.depth)
-            .zip(scratch.chunks_exact_mut(stride))
-            .take(range.len())
-        {
-            out[..self.depth].copy_from_slice(row);
-            out[self.depth..].fill(0);
-        }
-        (scratch, stride)
-    }
-}
-
-/// Elements of a row with the zeros that round it up to whole groups of any scheme.
-pub(crate) const fn padded_depth(depth: usize) -> usize {
-    depth.next_multiple_of(4)
 }
 
 /// The sizes of a product, and how it is cut into blocks.
@@ -176,6 +143,10 @@ pub(crate) struct Gemm {
     pub k: usize,
     /// Rows of a block.
     block: usize,
+    /// How a row is cut; one segment unless rows are windows.
+    segments: Segments,
+    /// Bytes that the source of rows may write for a block.
+    rows_bytes: usize,
     /// Whether accumulators pass through memory, for a correction per row or for a finish that vectors cannot do exactly.
     staged: bool,
 }
@@ -205,7 +176,15 @@ impl Gemm {
     pub fn new(scheme: Scheme, m: usize, n: usize, k: usize, staged: bool) -> Gemm {
         let fit = BLOCK_BYTES / padded_depth(k).max(1);
         let block = if staged { 12 } else { (fit / 12 * 12).clamp(24, 96) };
-        Gemm { scheme, m, n, k, block: block.min(m.max(1)), staged }
+        let block = block.min(m.max(1));
+        let segments = Segments { count: 1, len: k, stride: 0 };
+        Gemm { scheme, m, n, k, block, segments, rows_bytes: block * padded_depth(k), staged }
+    }
+
+    /// A product of `m` rows that are windows, `block` of them at a time, with `n` columns. The source of rows writes up to `rows_bytes`
+    /// for a block.
+    pub fn of_windows(scheme: Scheme, [m, n]: [usize; 2], segments: Segments, block: usize, rows_bytes: usize) -> Gemm {
+        Gemm { scheme, m, n, k: segments.depth(), block: block.clamp(1, m.max(1)), segments, rows_bytes, staged: false }
     }
 
     /// Columns of whole panels.
@@ -221,8 +200,9 @@ impl Gemm {
 
     /// Bytes for: rows, rows widened to i16, accumulators.
     fn scratch_parts(&self) -> [usize; 3] {
-        let rows = (self.block * padded_depth(self.k)).next_multiple_of(64);
-        let wide = if self.scheme.widens() { 2 * rows } else { 0 };
+        let rows = self.rows_bytes.next_multiple_of(64);
+        let widens = self.scheme.widens() && self.segments.count == 1;
+        let wide = if widens { 2 * rows } else { 0 };
         let staged = if self.staged { (self.block * self.padded_columns() * 4).next_multiple_of(64) } else { 0 };
         [rows, wide, staged]
     }
@@ -298,13 +278,13 @@ impl Gemm {
         let mut at = rows.start;
         while at < rows.end {
             let count = self.block.min(rows.end - at);
-            let (rows, row_stride) = source.rows(at..at + count, rows_scratch);
+            let rows = source.rows(at..at + count, rows_scratch);
             if self.staged {
-                self.block(rows, row_stride, count, wide, columns, &Raw, panels.clone(), staged.as_mut_ptr(), padded)?;
+                self.block(&rows, count, wide, columns, &Raw, panels.clone(), staged.as_mut_ptr(), padded)?;
                 for i in 0..count {
                     let acc = &mut staged[i * padded..][own.clone()];
-                    if let Some(factors) = columns.row_sum {
-                        let sum = rows[i * row_stride..][..self.k].iter().map(|&v| i32::from(v)).sum::<i32>();
+                    if let (Some(factors), Rows::Apart { bytes, stride }) = (columns.row_sum, &rows) {
+                        let sum = bytes[i * stride..][..self.k].iter().map(|&v| i32::from(v)).sum::<i32>();
                         let factors = &factors[own.clone()];
                         acc.iter_mut().zip(factors).for_each(|(acc, f)| *acc = acc.wrapping_add(sum.wrapping_mul(*f)));
                     }
@@ -315,7 +295,7 @@ impl Gemm {
             } else {
                 // SAFETY: `run` found `out` long enough for row `at`.
                 let out = unsafe { out.as_ptr().add(at * stride) };
-                self.block(rows, row_stride, count, wide, columns, finish, panels.clone(), out, stride)?;
+                self.block(&rows, count, wide, columns, finish, panels.clone(), out, stride)?;
             }
             at += count;
         }
@@ -326,8 +306,7 @@ impl Gemm {
     #[allow(clippy::too_many_arguments)]
     fn block<F: Store>(
         &self,
-        rows: &[u8],
-        row_stride: usize,
+        rows: &Rows<'_>,
         count: usize,
         wide: &mut [i16],
         columns: &Columns<'_>,
@@ -337,15 +316,31 @@ impl Gemm {
         stride: usize,
     ) -> Result<()> {
         let depth = padded_depth(self.k);
-        ensure!(rows.len() >= (count - 1) * row_stride + depth, Internal, "rows of an integer product are too short");
-        let (a, lda) = if self.scheme.widens() {
-            for i in 0..count {
-                widen(&rows[i * row_stride..][..depth], &mut wide[i * depth..][..depth]);
+        let too_short = || Error::Internal("rows of an integer product are too short".into());
+        let (a, lda, offsets) = match *rows {
+            Rows::Windows { bytes, offsets } => {
+                let size = if self.scheme.widens() { 2 } else { 1 };
+                let Segments { count: segments, len, stride } = self.segments;
+                let last = offsets.get(..count).and_then(|offsets| offsets.iter().max()).ok_or_else(too_short)?;
+                let end = *last as usize + (segments - 1) * stride + padded_depth(len) * size;
+                ensure!(bytes.len() >= end, Internal, "windows of an integer product are too short");
+                (bytes.as_ptr(), 0, offsets.as_ptr())
             }
-            (wide.as_ptr().cast::<u8>(), 2 * depth)
-        } else {
-            (rows.as_ptr(), row_stride)
+            Rows::Apart { bytes, stride } => {
+                if bytes.len() < (count - 1) * stride + depth || self.segments.count > 1 {
+                    return Err(too_short());
+                }
+                if self.scheme.widens() {
+                    for i in 0..count {
+                        widen(&bytes[i * stride..][..depth], &mut wide[i * depth..][..depth]);
+                    }
+                    (wide.as_ptr().cast::<u8>(), 2 * depth, core::ptr::null())
+                } else {
+                    (bytes.as_ptr(), stride, core::ptr::null())
+                }
+            }
         };
+        let groups = padded_depth(self.segments.len) / self.scheme.group();
         let panel = self.scheme.panel();
         let step = (CALL_MACS / (count * depth * panel).max(1)).max(1);
         let mut first = panels.start;
@@ -354,10 +349,13 @@ impl Gemm {
             let block = Block {
                 a,
                 lda,
+                offsets,
                 rows: count,
+                segments: self.segments.count,
+                gap: self.segments.stride.wrapping_sub(4 * groups),
                 b: columns.packed.as_ptr(),
                 panel_bytes: depth * panel,
-                groups: depth / self.scheme.group(),
+                groups,
                 panels: first..last,
                 n: self.n,
                 init: columns.init.as_ptr(),
@@ -374,15 +372,61 @@ impl Gemm {
     }
 }
 
+/// Products of rows of i16, `depth` (a multiple of 4) long, with columns of i16 in panels of 8 `[panel][depth / 2][8][2]`. Sums wrap around.
+/// `zeros` are as many as there are columns, and `sums` has a row of them for each row of `a`.
+pub(crate) fn run_wide(a: &[i16], depth: usize, b: &[u8], zeros: &[i32], sums: &mut [i32]) -> Result<()> {
+    let (n, rows) = (zeros.len(), a.len() / depth.max(1));
+    ensure!(
+        n.is_multiple_of(8) && depth.is_multiple_of(4) && b.len() >= 2 * n * depth && sums.len() >= rows * n && rows > 0,
+        Internal,
+        "operands of a product of 16-bit integers do not fit"
+    );
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        let block = Block {
+            a: a.as_ptr().cast(),
+            lda: 2 * depth,
+            offsets: core::ptr::null(),
+            rows,
+            segments: 1,
+            gap: 0,
+            b: b.as_ptr(),
+            panel_bytes: 16 * depth,
+            groups: depth / 2,
+            panels: 0..n / 8,
+            n,
+            init: zeros.as_ptr(),
+            finish: &Raw,
+            out: sums.as_mut_ptr(),
+            ldo: n,
+        };
+        // SAFETY: the lengths were checked above.
+        unsafe { wasm::run::<wasm::Wide, Raw>(&block) };
+    }
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    for (row, sums) in a.chunks_exact(depth).zip(sums.chunks_exact_mut(n)) {
+        for (column, sum) in sums.iter_mut().enumerate() {
+            let at = |k: usize| (column / 8 * depth + k / 2 * 2) * 8 + column % 8 * 2 + k % 2;
+            let weight = |k: usize| i32::from(i16::from_le_bytes([b[2 * at(k)], b[2 * at(k) + 1]]));
+            *sum = (0..depth).fold(0, |sum, k| i32::wrapping_add(sum, i32::from(row[k]).wrapping_mul(weight(k))));
+        }
+    }
+    Ok(())
+}
+
 /// A block of rows against a range of panels, as the instruction sets see it.
 struct Block<'a, F: Finish> {
-    /// Rows: u8, or i16 if the scheme widens; `lda` bytes apart.
+    /// Rows: u8, or i16 if the scheme widens; at `offsets`, or if that is null `lda` bytes apart.
     a: *const u8,
     lda: usize,
+    offsets: *const u32,
     rows: usize,
+    /// Segments of a row, and bytes from the end of one to the beginning of the next.
+    segments: usize,
+    gap: usize,
     b: *const u8,
     panel_bytes: usize,
-    /// Groups of depth.
+    /// Groups of depth in a segment.
     groups: usize,
     panels: Range<usize>,
     /// Columns of the result; the last panel may reach beyond.
@@ -394,6 +438,16 @@ struct Block<'a, F: Finish> {
 }
 
 impl<F: Finish> Block<'_, F> {
+    /// The first element of a row.
+    ///
+    /// # Safety
+    /// `row` must be one of the block's.
+    #[inline(always)]
+    unsafe fn row(&self, row: usize) -> *const u8 {
+        // SAFETY: as the caller promises; `offsets` holds one for every row.
+        unsafe { self.a.add(if self.offsets.is_null() { row * self.lda } else { *self.offsets.add(row) as usize }) }
+    }
+
     /// Columns `column..column + count` of a row of the result.
     ///
     /// # Safety
@@ -408,7 +462,7 @@ impl<F: Finish> Block<'_, F> {
 
 impl<F: Store> Block<'_, F> {
     /// # Safety
-    /// Rows must hold `groups` groups, `b` and `init` all panels of the range, and `out` `n` columns at each row's start.
+    /// Rows must hold `segments` segments of `groups` groups, `b` and `init` all panels of the range, and `out` `n` columns at each row's start.
     unsafe fn run(&self, scheme: Scheme) {
         // SAFETY: as the caller promises.
         unsafe {
@@ -431,15 +485,8 @@ impl<F: Store> Block<'_, F> {
     }
 }
 
-/// Widens u8 to i16.
-pub(crate) fn widen(from: &[u8], to: &mut [i16]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to = i16::from(from);
-    }
-}
-
 /// Scratch bytes as elements.
 pub(crate) fn cast<T: bytemuck::Pod>(bytes: &mut [u8]) -> Result<&mut [T]> {
     let len = bytes.len() / size_of::<T>() * size_of::<T>();
-    bytemuck::try_cast_slice_mut(&mut bytes[..len]).map_err(|_| crate::Error::Internal("scratch space is not aligned".into()))
+    bytemuck::try_cast_slice_mut(&mut bytes[..len]).map_err(|_| Error::Internal("scratch space is not aligned".into()))
 }

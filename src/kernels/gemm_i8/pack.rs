@@ -1,5 +1,7 @@
 //! Weights in the order in which the instruction sets read them: `[panel][group of depth][column][depth in group]`.
 
+use core::ops::Range;
+
 use super::{Scheme, padded_depth};
 use crate::{
     error::{Result, ensure},
@@ -75,28 +77,50 @@ pub(crate) fn pack_into(
     let flip = if weights.unsigned { 0x80 } else { 0 };
     for (p, out) in out.chunks_exact_mut(panel * depth).enumerate() {
         let first = p * panel;
-        let columns = panel.min(n - first);
-        let sums = &mut sums[first..first + columns];
-        if weights.by_depth {
-            for d in 0..k {
-                let from = &weights.bytes[d * weights.stride + first..][..columns];
-                let to = &mut out[d / group * group * panel + d % group..];
-                for ((to, from), sum) in to.iter_mut().step_by(group).zip(from).zip(sums.iter_mut()) {
-                    *to = from ^ flip;
-                    *sum = sum.wrapping_add(i32::from(*to as i8));
-                }
-            }
-        } else {
-            for (c, sum) in sums.iter_mut().enumerate() {
-                let from = &weights.bytes[(first + c) * weights.stride..][..k];
-                for (from, to) in from.chunks(group).zip(out[c * group..].chunks_mut(group * panel)) {
-                    for (to, from) in to.iter_mut().zip(from) {
-                        *to = from ^ flip;
-                        *sum = sum.wrapping_add(i32::from(*to as i8));
-                    }
-                }
-            }
+        let columns = first..(first + panel).min(n);
+        let sums = &mut sums[columns.clone()];
+        match group {
+            2 => pack_panel::<2>(&weights, columns, (panel, k), flip, out, sums),
+            _ => pack_panel::<4>(&weights, columns, (panel, k), flip, out, sums),
         }
     }
     Ok(())
+}
+
+/// Packs one panel. Whole groups are moved at once: this runs while a model is loaded, before engines have optimised it.
+fn pack_panel<const GROUP: usize>(
+    weights: &Weights<'_>,
+    columns: Range<usize>,
+    (panel, k): (usize, usize),
+    flip: u8,
+    out: &mut [u8],
+    sums: &mut [i32],
+) {
+    let line = |i: usize, start: usize, len: usize| &weights.bytes[i * weights.stride + start..][..len];
+    let (groups, _) = out.as_chunks_mut::<GROUP>();
+    if weights.by_depth {
+        for (g, out) in groups.chunks_exact_mut(panel).enumerate() {
+            let depth = GROUP.min(k.saturating_sub(g * GROUP));
+            for d in 0..depth {
+                let from = line(g * GROUP + d, columns.start, columns.len());
+                for ((to, from), sum) in out.iter_mut().zip(from).zip(sums.iter_mut()) {
+                    to[d] = from ^ flip;
+                    *sum = sum.wrapping_add(i32::from(to[d] as i8));
+                }
+            }
+        }
+        return;
+    }
+    for (c, sum) in sums.iter_mut().enumerate() {
+        let from = line(columns.start + c, 0, k);
+        let (whole, rest) = from.as_chunks::<GROUP>();
+        for (to, from) in groups[c..].iter_mut().step_by(panel).zip(whole) {
+            *to = from.map(|b| b ^ flip);
+        }
+        if !rest.is_empty() {
+            let to = &mut groups[whole.len() * panel + c];
+            to.iter_mut().zip(rest).for_each(|(to, from)| *to = from ^ flip);
+        }
+        *sum = from.iter().map(|b| i32::from((b ^ flip) as i8)).sum();
+    }
 }

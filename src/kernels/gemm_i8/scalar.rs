@@ -16,21 +16,26 @@ pub(super) unsafe fn run<F: Finish>(block: &Block<'_, F>) {
             (
                 core::slice::from_raw_parts(
                     block.b.add(panel * block.panel_bytes).cast::<[[i8; GROUP]; COLUMNS]>(),
-                    block.groups,
+                    block.segments * block.groups,
                 ),
                 block.init.add(column).cast::<[i32; COLUMNS]>().read(),
             )
         };
         for row in 0..block.rows {
-            // SAFETY: every row holds `groups` groups.
-            let a = unsafe { core::slice::from_raw_parts(block.a.add(row * block.lda).cast::<[u8; GROUP]>(), block.groups) };
             let mut acc = init;
-            for (a, b) in a.iter().zip(b) {
-                for (acc, b) in acc.iter_mut().zip(b) {
-                    for (a, b) in a.iter().zip(b) {
-                        *acc = acc.wrapping_add(i32::from(*a) * i32::from(*b));
+            // SAFETY: `row` is one of the block's.
+            let mut first = unsafe { block.row(row) };
+            for b in b.chunks_exact(block.groups.max(1)) {
+                // SAFETY: every row holds `segments` segments of `groups` groups.
+                let a = unsafe { core::slice::from_raw_parts(first.cast::<[u8; GROUP]>(), block.groups) };
+                for (a, b) in a.iter().zip(b) {
+                    for (acc, b) in acc.iter_mut().zip(b) {
+                        for (a, b) in a.iter().zip(b) {
+                            *acc = acc.wrapping_add(i32::from(*a) * i32::from(*b));
+                        }
                     }
                 }
+                first = first.wrapping_add(block.groups * GROUP).wrapping_add(block.gap);
             }
             // SAFETY: `out` holds n columns from each row's start, and `count` ends at n.
             let out = unsafe { block.out_row(row, column, count) };

@@ -25,6 +25,9 @@ pub(crate) use unroll;
 pub(crate) trait Dot {
     /// Bytes of four columns of weights in memory.
     const WEIGHTS: usize;
+    /// Groups per turn of the loop, a divisor of the number of groups: where processors are busy with instructions rather than with
+    /// products, moving the pointers counts.
+    const TURN: usize = 1;
 
     /// Four columns of weights.
     ///
@@ -47,11 +50,37 @@ pub(crate) struct Dot16;
 
 impl Dot for Dot16 {
     const WEIGHTS: usize = 8;
+    const TURN: usize = 2;
 
     #[inline(always)]
     unsafe fn weights(p: *const u8) -> v128 {
         // SAFETY: as the caller promises.
         unsafe { i16x8_load_extend_i8x8(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn row(p: *const u8) -> v128 {
+        // SAFETY: as the caller promises.
+        unsafe { v128_load32_splat(p.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(weights: v128, row: v128, acc: v128) -> v128 {
+        i32x4_add(acc, i32x4_dot_i16x8(weights, row))
+    }
+}
+
+/// Weights that are i16 in memory, for [`super::run_wide`].
+pub(crate) struct Wide;
+
+impl Dot for Wide {
+    const WEIGHTS: usize = 16;
+    const TURN: usize = 2;
+
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> v128 {
+        // SAFETY: as the caller promises.
+        unsafe { v128_load(p.cast()) }
     }
 
     #[inline(always)]
@@ -337,42 +366,51 @@ unsafe fn tile<D: Dot, F: Store, const R: usize, const V: usize>(
         let mut acc = [[i32x4_splat(0); V]; R];
         let mut a = [block.a; R];
         let mut b = [block.b; V];
-        unroll!(I < R, a[I] = block.a.add((row + I) * block.lda));
+        unroll!(I < R, a[I] = block.row(row + I));
         unroll!(Q < V, {
             let init = v128_load(block.init.add(panel * PANEL + Q * 4).cast());
             unroll!(I < R, acc[I][Q] = init);
             b[Q] = block.b.add((panel + Q / 2) * block.panel_bytes);
         });
-        let mut group = 0;
-        while group < block.groups {
-            if R > 2 {
-                let (b0, b1) = (D::weights(b[0]), D::weights(b[0].add(D::WEIGHTS)));
-                unroll!(I < R, {
-                    let v = D::row(a[I]);
-                    acc[I][0] = D::dot(b0, v, acc[I][0]);
-                    acc[I][1] = D::dot(b1, v, acc[I][1]);
-                    a[I] = a[I].add(4);
-                });
-                b[0] = b[0].add(2 * D::WEIGHTS);
-            } else {
-                // Few rows: keep their vectors, and let weights pass through one register.
-                let v0 = D::row(a[0]);
-                let v1 = D::row(a[R - 1]);
-                unroll!(Q < V, {
-                    let w = D::weights(b[Q / 2 * 2].add(Q % 2 * D::WEIGHTS));
-                    acc[0][Q] = D::dot(w, v0, acc[0][Q]);
-                    if R == 2 {
-                        acc[R - 1][Q] = D::dot(w, v1, acc[R - 1][Q]);
-                    }
-                });
-                unroll!(I < R, a[I] = a[I].add(4));
-                unroll!(Q < V, {
-                    if Q.is_multiple_of(2) {
-                        b[Q] = b[Q].add(2 * D::WEIGHTS);
-                    }
-                });
+        let mut segment = 0;
+        while segment < block.segments {
+            let mut group = 0;
+            while group < block.groups {
+                if R > 2 {
+                    unroll!(T < D::TURN, {
+                        let (b0, b1) =
+                            (D::weights(b[0].add(2 * T * D::WEIGHTS)), D::weights(b[0].add((2 * T + 1) * D::WEIGHTS)));
+                        unroll!(I < R, {
+                            let v = D::row(a[I].add(4 * T));
+                            acc[I][0] = D::dot(b0, v, acc[I][0]);
+                            acc[I][1] = D::dot(b1, v, acc[I][1]);
+                        });
+                    });
+                    unroll!(I < R, a[I] = a[I].add(4 * D::TURN));
+                    b[0] = b[0].add(2 * D::TURN * D::WEIGHTS);
+                    group += D::TURN;
+                } else {
+                    // Few rows: keep their vectors, and let weights pass through one register.
+                    let v0 = D::row(a[0]);
+                    let v1 = D::row(a[R - 1]);
+                    unroll!(Q < V, {
+                        let w = D::weights(b[Q / 2 * 2].add(Q % 2 * D::WEIGHTS));
+                        acc[0][Q] = D::dot(w, v0, acc[0][Q]);
+                        if R == 2 {
+                            acc[R - 1][Q] = D::dot(w, v1, acc[R - 1][Q]);
+                        }
+                    });
+                    unroll!(I < R, a[I] = a[I].add(4));
+                    unroll!(Q < V, {
+                        if Q.is_multiple_of(2) {
+                            b[Q] = b[Q].add(2 * D::WEIGHTS);
+                        }
+                    });
+                    group += 1;
+                }
             }
-            group += 1;
+            unroll!(I < R, a[I] = a[I].wrapping_add(block.gap));
+            segment += 1;
         }
         block.finish.store::<R, V>(acc, panel * PANEL, out, ldo);
     }
@@ -389,13 +427,7 @@ pub(super) unsafe fn run<D: Dot, F: Store>(block: &Block<'_, F>) {
         let out = |row: usize, panel: usize| block.out.add(row * block.ldo + panel * PANEL);
         if block.rows >= 6 {
             for panel in panels {
-                let mut row = 0;
-                while row < block.rows {
-                    // The last tile overlaps the one before.
-                    let at = row.min(block.rows - 6);
-                    tile::<D, F, 6, 2>(block, at, panel, out(at, panel), block.ldo);
-                    row += 6;
-                }
+                many_rows::<D, F>(block, panel, out(0, panel));
             }
         } else {
             let mut row = 0;
@@ -417,6 +449,22 @@ pub(super) unsafe fn run<D: Dot, F: Store>(block: &Block<'_, F>) {
         if block.panels.end > whole {
             last_panel::<D, F>(block, whole);
         }
+    }
+}
+
+/// A whole panel for six rows or more. A function of its own: engines optimise whole functions, and the sooner the less there is in them.
+///
+/// # Safety
+/// As for [`Block::run`].
+#[inline(never)]
+unsafe fn many_rows<D: Dot, F: Store>(block: &Block<'_, F>, panel: usize, out: *mut F::Out) {
+    let mut row = 0;
+    while row < block.rows {
+        // The last tile overlaps the one before.
+        let at = row.min(block.rows - 6);
+        // SAFETY: as the caller promises.
+        unsafe { tile::<D, F, 6, 2>(block, at, panel, out.add(at * block.ldo), block.ldo) };
+        row += 6;
     }
 }
 

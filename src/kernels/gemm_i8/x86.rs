@@ -87,20 +87,23 @@ macro_rules! tiles {
                 let mut b = block.b.add(panel * block.panel_bytes);
                 let mut a = [block.a; R];
                 let mut acc = [[$zero; $v]; R];
-                unroll!(I < R, a[I] = block.a.add((row + I) * block.lda));
+                unroll!(I < R, a[I] = block.row(row + I));
                 unroll!(Q < $v, {
                     let init = $load_init(block.init.add(panel * PANEL + Q * (PANEL / $v)).cast());
                     unroll!(I < R, acc[I][Q] = init);
                 });
-                for _ in 0..block.groups {
-                    let mut w = [$zero; $v];
-                    unroll!(Q < $v, w[Q] = $load(b.add(Q * $weights)));
-                    unroll!(I < R, {
-                        let x = $splat(a[I].cast::<i32>().read_unaligned());
-                        unroll!(Q < $v, acc[I][Q] = $dot(acc[I][Q], x, w[Q]));
-                        a[I] = a[I].add(4);
-                    });
-                    b = b.add($v * $weights);
+                for _ in 0..block.segments {
+                    for _ in 0..block.groups {
+                        let mut w = [$zero; $v];
+                        unroll!(Q < $v, w[Q] = $load(b.add(Q * $weights)));
+                        unroll!(I < R, {
+                            let x = $splat(a[I].cast::<i32>().read_unaligned());
+                            unroll!(Q < $v, acc[I][Q] = $dot(acc[I][Q], x, w[Q]));
+                            a[I] = a[I].add(4);
+                        });
+                        b = b.add($v * $weights);
+                    }
+                    unroll!(I < R, a[I] = a[I].wrapping_add(block.gap));
                 }
                 unroll!(I < R, unroll!(Q < $v, $store(out.0.as_mut_ptr().add(I * PANEL + Q * (PANEL / $v)).cast(), acc[I][Q])));
             }
@@ -113,28 +116,32 @@ macro_rules! tiles {
         unsafe fn $single<F: Finish>(block: &Block<'_, F>, row: usize, panel: usize, out: &mut Buffer) {
             // SAFETY: as the caller promises.
             unsafe {
-                let b = block.b.add(panel * block.panel_bytes);
-                let a = block.a.add(row * block.lda);
+                let mut b = block.b.add(panel * block.panel_bytes);
+                let mut a = block.row(row);
                 let mut acc = [[$zero; $v]; 4];
                 unroll!(Q < $v, acc[0][Q] = $load_init(block.init.add(panel * PANEL + Q * (PANEL / $v)).cast()));
-                let mut group = 0;
-                while group + 4 <= block.groups {
-                    unroll!(U < 4, {
-                        let x = $splat(a.add((group + U) * 4).cast::<i32>().read_unaligned());
-                        unroll!(Q < $v, {
-                            let w = $load(b.add(((group + U) * $v + Q) * $weights));
-                            acc[U][Q] = $dot(acc[U][Q], x, w);
+                for _ in 0..block.segments {
+                    let mut group = 0;
+                    while group + 4 <= block.groups {
+                        unroll!(U < 4, {
+                            let x = $splat(a.add((group + U) * 4).cast::<i32>().read_unaligned());
+                            unroll!(Q < $v, {
+                                let w = $load(b.add(((group + U) * $v + Q) * $weights));
+                                acc[U][Q] = $dot(acc[U][Q], x, w);
+                            });
                         });
-                    });
-                    group += 4;
-                }
-                while group < block.groups {
-                    let x = $splat(a.add(group * 4).cast::<i32>().read_unaligned());
-                    unroll!(Q < $v, {
-                        let w = $load(b.add((group * $v + Q) * $weights));
-                        acc[0][Q] = $dot(acc[0][Q], x, w);
-                    });
-                    group += 1;
+                        group += 4;
+                    }
+                    while group < block.groups {
+                        let x = $splat(a.add(group * 4).cast::<i32>().read_unaligned());
+                        unroll!(Q < $v, {
+                            let w = $load(b.add((group * $v + Q) * $weights));
+                            acc[0][Q] = $dot(acc[0][Q], x, w);
+                        });
+                        group += 1;
+                    }
+                    a = a.wrapping_add(4 * block.groups).wrapping_add(block.gap);
+                    b = b.add(block.groups * $v * $weights);
                 }
                 unroll!(Q < $v, {
                     let sum = $add($add(acc[0][Q], acc[1][Q]), $add(acc[2][Q], acc[3][Q]));

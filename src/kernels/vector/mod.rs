@@ -37,6 +37,14 @@ pub(crate) trait Vector: Copy {
     /// The CPU must have the type's instructions.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
 
+    /// # Safety
+    /// The CPU must have the type's instructions.
+    unsafe fn add(self, b: Self) -> Self;
+
+    /// # Safety
+    /// The CPU must have the type's instructions.
+    unsafe fn sub(self, b: Self) -> Self;
+
     /// `min(max(self, lo), hi)`; NaN stays NaN.
     ///
     /// # Safety
@@ -79,10 +87,10 @@ impl Isa {
         }
     }
 
-    /// All that this machine has, slowest first.
+    /// All that this machine has, slowest first. A module with vectors does without the portable path, which would only make it larger.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub fn available() -> &'static [Isa] {
-        &[Isa::Portable, Isa::Wasm]
+        &[Isa::Wasm]
     }
 
     /// All that this machine has, slowest first.
@@ -110,12 +118,12 @@ impl Isa {
 /// beside what the arguments' own contract says.
 macro_rules! on_isa {
     ($isa:expr, $function:ident($($name:ident: $type:ty),*)) => {{
-        use $crate::kernels::vector::{Isa, Portable};
         // Each in a function of its own: engines optimise functions one by one, and swap in the result at calls only.
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         #[inline(never)]
         unsafe fn portable($($name: $type),*) {
             // SAFETY: the caller's arguments are as `$function` demands; every CPU has these instructions.
-            unsafe { $function::<Portable>($($name),*) }
+            unsafe { $function::<$crate::kernels::vector::Portable>($($name),*) }
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         #[inline(never)]
@@ -135,14 +143,18 @@ macro_rules! on_isa {
             // SAFETY: the caller's arguments are as `$function` demands; the features are this function's own.
             unsafe { $function::<$crate::kernels::vector::Avx512>($($name),*) }
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        {
+            let _: $crate::kernels::vector::Isa = $isa;
+            wasm($($name),*)
+        }
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         match $isa {
-            Isa::Portable => portable($($name),*),
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Isa::Wasm => wasm($($name),*),
+            $crate::kernels::vector::Isa::Portable => portable($($name),*),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2($($name),*),
+            $crate::kernels::vector::Isa::Avx2 => avx2($($name),*),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512($($name),*),
+            $crate::kernels::vector::Isa::Avx512 => avx512($($name),*),
         }
     }};
 }

@@ -32,6 +32,16 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        Portable(core::array::from_fn(|i| self.0[i] + b.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, b: Self) -> Self {
+        Portable(core::array::from_fn(|i| self.0[i] - b.0[i]))
+    }
+
+    #[inline(always)]
     unsafe fn clamp(self, lo: Self, hi: Self) -> Self {
         let above = |x: f32, lo: f32| if x < lo { lo } else { x };
         let below = |x: f32, hi: f32| if hi < x { hi } else { x };

@@ -39,6 +39,16 @@ impl Vector for Wasm {
     }
 
     #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        Wasm(f32x4_add(self.0, b.0))
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, b: Self) -> Self {
+        Wasm(f32x4_sub(self.0, b.0))
+    }
+
+    #[inline(always)]
     unsafe fn clamp(self, lo: Self, hi: Self) -> Self {
         Wasm(f32x4_pmin(f32x4_pmax(self.0, lo.0), hi.0))
     }

@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use super::Vector;
 
 macro_rules! vector {
-    ($name:ident($register:ty), $lanes:literal lanes, $rows:literal rows, $load:ident $store:ident $splat:ident $fma:ident $max:ident $min:ident) => {
+    ($name:ident($register:ty), $lanes:literal lanes, $rows:literal rows, $load:ident $store:ident $splat:ident $fma:ident $add:ident $sub:ident $max:ident $min:ident) => {
         #[derive(Clone, Copy)]
         pub(crate) struct $name($register);
 
@@ -38,6 +38,18 @@ macro_rules! vector {
             }
 
             #[inline(always)]
+            unsafe fn add(self, b: Self) -> Self {
+                // SAFETY: by the contract.
+                $name(unsafe { $add(self.0, b.0) })
+            }
+
+            #[inline(always)]
+            unsafe fn sub(self, b: Self) -> Self {
+                // SAFETY: by the contract.
+                $name(unsafe { $sub(self.0, b.0) })
+            }
+
+            #[inline(always)]
             unsafe fn clamp(self, lo: Self, hi: Self) -> Self {
                 // On NaN these give the second operand.
                 // SAFETY: by the contract.
@@ -47,5 +59,5 @@ macro_rules! vector {
     };
 }
 
-vector!(Avx2(__m256), 8 lanes, 6 rows, _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps);
-vector!(Avx512(__m512), 16 lanes, 12 rows, _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps);
+vector!(Avx2(__m256), 8 lanes, 6 rows, _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_add_ps _mm256_sub_ps _mm256_max_ps _mm256_min_ps);
+vector!(Avx512(__m512), 16 lanes, 12 rows, _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_add_ps _mm512_sub_ps _mm512_max_ps _mm512_min_ps);
