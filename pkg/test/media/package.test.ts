@@ -137,6 +137,25 @@ describe.each([
     expect(await model.profile({ x: picture(2, 2) }, { runs: 1 })).toBeInstanceOf(Array)
   })
 
+  it('a model on the fallback takes pictures, too', async () => {
+    const dims = [1, 1, 1, 1, 3]
+    const source = encodeOnnx({
+      inputs: { x: dims, picture: [1, 3, 2, 2] },
+      outputs: { y: dims, negative: [1, 3, 2, 2] },
+      constants: { w: { dims: [1, 1, 1, 1, 1], data: [2] } },
+      nodes: [
+        { op: 'ConvTranspose', inputs: ['x', 'w'], outputs: ['y'] },
+        { op: 'Neg', inputs: ['picture'], outputs: ['negative'] },
+      ],
+    })
+    using model = await Model.load(source, { worker, onWarning: () => {} })
+    expect(model.engine.fallbackOperators).toEqual(['ConvTranspose'])
+    const image = { data: Uint8Array.of(0, 51, 102, 255), width: 2, height: 2 }
+    const { negative } = await model.run({ x: [1, 2, 3], picture: { image, scale: 1 } })
+    const plane = [-0, -51, -102, -255]
+    expect(negative?.data).toEqual(Float32Array.of(...plane, ...plane, ...plane))
+  })
+
   it('sound is mixed and resampled', async () => {
     const channels = [0, 1].map(() => Float32Array.from({ length: 4410 }, () => random() - 0.5))
     const audio = { channels, sampleRate: 44_100 }
