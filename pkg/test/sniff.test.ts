@@ -5,10 +5,10 @@ import { isPlan, looksLikeHtml, modelKind } from '../ts/sniff.js'
 const bytes = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0))
 
 describe('modelKind', () => {
-  it('knows plans and ONNX', () => {
-    expect(modelKind(bytes('NEARPLAN\x01\0\0\0'), 'x')).toBe('plan')
-    expect(modelKind(bytes('\x08\x07\x12\x04test'), 'x')).toBe('onnx')
-    expect(modelKind(bytes('\x3a\x10'), 'x')).toBe('onnx')
+  it('knows plans and ONNX', async () => {
+    expect(await modelKind(bytes('NEARPLAN\x01\0\0\0'), 'x')).toBe('plan')
+    expect(await modelKind(bytes('\x08\x07\x12\x04test'), 'x')).toBe('onnx')
+    expect(await modelKind(bytes('\x3a\x10'), 'x')).toBe('onnx')
     expect(isPlan(bytes('NEAR'))).toBe(false)
   })
 
@@ -18,13 +18,15 @@ describe('modelKind', () => {
     ['PK\x03\x04', /zip archive/],
     ['\x1f\x8b\x08', /gzip/],
     ['\x1c\0\0\0TFL3', /TensorFlow Lite/],
+    ['\x28\0\0\0TFL3', /TensorFlow Lite/],
+    ['\x28\0\0\0ORTM', /onnxruntime .ort file/],
     ['{"error": 1}', /is JSON/],
     ['<!DOCTYPE html>', /is a web page/],
     ['hello world', /neither an ONNX model nor a compiled plan/],
     ['NEAR', /neither an ONNX model nor a compiled plan/],
-  ])('says what %j is', (text, message) => {
-    expect(() => modelKind(bytes(text), "'/m.onnx'")).toThrow(ModelFormatError)
-    expect(() => modelKind(bytes(text), "'/m.onnx'")).toThrow(message)
+  ])('says what %j is', async (text, message) => {
+    await expect(modelKind(bytes(text), "'/m.onnx'")).rejects.toThrow(ModelFormatError)
+    await expect(modelKind(bytes(text), "'/m.onnx'")).rejects.toThrow(message)
   })
 })
 

@@ -81,7 +81,7 @@ class Loading {
     if (known !== undefined) return this.#finish(known, started)
 
     const { bytes, shared } = await this.#timeline.measure('download', () => this.#read())
-    const kind = modelKind(await headOf(bytes), this.#label)
+    const kind = await modelKind(await headOf(bytes), this.#label)
     const sha256 = this.#expected !== undefined || kind === 'onnx' ? await this.#digest(bytes) : ''
     if (this.#expected !== undefined) checkIntegrity(this.#expected, sha256, this.#label)
     if (kind === 'plan') return this.#finish(await this.#bind(bytes, shared), started)

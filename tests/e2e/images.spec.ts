@@ -69,6 +69,10 @@ async function show(library: string, worker: boolean, stranger: string, [width, 
       const { y } = await model.run({ x: feed })
       report.seen.push({ source, dims: y?.dims ?? [], data: Array.from(y?.data as Float32Array) })
     }
+    // The very first call, before the part for pictures is there.
+    const short = await createImageBitmap(canvas)
+    const [running] = [see('ImageBitmap that is closed at once', short), short.close()]
+    await running
     await see('ImageData', pixels)
     await see('HTMLCanvasElement', canvas)
     await see('OffscreenCanvas', draw(new OffscreenCanvas(width, height)))

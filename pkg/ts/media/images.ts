@@ -31,12 +31,12 @@ export function isImage(value: unknown): value is ImageSource {
   return ArrayBuffer.isView(data) && typeof width === 'number' && typeof height === 'number'
 }
 
-/** Pictures for an input. What may change is copied before this returns. */
-export function captureImages(port: Port, feed: ImageFeed): WireImages | Promise<WireImages> {
+/** Pictures for an input. What may change is copied before this returns; bitmaps and frames that are `owned` are used as they are. */
+export function captureImages(port: Port, feed: ImageFeed, owned = false): WireImages | Promise<WireImages> {
   const what = `input '${port.name}'`
   const sources = Array.isArray(feed.image) ? (feed.image as readonly ImageSource[]) : [feed.image as ImageSource]
   const recipe = recipeFor(port, feed, sources.length, what)
-  const images = sources.map((source, i) => capture(source, sources.length === 1 ? what : `${what}, picture ${i},`))
+  const images = sources.map((source, i) => capture(source, sources.length === 1 ? what : `${what}, picture ${i},`, owned))
   const wire = (images: readonly WireImage[]): WireImages => ({ images, recipe, transfer: images.flatMap(moving) })
   const ready = images.filter((image): image is WireImage => !(image instanceof Promise))
   return ready.length === images.length ? wire(ready) : Promise.all(images.map((image) => Promise.resolve(image))).then(wire)
@@ -47,7 +47,7 @@ function moving(image: WireImage): Transferable[] {
   return image instanceof Blob ? [] : [image]
 }
 
-function capture(source: ImageSource, what: string): WireImage | Promise<WireImage> {
+function capture(source: ImageSource, what: string, owned: boolean): WireImage | Promise<WireImage> {
   const { width, height } = source as Partial<ImageBitmap>
   switch (classOf(source)) {
     case 'Blob':
@@ -56,9 +56,10 @@ function capture(source: ImageSource, what: string): WireImage | Promise<WireIma
     case 'VideoFrame':
       if ((source as VideoFrame).codedWidth === 0)
         throw new InputError(`The VideoFrame of ${what} is closed; close it after the call of run.`)
-      return (source as VideoFrame).clone()
+      return owned ? (source as VideoFrame) : (source as VideoFrame).clone()
     case 'ImageBitmap':
       if (width === 0) throw new InputError(`The ImageBitmap of ${what} is closed or was transferred; give one that is open.`)
+      if (owned) return source as ImageBitmap
       break
     case 'HTMLVideoElement': {
       const { readyState, videoWidth } = source as HTMLVideoElement
