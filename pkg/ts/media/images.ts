@@ -107,12 +107,12 @@ function copyOf({ data, width, height }: PixelData, what: string): WireImage {
   if (!(Number.isSafeInteger(width) && Number.isSafeInteger(height) && count > 0))
     throw new InputError(`The picture of ${what} is ${width}×${height} pixels; give one that is at least 1×1.`)
   const channels = data.length / count
-  const [pixels, from] = [new Uint8Array(4 * count), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]
   if (data.BYTES_PER_ELEMENT !== 1 || ![1, 3, 4].includes(channels)) {
     throw new InputError(
       `The picture of ${what} has ${data.length} elements of ${article(classOf(data))} for ${width}×${height} pixels; give 4, 3 or 1 bytes for each (RGBA, RGB, grey).`,
     )
   }
+  const [pixels, from] = [new Uint8Array(4 * count), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]
   if (channels === 4) pixels.set(from)
   else {
     const [green, blue] = channels === 3 ? [1, 2] : [0, 0]
