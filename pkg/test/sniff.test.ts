@@ -19,6 +19,8 @@ describe('modelKind', () => {
     ['PK\x03\x04', /zip archive/],
     ['\x1f\x8b\x08', /gzip/],
     ['\x1c\0\0\0TFL3', /TensorFlow Lite/],
+    ['\x28\0\0\0TFL3', /TensorFlow Lite/],
+    ['\x28\0\0\0ORTM', /onnxruntime .ort file/],
     ['{"error": 1}', /is JSON/],
     ['<!DOCTYPE html>', /is a web page/],
     ['hello world', /neither an ONNX model nor a compiled plan/],

@@ -1,6 +1,7 @@
 /** How a model is loaded: bytes, integrity, plan (from the cache or the compiler), engine. Everything is undone on failure. */
 
 import { abortable } from './abort.js'
+import { lazily } from './chunk.js'
 import type { Known } from './cache-index.js'
 import type { CacheSettings } from './cache.js'
 import { Resident, type WeightSource } from './engine/engine.js'
@@ -91,7 +92,7 @@ class Loading {
     const started = this.#place.engine.start(this.#timeline)
     started.catch(() => {})
     const { integrity } = this.#options
-    if (integrity !== undefined) this.#expected = (await import('./integrity.js')).parseIntegrity(integrity)
+    if (integrity !== undefined) this.#expected = (await lazily(import('./integrity.js'))).parseIntegrity(integrity)
     const demanded = await this.#demandedPlan()
     if (demanded !== undefined) return this.#finish(demanded, started)
 
@@ -99,9 +100,9 @@ class Loading {
     if (read instanceof Resident) return this.#finish(read, started)
     const { bytes, shared } = read
     const head = await headOf(bytes)
-    const kind = isPlan(head) ? 'plan' : (await import('./sniff.js')).modelKind(head, this.#label)
+    const kind = isPlan(head) ? 'plan' : (await lazily(import('./sniff.js'))).modelKind(head, this.#label)
     const sha256 = this.#expected !== undefined || kind === 'onnx' ? await this.#digest(bytes) : undefined
-    if (this.#expected !== undefined) (await import('./integrity.js')).checkIntegrity(this.#expected, sha256 ?? '', this.#label)
+    if (this.#expected !== undefined) (await lazily(import('./integrity.js'))).checkIntegrity(this.#expected, sha256 ?? '', this.#label)
     if (kind === 'plan') {
       const resident = await this.#bind(bytes, shared)
       this.#keep(resident, sha256)
@@ -215,7 +216,7 @@ class Loading {
     const compilerStarted = compiler.start(this.#timeline)
     await abortable(Promise.all([started, compilerStarted]), this.#signal)
     const weights: WeightSource = async (needed, take) => {
-      const { externalWeights } = await import('./external.js')
+      const { externalWeights } = await lazily(import('./external.js'))
       await externalWeights(this.#source, this.#options)(needed, take)
     }
     const compiled = await this.#timeline.measure('compileModel', () =>

@@ -165,12 +165,21 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
     this.dispose()
   }
 
-  /** Calls `use` with the inputs, which are copied before this returns (except by the first call with pictures or sounds). */
+  /** Calls `use` with the inputs, which are copied before this returns, except for elements in the first call with pictures or sounds. */
   async #with<T>(feeds: LocalFeeds, use: (inputs: WireInput[] | Promise<WireInput[]>) => Promise<T>): Promise<T> {
     const note = (message: string): void => this.#note(message)
     if (!mayHaveMedia(feeds)) return use(resolveFeeds(this.inputs, feeds as Feeds, note).map(toWire))
-    media ??= (await lazily(import('./media/media.js'))).withMedia
-    return media(this.inputs, feeds, note, use)
+    let owned = false
+    if (media === undefined) {
+      try {
+        feeds = structuredClone(feeds)
+        owned = true
+      } catch {
+        // There are elements among them, which are read when the part that can is there.
+      }
+      media = (await lazily(import('./media/media.js'))).withMedia
+    }
+    return media(this.inputs, feeds, note, use, owned)
   }
 
   #assertUsable(): void {

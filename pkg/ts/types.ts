@@ -393,7 +393,7 @@ export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputV
    * `run<{ label: Tensor<'int64'>; probabilities: Map<string, number>[] }>(feeds)`.
    *
    * Pictures and sounds are inputs too: see {@link ImageFeed} and {@link AudioFeed}. The first call with one fetches the part of the package
-   * that reads them, and reads them when it is there; later calls read them at once.
+   * that reads them; where elements, canvases or an `AudioBuffer` are among its inputs, all are read when that part is there, everything else at once.
    */
   run<R extends OutputValues = O>(feeds: F, options?: RunOptions): Promise<R>
   run<R extends OutputValues = O>(feeds: F, options: LatestRunOptions): Promise<R | undefined>

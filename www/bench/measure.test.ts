@@ -92,7 +92,7 @@ describe('inputs', () => {
 })
 
 it('adds nodes up by operator', () => {
-  const node = { name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1 }
+  const node = { name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1, fused: [] }
   const [conv, pool] = byOperator([
     { ...node, op: 'MaxPool', macs: 0 },
     { ...node, op: 'Conv' },

@@ -284,6 +284,11 @@ describe('recipes', () => {
       'has 7 elements of a Uint8Array for 2×1 pixels; give 4, 3 or 1 bytes',
     ],
     [
+      'pixels beyond all memory',
+      () => recipe(rgb, {}, { data: new Uint8Array(4), width: 2 ** 20, height: 2 ** 30 }),
+      'has 4 elements of a Uint8Array',
+    ],
+    [
       'wide pixels',
       () => recipe(rgb, {}, { data: new Uint16Array(8) as unknown as Uint8Array, width: 2, height: 1 }),
       'has 8 elements of a Uint16Array for 2×1',

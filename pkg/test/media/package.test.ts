@@ -9,7 +9,7 @@ import { seeded } from '../random.js'
 import { alive, WorkerShim } from '../worker-shim.js'
 import { integers, type Recipe, reference } from './reference.js'
 
-const { InputError, Model, UnsupportedError } = (await import(
+const { InputError, Model, NearsideError, UnsupportedError } = (await import(
   new URL('../../dist/index.js', import.meta.url).href
 )) as typeof Package
 
@@ -135,6 +135,17 @@ describe.each([
     await expect(model.run({ x: new Blob([]) })).rejects.toThrow('give their pixels, { data, width, height }')
     expect((await model.run({ x: picture(2, 2) })).y?.dims).toEqual([1, 3, 2, 2])
     expect(await model.profile({ x: picture(2, 2) }, { runs: 1 })).toBeInstanceOf(Array)
+  })
+
+  it('a size beyond all memory is an error, after which pictures work', async () => {
+    using model = await Model.load(identity([1, 3, 'h', 'w']), { worker })
+    for (const size of [60_000, 2 ** 31, [4_000_000_000, 1] as const]) {
+      const error = await model.run({ x: { image: picture(2, 2), size } }).catch((error: unknown) => error)
+      expect(error).toBeInstanceOf(NearsideError)
+      expect(['LimitError', 'InputError']).toContain((error as Error).name)
+      expect((error as Error).message).toMatch(/^[A-Z'].*\.$/s)
+    }
+    expect((await model.run({ x: picture(2, 2) })).y?.dims).toEqual([1, 3, 2, 2])
   })
 
   it('a model on the fallback takes pictures, too', async () => {

@@ -31,6 +31,7 @@ async function open(input: WireInput): Promise<Opened> {
   return { dims: input.dims, bytes: new Uint8Array(resample(input.channels, input.from, input.to).buffer) }
 }
 
+/** Where the latest frame was drawn: the next one is probably as large. */
 let context: OffscreenCanvasRenderingContext2D | null | undefined
 
 async function pixelsOf(image: WireImage): Promise<Pixels> {
@@ -61,6 +62,8 @@ async function pixelsOf(image: WireImage): Promise<Pixels> {
     )
   } finally {
     drawable?.close()
+    // A file's canvas may be large, and files seldom follow each other as frames do.
+    if (image instanceof Blob) context = undefined
   }
 }
 

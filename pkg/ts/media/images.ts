@@ -31,12 +31,12 @@ export function isImage(value: unknown): value is ImageSource {
   return ArrayBuffer.isView(data) && typeof width === 'number' && typeof height === 'number'
 }
 
-/** Pictures for an input. What may change is copied before this returns. */
-export function captureImages(port: Port, feed: ImageFeed): WireImages | Promise<WireImages> {
+/** Pictures for an input. What may change is copied before this returns; bitmaps and frames that are `owned` are used as they are. */
+export function captureImages(port: Port, feed: ImageFeed, owned = false): WireImages | Promise<WireImages> {
   const what = `input '${port.name}'`
   const sources = Array.isArray(feed.image) ? (feed.image as readonly ImageSource[]) : [feed.image as ImageSource]
   const recipe = recipeFor(port, feed, sources.length, what)
-  const images = sources.map((source, i) => capture(source, sources.length === 1 ? what : `${what}, picture ${i},`))
+  const images = sources.map((source, i) => capture(source, sources.length === 1 ? what : `${what}, picture ${i},`, owned))
   const wire = (images: readonly WireImage[]): WireImages => ({ images, recipe, transfer: images.flatMap(moving) })
   const ready = images.filter((image): image is WireImage => !(image instanceof Promise))
   return ready.length === images.length ? wire(ready) : Promise.all(images.map((image) => Promise.resolve(image))).then(wire)
@@ -47,7 +47,7 @@ function moving(image: WireImage): Transferable[] {
   return image instanceof Blob ? [] : [image]
 }
 
-function capture(source: ImageSource, what: string): WireImage | Promise<WireImage> {
+function capture(source: ImageSource, what: string, owned: boolean): WireImage | Promise<WireImage> {
   const { width, height } = source as Partial<ImageBitmap>
   switch (classOf(source)) {
     case 'Blob':
@@ -56,9 +56,10 @@ function capture(source: ImageSource, what: string): WireImage | Promise<WireIma
     case 'VideoFrame':
       if ((source as VideoFrame).codedWidth === 0)
         throw new InputError(`The VideoFrame of ${what} is closed; close it after the call of run.`)
-      return (source as VideoFrame).clone()
+      return owned ? (source as VideoFrame) : (source as VideoFrame).clone()
     case 'ImageBitmap':
       if (width === 0) throw new InputError(`The ImageBitmap of ${what} is closed or was transferred; give one that is open.`)
+      if (owned) return source as ImageBitmap
       break
     case 'HTMLVideoElement': {
       const { readyState, videoWidth } = source as HTMLVideoElement
@@ -106,12 +107,12 @@ function copyOf({ data, width, height }: PixelData, what: string): WireImage {
   if (!(Number.isSafeInteger(width) && Number.isSafeInteger(height) && count > 0))
     throw new InputError(`The picture of ${what} is ${width}×${height} pixels; give one that is at least 1×1.`)
   const channels = data.length / count
-  const [pixels, from] = [new Uint8Array(4 * count), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]
   if (data.BYTES_PER_ELEMENT !== 1 || ![1, 3, 4].includes(channels)) {
     throw new InputError(
       `The picture of ${what} has ${data.length} elements of ${article(classOf(data))} for ${width}×${height} pixels; give 4, 3 or 1 bytes for each (RGBA, RGB, grey).`,
     )
   }
+  const [pixels, from] = [new Uint8Array(4 * count), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]
   if (channels === 4) pixels.set(from)
   else {
     const [green, blue] = channels === 3 ? [1, 2] : [0, 0]

@@ -11,17 +11,21 @@ import { captureAudio, isAudio } from './audio.js'
 import { captureImages, isImage } from './images.js'
 import type { AudioFeed, ImageFeed, LocalFeed, LocalFeeds } from './types.js'
 
-/** Resolves feeds with pictures and sounds among them, and hands the inputs to `use`. What may change is copied before this returns. */
+/**
+ * Resolves feeds with pictures and sounds among them, and hands the inputs to `use`. What may change is copied before this returns, unless it is `owned`
+ * by this call.
+ */
 export async function withMedia<T>(
   ports: readonly Port[],
   feeds: LocalFeeds,
   note: Note,
   use: (inputs: Promise<WireInput[]>) => Promise<T>,
+  owned = false,
 ): Promise<T> {
   const capturing: (WireInput | Promise<WireInput>)[] = []
   const inputs = async (): Promise<WireInput[]> => {
     const take = (port: Port, feed: LocalFeed): boolean => {
-      const captured = capture(port, feed)
+      const captured = capture(port, feed, owned)
       if (captured !== undefined) capturing.push(captured)
       return captured !== undefined
     }
@@ -62,7 +66,7 @@ function isAudioFeed(feed: object): feed is AudioFeed {
 }
 
 /** `undefined` for what may be a tensor. */
-function capture(port: Port, feed: LocalFeed): WireInput | Promise<WireInput> | undefined {
+function capture(port: Port, feed: LocalFeed, owned: boolean): WireInput | Promise<WireInput> | undefined {
   if (typeof feed !== 'object' || feed === null || feed instanceof Tensor) return undefined
   if (isAudioFeed(feed)) return captureAudio(port, feed)
   if (isAudio(feed)) {
@@ -70,9 +74,9 @@ function capture(port: Port, feed: LocalFeed): WireInput | Promise<WireInput> | 
       `Input '${port.name}' is sound without a rate; give { audio, sampleRate } with the samples a second that the model wants.`,
     )
   }
-  if (isImageFeed(feed)) return captureImages(port, feed)
+  if (isImageFeed(feed)) return captureImages(port, feed, owned)
   if (isImage(feed) || (Array.isArray(feed) && feed.some(isImage)))
-    return captureImages(port, { image: feed as ImageFeed['image'] })
+    return captureImages(port, { image: feed as ImageFeed['image'] }, owned)
   return undefined
 }
 

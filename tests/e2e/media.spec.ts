@@ -1,6 +1,6 @@
 /**
- * Pictures of every kind that a page has, in real browsers through the package as it is published: the numbers of the documented formula, in a Worker
- * and in the page; what cannot be read is a typed error, and the next picture works.
+ * Pictures of every kind that a page has, and sounds, in real browsers through the package as it is published: the numbers of the documented formulas, in a
+ * Worker and in the page; what cannot be read is a typed error, and the next picture works.
  */
 
 import { createServer } from 'node:http'
@@ -11,6 +11,7 @@ import type * as Nearside from 'nearside'
 
 import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
+import { resample } from '../../pkg/ts/audio/resampler.ts'
 import { place } from '../../pkg/ts/fit.ts'
 import { reference } from '../../pkg/test/media/reference.ts'
 import { encodeOnnx } from '../../pkg/test/onnx.ts'
@@ -31,12 +32,16 @@ interface Report {
   open: boolean
   /** Width and height of a turned JPEG, and what is at its four corners. */
   turned: { dims: readonly number[]; corners: number[][] }
+  /** What became of an `AudioBuffer`. */
+  sound: number[]
+  /** Which of several calls with `latest` were answered. */
+  answered: boolean[]
   failure?: string
 }
 
 /** Shows the models everything. Runs in the page, so it stands for itself. */
 async function show(library: string, worker: boolean, stranger: string, [width, height]: [number, number]): Promise<Report> {
-  const report: Report = { seen: [], errors: [], open: true, turned: { dims: [], corners: [] } }
+  const report: Report = { seen: [], errors: [], open: true, turned: { dims: [], corners: [] }, sound: [], answered: [] }
   try {
     const { Model } = (await import(library)) as typeof Nearside
     const model = await Model.load('/models/fixed.onnx', { worker })
@@ -69,6 +74,10 @@ async function show(library: string, worker: boolean, stranger: string, [width, 
       const { y } = await model.run({ x: feed })
       report.seen.push({ source, dims: y?.dims ?? [], data: Array.from(y?.data as Float32Array) })
     }
+    // The very first call, before the part for pictures is there.
+    const short = await createImageBitmap(canvas)
+    const [running] = [see('ImageBitmap that is closed at once', short), short.close()]
+    await running
     await see('ImageData', pixels)
     await see('HTMLCanvasElement', canvas)
     await see('OffscreenCanvas', draw(new OffscreenCanvas(width, height)))
@@ -163,8 +172,23 @@ async function show(library: string, worker: boolean, stranger: string, [width, 
     const at = (row: number, column: number) => [0, 1, 2].map((c) => Number(y?.data[(c * h + row) * w + column]))
     report.turned = { dims: y?.dims ?? [], corners: [at(0, 0), at(0, w - 1), at(h - 1, 0), at(h - 1, w - 1)] }
 
+    const hearing = await Model.load('/models/sound.onnx', { worker })
+    const audio = new AudioBuffer({ length: 4410, sampleRate: 44100, numberOfChannels: 2 })
+    for (const channel of [0, 1]) {
+      audio.copyToChannel(
+        Float32Array.from({ length: 4410 }, (_, i) => Math.sin(i / (9 + 4 * channel))),
+        channel,
+      )
+    }
+    const heard = await hearing.run({ x: { audio, sampleRate: 16000 } })
+    report.sound = Array.from(heard['y']?.data as Float32Array)
+
+    const calls = Array.from({ length: 8 }, () => model.run({ x: video }, { latest: true }))
+    report.answered = (await Promise.all(calls)).map((outputs) => outputs !== undefined)
+
     model.dispose()
     own.dispose()
+    hearing.dispose()
   } catch (failure) {
     report.failure = `${String(failure)} ${(failure as Error).stack ?? ''}`
   }
@@ -231,6 +255,16 @@ function judge(report: Report): void {
   }
   expect(report.errors.length).toBeGreaterThanOrEqual(7)
 
+  const channels = [0, 1].map((channel) => Float32Array.from({ length: 4410 }, (_, i) => Math.sin(i / (9 + 4 * channel))))
+  const heard = resample(channels, 44100, 16000)
+  expect(report.sound.length).toBe(heard.length)
+  // Browsers differ in the last bit of a sine.
+  expect(largest(report.sound, heard)).toBeLessThan(1e-6)
+
+  // The last one is, and at most the one before it that had begun.
+  expect(report.answered.at(-1)).toBe(true)
+  expect(report.answered.slice(1, -1)).toEqual(Array<boolean>(6).fill(false))
+
   // Turned by a quarter to the right: what was left is above.
   expect(report.turned.dims).toEqual([1, 3, WIDTH, HEIGHT])
   const [a = [], b = [], c = [], d = []] = report.turned.corners
@@ -244,10 +278,12 @@ let strangerUrl = ''
 let report: (body: string) => void = () => {}
 
 const models: Readonly<Record<string, Uint8Array>> = Object.fromEntries(
-  Object.entries({ fixed: [1, 3, SEEN_HEIGHT, SEEN_WIDTH], open: [1, 3, 'h', 'w'] }).map(([name, dims]) => [
-    `/models/${name}.onnx`,
-    encodeOnnx({ inputs: { x: dims }, outputs: { y: dims }, nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'] }] }),
-  ]),
+  Object.entries({ fixed: [1, 3, SEEN_HEIGHT, SEEN_WIDTH], open: [1, 3, 'h', 'w'], sound: [1, 'samples'] }).map(
+    ([name, dims]) => [
+      `/models/${name}.onnx`,
+      encodeOnnx({ inputs: { x: dims }, outputs: { y: dims }, nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'] }] }),
+    ],
+  ),
 )
 
 const pages: Handler = (request, response) => {
