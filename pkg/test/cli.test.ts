@@ -188,6 +188,15 @@ describe('nearside inspect', () => {
     expect(parse(UNPLANNED)).toMatchObject({ plan: false, operators: {}, fallbackOperators: ['ConvTranspose'] })
   })
 
+  it('ends well when nobody reads on', async () => {
+    const child = spawn(process.execPath, [SCRIPT, 'inspect', SUM, '--graph'], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    const complaints: string[] = []
+    child.stderr.on('data', (text: Buffer) => complaints.push(String(text).replace(/^.* …\n/gm, '')))
+    expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0)
+    expect(complaints.join('')).toBe('')
+  })
+
   it('says what runs a model without a plan', () => {
     expect(nearside('inspect', UNPLANNED).stdout).toMatch(
       /^note: .*ConvTranspose.*\n(.*\n)*no plan: runs in the compiler, for the operators ConvTranspose\n$/,

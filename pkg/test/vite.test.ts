@@ -199,6 +199,23 @@ describe('vite dev', () => {
     await expect.poll(() => readFileSync(join(root, 'digits.onnx.d.ts'), 'utf8')).toContain('batch×4')
   })
 
+  it('serves a new plan when weights in another file change', async () => {
+    write('weights/w.bin', new Uint8Array(Float32Array.of(1, 2).buffer))
+    write(
+      'split.onnx',
+      encodeOnnx({
+        inputs: { x: [2] },
+        outputs: { y: [2] },
+        constants: { w: { dims: [2], location: 'weights/w.bin', offset: 0, length: 8 } },
+        nodes: [{ op: 'Add', inputs: ['x', 'w'], outputs: ['y'] }],
+      }),
+    )
+    const { integrity } = await planOf(await text('split.onnx?import'))
+    write('weights/w.bin', new Uint8Array(Float32Array.of(1, 3).buffer))
+    const now = async (): Promise<string | undefined> => (await planOf(await text('split.onnx?import'))).integrity
+    await expect.poll(now, { timeout: 20_000 }).not.toBe(integrity)
+  })
+
   it('answers with the sentence of what is wrong, and goes on when that is mended', async () => {
     write('bad.onnx', 'PK\x03\x04')
     const answer = await fetch(new URL('bad.onnx?import', base))

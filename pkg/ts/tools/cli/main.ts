@@ -40,6 +40,12 @@ function text(error: unknown): string {
   return unforeseen ? (error.stack ?? error.message) : error.message
 }
 
+// Whoever reads may have seen enough, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
+
 main(process.argv.slice(2)).then(
   (status) => {
     process.exitCode = status

@@ -32,6 +32,8 @@ export function nearside(options: NearsideOptions = {}): Plugin {
   let cache: string
   /** Plans that the development server has told of, by their path below the prefix. */
   const served = new Map<string, string>()
+  /** Models by the files in which they keep weights. */
+  const models = new Map<string, Set<string>>()
 
   /** Address of a plan for the page that the development server serves, or for code that runs in Node. */
   function devAddress(model: CompiledModel, name: string, ssr: boolean): string {
@@ -78,6 +80,11 @@ export function nearside(options: NearsideOptions = {}): Plugin {
       })
     },
 
+    handleHotUpdate({ file, modules, server }) {
+      const changed = [...(models.get(file) ?? [])].flatMap((model) => [...(server.moduleGraph.getModulesByFile(model) ?? [])])
+      return changed.length > 0 ? [...modules, ...changed] : undefined
+    },
+
     async load(id, { ssr = false } = {}) {
       const file = modelFile(id)
       if (file === undefined) return undefined
@@ -90,7 +97,10 @@ export function nearside(options: NearsideOptions = {}): Plugin {
         const remedy = error instanceof UnsupportedError ? ` That is what import './${basename(file)}?url' gives.` : ''
         this.error({ message: error.message.replaceAll(`${config.root}/`, '') + remedy, id: file })
       }
-      model.files.forEach((path) => this.addWatchFile(path))
+      for (const path of model.files) {
+        this.addWatchFile(path)
+        models.set(path, (models.get(path) ?? new Set()).add(file))
+      }
       await declare(file, model)
       const name = `${basename(file, '.onnx')}.plan`
       const address =
