@@ -75,7 +75,8 @@ fn join<'a>(graph: &Graph, node: &Node, reader: usize, along: &mut Along<'a>, op
     };
     let Some(index) = concat.inputs.iter().position(|v| *v == along.result) else { return };
     let columns = |v: &ValueId| operand(*v).shape.last().copied().unwrap_or(0);
-    along.place = Some(Placement { offset: concat.inputs[..index].iter().map(columns).sum(), stride: columns(&concat.outputs[0]) });
+    along.place =
+        Some(Placement { offset: concat.inputs[..index].iter().map(columns).sum(), stride: columns(&concat.outputs[0]) });
     along.joined = Some((reader, index));
     along.then = then.or_else(|| along.then.take());
     along.result = concat.outputs[0];

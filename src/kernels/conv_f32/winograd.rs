@@ -102,14 +102,7 @@ fn pack(g: &Geometry, isa: Isa, weight: &[f32]) -> Result<Packed> {
 }
 
 impl Winograd {
-    fn new(
-        geometry: Geometry,
-        isa: Isa,
-        taps: Arc<Packed>,
-        has_bias: bool,
-        bounds: (f32, f32),
-        place: Placement,
-    ) -> Winograd {
+    fn new(geometry: Geometry, isa: Isa, taps: Arc<Packed>, has_bias: bool, bounds: (f32, f32), place: Placement) -> Winograd {
         let (channels, outputs, panel) = (geometry.channels, geometry.out_channels, panel_width(isa));
         let filter = POINTS * size_of::<f32>() * channels;
         let columns = (FILTER_BYTES / filter / panel).max(1) * panel;
@@ -181,7 +174,8 @@ impl Winograd {
         let tiles = crew.tiles(panels, TILE_MACS.div_ceil(size * POINTS));
         crew.run(tiles, &|tile, _| {
             let part = part(panels, tile, tiles);
-            let taps = core::array::from_fn(|tap| self.taps.matrix(tap).data[(columns.start / panel + part.start) * size..].as_ptr());
+            let taps =
+                core::array::from_fn(|tap| self.taps.matrix(tap).data[(columns.start / panel + part.start) * size..].as_ptr());
             let out = filters.from(part.start * size).as_ptr();
             let job = &Filters { taps, len: part.len() * size, out, out_stride };
             // SAFETY: whole panels of every tap are in `taps`, `filters` holds them at all points, and these panels are this tile's.

@@ -70,7 +70,8 @@ fn check(g: &Geometry, fill: u8, seed: u32, extreme: bool) {
     let multiplier: Vec<f32> = (0..n).map(|o| 1e-4 + o as f32 * 1e-6).collect();
     let finish = Requant { multiplier: &multiplier, zero_point: 90, lo: 3, hi: 251, then: None, bounded: true };
     let mut bytes = vec![7u8; g.rows() * stride];
-    plan.run(g, (&x, fill), (&packed.bytes, &init), &finish, &mut bytes, stride, &mut filters, Crew::alone(&mut scratch)).unwrap();
+    plan.run(g, (&x, fill), (&packed.bytes, &init), &finish, &mut bytes, stride, &mut filters, Crew::alone(&mut scratch))
+        .unwrap();
     for (i, acc) in expected.iter().enumerate() {
         let wanted = requantize(*acc, multiplier[i % n], 90, 3, 251);
         assert_eq!(bytes[i / n * stride + i % n], wanted, "{g:?}");

@@ -378,8 +378,7 @@ unsafe fn tile<D: Dot, F: Store, const R: usize, const V: usize>(
             while group < block.groups {
                 if R > 2 {
                     unroll!(T < D::TURN, {
-                        let (b0, b1) =
-                            (D::weights(b[0].add(2 * T * D::WEIGHTS)), D::weights(b[0].add((2 * T + 1) * D::WEIGHTS)));
+                        let (b0, b1) = (D::weights(b[0].add(2 * T * D::WEIGHTS)), D::weights(b[0].add((2 * T + 1) * D::WEIGHTS)));
                         unroll!(I < R, {
                             let v = D::row(a[I].add(4 * T));
                             acc[I][0] = D::dot(b0, v, acc[I][0]);
