@@ -1,5 +1,8 @@
 //! From filters and inputs to their values at the points, and from products at the points to outputs.
 
+// Indices beyond an array only occur where `unroll!` compiles nothing.
+#![allow(clippy::out_of_bounds_indexing)]
+
 use core::ops::Range;
 
 use crate::kernels::{
