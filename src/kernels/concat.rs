@@ -73,12 +73,10 @@ impl Concat {
     fn rows(&self, io: &mut Io<'_>) {
         for (i, part) in self.parts.iter().enumerate().filter(|(_, part)| part.bytes > 0) {
             let (x, y) = (io.input::<u8>(i), io.output::<u8>(0));
-            for (x, y) in x.chunks_exact(part.bytes).zip(y.chunks_exact_mut(self.row)) {
-                let y = &mut y[part.start..part.start + part.bytes];
-                match &part.map {
-                    Some(map) => map.run(x, y),
-                    None => copy_row(x, y),
-                }
+            let y = y.get_mut(part.start..).unwrap_or_default();
+            match &part.map {
+                Some(map) => map.run(x, part.bytes, y, self.row),
+                None => x.chunks_exact(part.bytes).zip(y.chunks_mut(self.row)).for_each(|(x, y)| copy_row(x, y)),
             }
         }
     }

@@ -111,10 +111,29 @@ pub(crate) fn tanh(x: f32) -> f32 {
     select(a < 0.55, near, far).copysign(x)
 }
 
-/// `1 / (1 + e^−x)`, within 2.5 ULP; zero below −88.72284.
+/// `1 / (1 + e^−x)`, within 2.5 ULP; zero below −87.33654.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+    sigmoid_from_exp(x, exp_of_minus(x))
+}
+
+/// `e^−x` between ±87.33654, within 1 ULP; beyond as there. For [`sigmoid_from_exp`] and [`silu_from_exp`].
+#[inline(always)]
+pub(crate) fn exp_of_minus(x: f32) -> f32 {
+    let minus = select(x > -LN_MIN, LN_MIN, -x);
+    exp_within(select(minus > -LN_MIN, -LN_MIN, minus))
+}
+
+/// [`sigmoid`] of x from x and its [`exp_of_minus`].
+#[inline(always)]
+pub(crate) fn sigmoid_from_exp(x: f32, e: f32) -> f32 {
+    select(x < LN_MIN, 0.0, 1.0 / (1.0 + e))
+}
+
+/// `x / (1 + e^−x)` from x and its [`exp_of_minus`], within 2.5 ULP; zero below −87.33654.
+#[inline(always)]
+pub(crate) fn silu_from_exp(x: f32, e: f32) -> f32 {
+    select(x < LN_MIN, x * 0.0, x / (1.0 + e))
 }
 
 /// The error function, within 1.5 ULP.
@@ -247,6 +266,17 @@ mod tests {
     #[test]
     fn sigmoid_is_close() {
         check(2.5, sigmoid, |x| 1.0 / (1.0 + (-x).exp()));
+    }
+
+    #[test]
+    fn silu_is_close() {
+        let silu = |x| silu_from_exp(x, exp_of_minus(x));
+        for (lo, hi) in [(0.0, 1e-3), (1e-3, 16.0), (16.0, f32::MAX), (-0.0, -1e-3), (-1e-3, -16.0), (-16.0, -87.0)] {
+            let (worst, at) = sweep(lo, hi, 2003, silu, |x| x / (1.0 + (-x).exp()));
+            assert!(worst <= 2.5, "{worst} ULP at {at:e}");
+        }
+        assert_eq!([silu(-1000.0), silu(f32::INFINITY)], [0.0, f32::INFINITY]);
+        assert!(silu(f32::NAN).is_nan());
     }
 
     #[test]

@@ -44,20 +44,22 @@ impl Rescale {
         rounded.clamp(self.lo.into(), self.hi.into()) as u8
     }
 
-    /// The same of all bytes of `x`.
-    pub fn apply_all(&self, x: &[u8], y: &mut [u8]) {
+    /// The same of all bytes of `x`, which are rows of `len`, to rows of `y`, `stride` apart.
+    pub fn apply_rows(&self, x: &[u8], len: usize, y: &mut [u8], stride: usize) {
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let done = self.vectors(x, y);
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-        let done = 0;
-        for (y, x) in y[done..].iter_mut().zip(&x[done..]) {
-            *y = self.apply(*x);
+        if len >= 16 {
+            return self.vectors(x, len, y, stride);
+        }
+        for (x, y) in x.chunks_exact(len.max(1)).zip(y.chunks_mut(stride.max(1))) {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = self.apply(*x);
+            }
         }
     }
 
-    /// Sixteen bytes at a time; gives the number of bytes done.
+    /// Sixteen bytes at a time, of which the last of a row may have been computed before.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    fn vectors(&self, x: &[u8], y: &mut [u8]) -> usize {
+    fn vectors(&self, x: &[u8], len: usize, y: &mut [u8], stride: usize) {
         use core::arch::wasm32::*;
 
         let (from, multiplier) = (f32x4_splat(f32::from(self.from)), f32x4_splat(self.multiplier));
@@ -72,17 +74,18 @@ impl Rescale {
             let (low, high) = (four(u32x4_extend_low_u16x8(v)), four(u32x4_extend_high_u16x8(v)));
             i16x8_add_sat(i16x8_narrow_i32x4(low, high), to)
         };
-        let mut done = 0;
-        for (x, y) in x.chunks_exact(16).zip(y.chunks_exact_mut(16)) {
-            // SAFETY: both are 16 bytes.
-            unsafe {
-                let v = v128_load(x.as_ptr().cast());
-                let bytes = u8x16_narrow_i16x8(eight(u16x8_extend_low_u8x16(v)), eight(u16x8_extend_high_u8x16(v)));
-                v128_store(y.as_mut_ptr().cast(), u8x16_min(u8x16_max(bytes, lo), hi));
+        for (x, y) in x.chunks_exact(len).zip(y.chunks_mut(stride)) {
+            let y = &mut y[..len];
+            for at in (0..len).step_by(16) {
+                let at = at.min(len - 16);
+                // SAFETY: both rows have 16 bytes from here on.
+                unsafe {
+                    let v = v128_load(x.as_ptr().add(at).cast());
+                    let bytes = u8x16_narrow_i16x8(eight(u16x8_extend_low_u8x16(v)), eight(u16x8_extend_high_u8x16(v)));
+                    v128_store(y.as_mut_ptr().add(at).cast(), u8x16_min(u8x16_max(bytes, lo), hi));
+                }
             }
-            done += 16;
         }
-        done
     }
 
     /// The same for bytes from `lo` to `hi`, and what it gives for those two for all others.
@@ -113,10 +116,15 @@ mod tests {
             for byte in 0..=255 {
                 assert_eq!(line.apply(byte), table[usize::from(byte)], "{line:?}");
             }
-            let all: Vec<u8> = (0..=255).chain(0..13).collect();
-            let mut mapped = vec![0; all.len()];
-            line.apply_all(&all, &mut mapped);
-            assert!(all.iter().zip(&mapped).all(|(x, y)| *y == table[usize::from(*x)]), "{line:?}");
+            let all: Vec<u8> = (0..=255).collect();
+            for (len, stride) in [(256, 256), (19, 19), (16, 21), (5, 6)] {
+                let mut mapped = vec![7; 256 / len * stride];
+                line.apply_rows(&all, len, &mut mapped, stride);
+                for (row, x) in mapped.chunks(stride).zip(all.chunks(len)) {
+                    assert!(x.iter().zip(row).all(|(x, y)| *y == table[usize::from(*x)]), "{line:?}");
+                    assert!(row[len..].iter().all(|y| *y == 7), "{line:?} writes beyond the row");
+                }
+            }
             let within = line.within(40, 200);
             for byte in 0..=255u8 {
                 assert_eq!(within.apply(byte), table[usize::from(byte.clamp(40, 200))], "{line:?}");

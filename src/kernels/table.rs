@@ -43,11 +43,15 @@ impl Map {
         line.map_or_else(|| Map::Bytes(Box::new(table)), Map::Line)
     }
 
-    /// Maps every byte of `x`.
-    pub(super) fn run(&self, x: &[u8], y: &mut [u8]) {
+    /// Maps every byte of `x`, which are rows of `len`, to rows of `y`, `stride` apart.
+    pub(super) fn run(&self, x: &[u8], len: usize, y: &mut [u8], stride: usize) {
         match self {
-            Map::Line(line) => line.apply_all(x, y),
-            Map::Bytes(table) => look_up(table, x, y),
+            Map::Line(line) => line.apply_rows(x, len, y, stride),
+            Map::Bytes(table) => {
+                for (x, y) in x.chunks_exact(len.max(1)).zip(y.chunks_mut(stride.max(1))) {
+                    look_up(table, x, y);
+                }
+            }
         }
     }
 }
@@ -58,7 +62,10 @@ struct Table {
 
 impl Kernel for Table {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        io.each_element(io.input::<u8>(0).len(), &|io| self.map.run(io.input::<u8>(0), io.output::<u8>(0)));
+        io.each_element(io.input::<u8>(0).len(), &|io| {
+            let x = io.input::<u8>(0);
+            self.map.run(x, x.len(), io.output::<u8>(0), x.len());
+        });
         Ok(())
     }
 }

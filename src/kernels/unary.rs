@@ -269,12 +269,12 @@ pub(super) fn float(op: Unary, x: &[f32], y: &mut [f32]) {
         Unary::Exp => each(x, y, math::exp),
         Unary::Log => each(x, y, math::log),
         Unary::Tanh => each(x, y, math::tanh),
-        Unary::Sigmoid => each(x, y, math::sigmoid),
+        Unary::Sigmoid => two_steps(x, y, math::exp_of_minus, math::sigmoid_from_exp),
         Unary::Erf => each(x, y, math::erf),
         Unary::Gelu => two_steps(x, y, math::gelu_exponent, math::gelu_from_exponent),
         // tanh(z) = 2·sigmoid(2z) − 1, and 2·√(2/π) = 1.5957691
         Unary::GeluTanh => each(x, y, |x| x * math::sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))),
-        Unary::Silu => each(x, y, |x| x * math::sigmoid(x)),
+        Unary::Silu => two_steps(x, y, math::exp_of_minus, math::silu_from_exp),
         Unary::Elu { alpha } => each(x, y, |x| if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x }),
         Unary::Selu { alpha, gamma } => {
             each(x, y, |x| gamma * if x < 0.0 { alpha * (math::exp(x) - 1.0) } else { x });

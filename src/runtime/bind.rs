@@ -70,7 +70,7 @@ impl Binding {
         let reads = reads(graph);
         let (readers, releasable) = (only_readers(graph, &reads), releasable_weights(graph, &reads));
         let mut done = Done { absorbed: vec![false; graph.nodes.len()], joined: vec![Vec::new(); graph.nodes.len()] };
-        for i in 0..graph.nodes.len() {
+        for (i, releasable) in releasable.into_iter().enumerate() {
             let node = with_fixed_dims(&graph.nodes[i], &symbols)?;
             let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
             let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
@@ -89,7 +89,7 @@ impl Binding {
             let step = prepare_step(packed, i, &node, &operand, along, &done.joined[i]);
             let step = step.map_err(|e| e.at_node(node.op.name(), &node.name))?;
             binding.steps.push(step);
-            if let Some(weight) = releasable[i].filter(|weight| packed.holds(*weight))
+            if let Some(weight) = releasable.filter(|weight| packed.holds(*weight))
                 && let Some(Init::Data(blob)) = &mut graph.value_mut(weight).init
             {
                 blob.release();

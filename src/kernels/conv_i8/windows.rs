@@ -11,6 +11,8 @@ use super::super::{
 
 /// Bytes of the lines that are copied at a time: they stay in the second-level cache, mostly in the first.
 const LINES_BYTES: usize = 64 << 10;
+/// Most bytes of a block's lines. Signals of one axis may have lines of any length, of which rows are better made piece by piece.
+const MAX_BYTES: usize = 384 << 10;
 /// Fewest windows of a block: below, reading the weights anew for each block costs more than copying.
 const MIN_BLOCK: usize = 48;
 
@@ -27,7 +29,8 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// `None` for windows that are single pixels, skip columns or see only some channels: their rows are not made of long runs.
+    /// `None` for windows that are single pixels, skip columns or see only some channels, whose rows are not made of long runs, and for
+    /// very long lines.
     pub fn new(g: &Geometry, scheme: Scheme) -> Option<Windows> {
         let [height, width] = g.output;
         if g.groups != 1 || g.kernel == [1, 1] || g.dilations[1] != 1 || height * width == 0 || g.channels == 0 {
@@ -40,8 +43,9 @@ impl Windows {
         let fit = (LINES_BYTES / line.max(1)).saturating_sub(reach) / g.strides[0] + 1;
         let lines = fit.max(MIN_BLOCK.div_ceil(width)).min(height);
         let windows = Windows { lines, width: line_width, offsets: Vec::new(), wide };
-        // Offsets are 32 bits.
-        i32::try_from(windows.bytes(g)).ok()?;
+        if windows.bytes(g) > MAX_BYTES {
+            return None;
+        }
         let pixel = line / line_width;
         let offset = |i: usize| (i / width * g.strides[0] * line + i % width * g.strides[1] * pixel) as u32;
         Some(Windows { offsets: (0..lines * width).map(offset).collect(), ..windows })
@@ -76,7 +80,7 @@ impl Windows {
 
     /// Bytes of the copied lines, and of what the last group of the last segment may read beyond.
     fn bytes(&self, g: &Geometry) -> usize {
-        Windows::seen(g, self.lines) * self.line_bytes(g) + 8
+        Windows::seen(g, self.lines).saturating_mul(self.line_bytes(g)).saturating_add(8)
     }
 }
 

@@ -333,7 +333,8 @@ impl<F: Store> Call<'_, F> {
         }
     }
 
-    /// Four channels of a line, in a function of its own: engines optimise a small function sooner than all of them at once. `S` is the stride and `T` the number of vectors of weights; 0 if only known when run.
+    /// Four channels of a line, in a function of its own: engines optimise a small function sooner than all of them at once. `S` is the
+    /// stride and `T` the number of vectors of weights; 0 if only known when run.
     ///
     /// # Safety
     /// `plane` must be readable for the plan's depth and width, and `out` be writable for 4 channels of every pixel of a line.

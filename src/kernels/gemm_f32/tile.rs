@@ -114,6 +114,7 @@ unsafe fn at(block: &Block, row: usize, column: usize, panel: usize) -> Block {
 #[inline(always)]
 unsafe fn narrow_tile<V: Vector, const MR: usize>(block: &Block, width: usize) {
     let panel = 2 * V::LANES;
+    let (c, c_stride) = (block.c, block.c_stride);
     let mut buffer = [0f32; MAX_TILE];
     // SAFETY: the buffer holds `MR` rows of one panel, `c` has `width` columns.
     unsafe {
@@ -122,9 +123,15 @@ unsafe fn narrow_tile<V: Vector, const MR: usize>(block: &Block, width: usize) {
                 core::ptr::copy_nonoverlapping(block.c.add(r * block.c_stride), buffer.as_mut_ptr().add(r * panel), width);
             }
         }
-        tile::<V, MR, 2>(&Block { c: buffer.as_mut_ptr(), c_stride: panel, ..*block });
+        let block = &Block { c: buffer.as_mut_ptr(), c_stride: panel, ..*block };
+        // Images that a model gives have three channels: half of the panel is nothing.
+        if width <= V::LANES {
+            tile::<V, MR, 1>(block);
+        } else {
+            tile::<V, MR, 2>(block);
+        }
         for r in 0..MR {
-            core::ptr::copy_nonoverlapping(buffer.as_ptr().add(r * panel), block.c.add(r * block.c_stride), width);
+            core::ptr::copy_nonoverlapping(buffer.as_ptr().add(r * panel), c.add(r * c_stride), width);
         }
     }
 }

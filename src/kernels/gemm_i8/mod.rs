@@ -7,10 +7,12 @@ mod pack;
 mod probe;
 mod rows;
 mod scalar;
+mod scheme;
 #[cfg(test)]
 mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
+mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -19,10 +21,12 @@ use core::ops::Range;
 pub(crate) use pack::{Packed, Weights, pack_into, packed_len};
 pub(crate) use probe::selftest;
 pub(crate) use rows::{InPlace, Padded, RowSource, Rows, Segments, padded_depth, widen};
+pub(crate) use scheme::Scheme;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(crate) use wasm::{Dot, Dot16, Store, unroll};
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 pub(crate) use wasm::{Rdot, RdotSigned};
+pub(crate) use wide::run_wide;
 
 use super::{
     requant::{Finish, Raw},
@@ -35,101 +39,6 @@ use crate::error::{Error, Result, ensure};
 pub(crate) trait Store: Finish {}
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 impl<F: Finish> Store for F {}
-
-/// How products are computed. All give the same results; [`Scheme::best`] is the fastest that is exact on this engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// Plain Rust.
-    Scalar,
-    /// `i32x4.dot_i16x8` on rows widened to i16.
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    Dot16,
-    /// `i32x4.relaxed_dot_i8x16_i7x16_add`, where it multiplies s8 by u8 without saturation.
-    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-    Rdot,
-    /// The same instruction where it multiplies s8 by s8: rows are shifted by 128 on the way in.
-    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-    RdotSigned,
-    /// `vpmaddwd` on rows widened to i16.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// `vpdpbusd` on 256 bits.
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni,
-    /// `vpdpbusd` on 512 bits.
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-}
-
-impl Scheme {
-    /// The fastest exact scheme of this engine.
-    pub fn best() -> Scheme {
-        static BEST: std::sync::OnceLock<Scheme> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| *probe::exact_schemes().last().unwrap_or(&Scheme::Scalar))
-    }
-
-    /// What the page shows.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Scheme::Scalar => "scalar",
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Scheme::Dot16 => "i16 dot",
-            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Scheme::Rdot => "relaxed dot (s8×u8)",
-            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Scheme::RdotSigned => "relaxed dot (s8×s8)",
-            #[cfg(target_arch = "x86_64")]
-            Scheme::Avx2 => "AVX2",
-            #[cfg(target_arch = "x86_64")]
-            Scheme::AvxVnni => "AVX-VNNI",
-            #[cfg(target_arch = "x86_64")]
-            Scheme::Avx512Vnni => "AVX-512 VNNI",
-        }
-    }
-
-    /// Columns of a panel.
-    pub const fn panel(self) -> usize {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Scheme::Avx2 | Scheme::AvxVnni | Scheme::Avx512Vnni => 16,
-            _ => 8,
-        }
-    }
-
-    /// Depth that one instruction sums.
-    pub const fn group(self) -> usize {
-        if self.widens() { 2 } else { 4 }
-    }
-
-    /// Whether rows are widened to i16.
-    pub const fn widens(self) -> bool {
-        match self {
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Scheme::Dot16 => true,
-            #[cfg(target_arch = "x86_64")]
-            Scheme::Avx2 => true,
-            _ => false,
-        }
-    }
-
-    /// Whether products are of i16, which is the only way in WebAssembly where relaxed instructions are missing or not exact.
-    pub const fn multiplies_i16(self) -> bool {
-        match self {
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Scheme::Dot16 => true,
-            _ => false,
-        }
-    }
-
-    /// What is subtracted from every row element before it is multiplied. Counts as part of the rows' zero point.
-    pub const fn row_offset(self) -> i32 {
-        match self {
-            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-            Scheme::RdotSigned => 128,
-            _ => 0,
-        }
-    }
-}
 
 /// The sizes of a product, and how it is cut into blocks.
 #[derive(Debug, Clone)]
@@ -370,48 +279,6 @@ impl Gemm {
         }
         Ok(())
     }
-}
-
-/// Products of rows of i16, `depth` (a multiple of 4) long, with columns of i16 in panels of 8 `[panel][depth / 2][8][2]`. Sums wrap around.
-/// `zeros` are as many as there are columns, and `sums` has a row of them for each row of `a`.
-pub(crate) fn run_wide(a: &[i16], depth: usize, b: &[u8], zeros: &[i32], sums: &mut [i32]) -> Result<()> {
-    let (n, rows) = (zeros.len(), a.len() / depth.max(1));
-    ensure!(
-        n.is_multiple_of(8) && depth.is_multiple_of(4) && b.len() >= 2 * n * depth && sums.len() >= rows * n && rows > 0,
-        Internal,
-        "operands of a product of 16-bit integers do not fit"
-    );
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    {
-        let block = Block {
-            a: a.as_ptr().cast(),
-            lda: 2 * depth,
-            offsets: core::ptr::null(),
-            rows,
-            segments: 1,
-            gap: 0,
-            b: b.as_ptr(),
-            panel_bytes: 16 * depth,
-            groups: depth / 2,
-            panels: 0..n / 8,
-            n,
-            init: zeros.as_ptr(),
-            finish: &Raw,
-            out: sums.as_mut_ptr(),
-            ldo: n,
-        };
-        // SAFETY: the lengths were checked above.
-        unsafe { wasm::run::<wasm::Wide, Raw>(&block) };
-    }
-    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-    for (row, sums) in a.chunks_exact(depth).zip(sums.chunks_exact_mut(n)) {
-        for (column, sum) in sums.iter_mut().enumerate() {
-            let at = |k: usize| (column / 8 * depth + k / 2 * 2) * 8 + column % 8 * 2 + k % 2;
-            let weight = |k: usize| i32::from(i16::from_le_bytes([b[2 * at(k)], b[2 * at(k) + 1]]));
-            *sum = (0..depth).fold(0, |sum, k| i32::wrapping_add(sum, i32::from(row[k]).wrapping_mul(weight(k))));
-        }
-    }
-    Ok(())
 }
 
 /// A block of rows against a range of panels, as the instruction sets see it.

@@ -70,31 +70,6 @@ impl Dot for Dot16 {
     }
 }
 
-/// Weights that are i16 in memory, for [`super::run_wide`].
-pub(crate) struct Wide;
-
-impl Dot for Wide {
-    const WEIGHTS: usize = 16;
-    const TURN: usize = 2;
-
-    #[inline(always)]
-    unsafe fn weights(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn row(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load32_splat(p.cast()) }
-    }
-
-    #[inline(always)]
-    fn dot(weights: v128, row: v128, acc: v128) -> v128 {
-        i32x4_add(acc, i32x4_dot_i16x8(weights, row))
-    }
-}
-
 /// See [`super::Scheme::Rdot`].
 #[cfg(target_feature = "relaxed-simd")]
 pub(crate) struct Rdot;
