@@ -30,7 +30,19 @@ const withoutCompiler = {
  */
 const packageEntry = {
   name: 'package-entry',
-  resolveId: (id) => (/^(\.\.\/)+(index|errors)\.js$/.test(id) ? { id: '../index.js', external: true } : undefined),
+  resolveId: (id) => (/^((\.\.\/)+(index|errors)|\.\/errors)\.js$/.test(id) ? { id: '../index.js', external: true } : undefined),
+}
+
+/**
+ * Chunks that are loaded lazily take the errors from the entry, which is there by then; else they, used by several of them, would become a
+ * chunk of their own, and one more request before anything else.
+ */
+const lazyErrors = {
+  name: 'lazy-errors',
+  resolveId: (id, importer) =>
+    id === './errors.js' && /[\\/]ts[\\/](external|integrity|sniff)\.ts$/.test(importer ?? '')
+      ? join(here, 'ts/index.ts')
+      : undefined,
 }
 
 /** @param folder of the entry, in the sources as in dist; with `one`, what is loaded lazily is in the same file. */
@@ -42,7 +54,7 @@ async function bundle(entry, folder = '.', one = false) {
     tsconfig: join(here, 'tsconfig.json'),
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
     transform: { target: 'es2022', define: { NEARSIDE_COMPILER_ID: JSON.stringify(compilerId) } },
-    plugins: [withoutCompiler, folder === '.' ? undefined : packageEntry],
+    plugins: [withoutCompiler, folder === '.' ? lazyErrors : packageEntry],
   })
   // Chunks lie flat beside the entry, so that `new URL('./wasm/…', import.meta.url)` is right in each of them.
   await build.write({

@@ -102,7 +102,8 @@ class Loading {
     const head = await headOf(bytes)
     const kind = isPlan(head) ? 'plan' : (await lazily(import('./sniff.js'))).modelKind(head, this.#label)
     const sha256 = this.#expected !== undefined || kind === 'onnx' ? await this.#digest(bytes) : undefined
-    if (this.#expected !== undefined) (await lazily(import('./integrity.js'))).checkIntegrity(this.#expected, sha256 ?? '', this.#label)
+    if (this.#expected !== undefined)
+      (await lazily(import('./integrity.js'))).checkIntegrity(this.#expected, sha256 ?? '', this.#label)
     if (kind === 'plan') {
       const resident = await this.#bind(bytes, shared)
       this.#keep(resident, sha256)
