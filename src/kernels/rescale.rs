@@ -62,11 +62,12 @@ impl Rescale {
     fn vectors(&self, x: &[u8], len: usize, y: &mut [u8], stride: usize) {
         use core::arch::wasm32::*;
 
-        let (from, multiplier) = (f32x4_splat(f32::from(self.from)), f32x4_splat(self.multiplier));
+        let (from, multiplier) = (i32x4_splat(self.from.into()), f32x4_splat(self.multiplier));
         let (magic, bits) = (f32x4_splat(ROUNDING_MAGIC), i32x4_splat(ROUNDING_MAGIC.to_bits() as i32));
         let (to, lo, hi) = (i16x8_splat(self.to.into()), u8x16_splat(self.lo), u8x16_splat(self.hi));
+        // The difference is taken of integers: LLVM knows of bytes that they are not negative, and would convert each by itself.
         let four = |v: v128| {
-            let real = f32x4_mul(f32x4_sub(f32x4_convert_i32x4(v), from), multiplier);
+            let real = f32x4_mul(f32x4_convert_i32x4(i32x4_sub(v, from)), multiplier);
             i32x4_sub(f32x4_add(real, magic), bits)
         };
         // Saturation to 16 bits changes nothing that is not clamped later.
