@@ -31,6 +31,7 @@ export type {
   LocalFeeds,
   PixelData,
 } from './media/types.js'
+export type { Explanation, GraphNode, NodeProfile, OnnxNode } from './explanation.js'
 export { Model } from './model.js'
 export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
 export type {
@@ -38,11 +39,9 @@ export type {
   CacheOptions,
   EarlyStart,
   EngineInfo,
-  Explanation,
   Feed,
   FeedOf,
   Feeds,
-  GraphNode,
   LatestRunOptions,
   Limits,
   LoadOptions,
@@ -53,8 +52,6 @@ export type {
   MemoryUse,
   ModelAddress,
   ModelSource,
-  NodeProfile,
-  OnnxNode,
   Outputs,
   OutputValue,
   OutputValues,

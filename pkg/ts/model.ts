@@ -4,6 +4,7 @@ import { lazily } from './chunk.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
+import type { Explanation, NodeProfile } from './explanation.js'
 import { mayHaveMedia, resolveFeeds, toWire } from './feeds.js'
 import { load, type Loaded } from './load.js'
 import type { withMedia } from './media/media.js'
@@ -13,7 +14,6 @@ import { describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
-  Explanation,
   Feeds,
   LatestRunOptions,
   LoadOptions,
@@ -22,7 +22,6 @@ import type {
   MemoryUse,
   ModelAddress,
   ModelSource,
-  NodeProfile,
   Outputs,
   OutputValue,
   OutputValues,

@@ -1,5 +1,6 @@
 /** The public types: what a model is for its caller, and the options of loading, running and connecting. */
 
+import type { Explanation, NodeProfile } from './explanation.js'
 import type { AudioFeed, ImageFeed, ImageSource, LocalFeeds } from './media/types.js'
 import type { AnyTensor, DataType, PlainArray, Tensor, TensorDataMap, TypedArray } from './tensor.js'
 
@@ -312,64 +313,6 @@ export interface MemoryUse {
   readonly weights: number
   /** This model's activations. */
   readonly activations: number
-}
-
-/** What one node of a model took, as `profile` tells it. */
-export interface NodeProfile {
-  /** The node's name in the model. */
-  readonly name: string
-  /** The operator of the compiled graph, e.g. `Conv`. */
-  readonly op: string
-  /** Shape of its first output. */
-  readonly dims: readonly number[]
-  /** Multiply-accumulates of a convolution or matrix product; 0 for others. */
-  readonly macs: number
-  /** Bytes of all operands and results: the least that must pass through memory. */
-  readonly bytes: number
-  /** Mean time of a run, in milliseconds. Browsers' clocks are too coarse for single runs of small nodes, but their mean is right. */
-  readonly mean: number
-  /** Shortest time, in milliseconds. */
-  readonly min: number
-  /** The ONNX nodes that became part of it, in the model's order. */
-  readonly fused: readonly OnnxNode[]
-}
-
-/** A node of the ONNX model that a plan was made from. */
-export interface OnnxNode {
-  /** Its operator, e.g. `QuantizeLinear`. */
-  readonly op: string
-  /** Its name; nodes without one were given one. */
-  readonly name: string
-}
-
-/** A node of the graph that runs. */
-export interface GraphNode {
-  /** Its name in the model. */
-  readonly name: string
-  /** The operator of the compiled graph, e.g. `Conv`. */
-  readonly op: string
-  /** Element type of its first output: `uint8` where it computes on integers. */
-  readonly type: DataType
-  /** Shape of its first output: numbers, and expressions over the names of open dimensions. */
-  readonly dims: readonly (number | string)[]
-  /** The ONNX nodes that became part of it, in the model's order. */
-  readonly fused: readonly OnnxNode[]
-}
-
-/** What runs where, and why, as `explain` tells it. */
-export interface Explanation {
-  /** What runs the model: the runtime; or the compiler, where the model has no plan, as `notes` say. */
-  readonly executor: 'runtime' | 'compiler'
-  /** Operators that need the fallback executor; empty when the runtime runs the whole model. */
-  readonly fallbackOperators: readonly string[]
-  /** What one should know about the model, as sentences. */
-  readonly notes: readonly string[]
-  /** Name and version of the compiler that made the plan; empty without a plan. */
-  readonly producer: string
-  /** Sha-256 of the ONNX file from which the plan was made, in hexadecimal; empty if unknown. */
-  readonly sourceSha256: string
-  /** The graph, in the order in which it runs; empty without a plan. */
-  readonly nodes: readonly GraphNode[]
 }
 
 /** Takes messages, e.g. `console`. Without one, warnings go to the console, once each, and nothing else does. */

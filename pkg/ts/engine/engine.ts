@@ -324,7 +324,11 @@ export class Resident {
 
   /** Tells of what the model is made. */
   explain(): Promise<ResponseOf<'explain'>> {
-    return this.engine.enqueue(async (instance) => instance.channel.call('explain', { id: await this.#settle(instance) }))
+    return this.engine.enqueue(
+      async (instance) => instance.channel.call('explain', { id: await this.#settle(instance) }),
+      undefined,
+      this,
+    )
   }
 
   /** Memory in use. */

@@ -3,7 +3,8 @@
 import { InputError, UnsupportedError } from '../errors.js'
 import { eachPiece, FileBuilder, sizeOf } from '../file.js'
 import type { DataType } from '../tensor.js'
-import type { GraphNode, Limits, NodeProfile, OnnxNode, Port, PortKind } from '../types.js'
+import type { GraphNode, NodeProfile, OnnxNode } from '../explanation.js'
+import type { Limits, Port, PortKind } from '../types.js'
 import { isMedia, openAll, type Opened, stageImages } from './media.js'
 import type {
   CompileResult,

@@ -6,7 +6,8 @@
 import type { FileBytes } from '../file.js'
 import type { Fit } from '../fit.js'
 import type { DataType } from '../tensor.js'
-import type { Explanation, Limits, MemoryUse, NodeProfile, Port } from '../types.js'
+import type { Explanation, NodeProfile } from '../explanation.js'
+import type { Limits, MemoryUse, Port } from '../types.js'
 
 /** Which binary an engine runs: the runtime, or the compiler (which also runs fallback models). */
 export type Role = 'core' | 'compiler'
