@@ -2,7 +2,8 @@
 
 import { Tensor } from '../../index.js'
 import { type AnyTensor, describeDims } from '../../tensor.js'
-import type { NodeProfile, OutputValue } from '../../types.js'
+import type { NodeProfile } from '../../explanation.js'
+import type { OutputValue } from '../../types.js'
 import { digits, elements, range } from './numbers.js'
 
 /** Nodes that the table of a profile names. */

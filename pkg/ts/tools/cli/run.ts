@@ -3,7 +3,8 @@
 import process from 'node:process'
 
 import { Model } from '../../index.js'
-import type { LoadOptions, NodeProfile, RunTiming } from '../../types.js'
+import type { NodeProfile } from '../../explanation.js'
+import type { LoadOptions, RunTiming } from '../../types.js'
 import { readInputs } from './inputs.js'
 import { outputJson, outputText, profileText } from './report.js'
 import { withTicker } from './ticker.js'
