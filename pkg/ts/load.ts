@@ -106,7 +106,8 @@ class Loading {
       (await lazily(import('./integrity.js'))).checkIntegrity(this.#expected, sha256 ?? '', this.#label)
     if (kind === 'plan') {
       const resident = await this.#bind(bytes, shared)
-      this.#keep(resident, sha256)
+      // A plan that did not come from an address is where it came from.
+      if (this.#address !== undefined) this.#keep(resident, sha256)
       return this.#finish(resident, started)
     }
     const key = await this.#compiledKey(sha256 ?? '')
