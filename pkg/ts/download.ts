@@ -66,7 +66,7 @@ class Transfer {
 
   async #take({ response, url, each }: Answer, start: number): Promise<FileBytes | undefined> {
     const label = describeSource(this.#source)
-    const goesOn = start > 0 && response.status === 206 && versionOf(response) === this.#version
+    const goesOn = start > 0 && response.status === 206 && strongTagOf(response) === this.#version
     if (response.status === 206 && start > 0 && !goesOn) {
       this.#version = undefined
       throw new NetworkError(`${label} was changed on the server while it was downloaded; try again.`, {
@@ -80,7 +80,7 @@ class Transfer {
         await response.body?.cancel()
         return undefined
       }
-      this.#version = versionOf(response)
+      this.#version = strongTagOf(response)
       this.#total = expectedLength(response)
       this.#file = new FileBuilder(this.#total)
     }
@@ -108,8 +108,8 @@ export function refuseHtml(head: Uint8Array, size: number, label: string, url: s
   )
 }
 
-/** What names this version of a file strongly enough to join parts of it (RFC 9110, 13.1.5); not for what travels compressed. */
-function versionOf(response: Response): string | undefined {
+/** The tag that names this version of a file strongly enough to join parts of it (RFC 9110, 13.1.5); not for what travels compressed. */
+function strongTagOf(response: Response): string | undefined {
   if (isCompressed(response)) return undefined
   const tag = response.headers.get('etag')
   return tag === null || tag.startsWith('W/') ? undefined : tag

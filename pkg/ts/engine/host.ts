@@ -6,24 +6,13 @@ import type { DataType } from '../tensor.js'
 import type { GraphNode, NodeProfile, OnnxNode } from '../explanation.js'
 import type { Limits, Port, PortKind } from '../types.js'
 import { isMedia, openAll, type Opened, stageImages } from './media.js'
-import type {
-  CompileResult,
-  Loaded,
-  MessageName,
-  NeededRange,
-  Protocol,
-  RequestOf,
-  ResponseOf,
-  Role,
-  WireError,
-} from './protocol.js'
+import { isErrorKind } from './protocol.js'
+import type { CompileResult, Loaded, MessageName, Protocol, RequestOf, ResponseOf, Role, WireError } from './protocol.js'
+import { ranges, rows } from './rows.js'
 import { buffers, values } from './wire-values.js'
 import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
 
 type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }
-
-/** Kinds of Rust errors, after which the instance is sound. Whatever else is thrown comes from a trap. */
-const KINDS: readonly string[] = ['InvalidModel', 'InvalidPlan', 'Unsupported', 'InvalidInput', 'Limit', 'Internal']
 
 /** Makes an instance of a binary. */
 type Instantiate = (role: Role, module: WebAssembly.Module, threads: number) => Promise<Raw>
@@ -56,7 +45,7 @@ export class Host {
   /** An error as it crosses the border. */
   describe(error: unknown): WireError {
     const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
-    if (KINDS.includes(name)) return { name, kind: name, message }
+    if (isErrorKind(name)) return { name, kind: name, message }
     if (error instanceof UnsupportedError) return { name, kind: 'Unsupported', message }
     if (error instanceof InputError) return { name, kind: 'InvalidInput', message }
     if (this.#raw === undefined) return { name, kind: 'Start', message }
@@ -227,10 +216,6 @@ function ports(model: RawModel, outputs: boolean): Port[] {
   })
 }
 
-function ranges(flat: unknown[]): NeededRange[] {
-  return rows<[string, number, number]>(flat, 3).map(([path, start, length]) => ({ path, start, length }))
-}
-
 function nodeProfiles(flat: unknown[]): NodeProfile[] {
   return rows<[string, string, Uint32Array, number, number, number, number, string[]]>(flat, 8).map(
     ([name, op, dims, macs, bytes, mean, min, fused]) => ({
@@ -249,11 +234,6 @@ function graphNodes(flat: unknown[]): GraphNode[] {
 
 function onnxNodes(flat: string[]): OnnxNode[] {
   return rows<[string, string]>(flat, 2).map(([op, name]) => ({ op, name }))
-}
-
-/** What wasm gives flat, in rows of `length`. */
-function rows<Row extends unknown[]>(flat: unknown[], length: Row['length']): Row[] {
-  return Array.from({ length: flat.length / length }, (_, i) => flat.slice(i * length, (i + 1) * length) as Row)
 }
 
 /** The buffers of a response that may move instead of being copied. */

@@ -139,6 +139,15 @@ export type RequestMessage = {
   [K in MessageName]: { readonly seq: number; readonly name: K; readonly request: RequestOf<K> }
 }[MessageName]
 
+/** Kinds of Rust errors, after which the instance is sound. Whatever else is thrown comes from a trap. */
+const ERROR_KINDS = ['InvalidModel', 'InvalidPlan', 'Unsupported', 'InvalidInput', 'Limit', 'Internal'] as const
+
+export type ErrorKind = (typeof ERROR_KINDS)[number]
+
+export function isErrorKind(name: string): name is ErrorKind {
+  return (ERROR_KINDS as readonly string[]).includes(name)
+}
+
 /** An error on its way; not every browser clones Error objects. */
 export interface WireError {
   readonly name: string

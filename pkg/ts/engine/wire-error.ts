@@ -9,9 +9,9 @@ import {
   PlanError,
   UnsupportedError,
 } from '../errors.js'
-import { ChannelLost, type WireError } from './protocol.js'
+import { ChannelLost, type ErrorKind, isErrorKind, type WireError } from './protocol.js'
 
-const CLASSES: { readonly [kind: string]: new (message: string) => NearsideError } = {
+const CLASSES: { readonly [K in ErrorKind]: new (message: string) => NearsideError } = {
   InvalidModel: ModelFormatError,
   InvalidPlan: PlanError,
   Unsupported: UnsupportedError,
@@ -22,8 +22,7 @@ const CLASSES: { readonly [kind: string]: new (message: string) => NearsideError
 
 /** The error to throw for what the other side reported. */
 export function fromWire(error: WireError): Error {
-  const Class = CLASSES[error.kind]
-  if (Class !== undefined) return new Class(sentence(error.message))
+  if (isErrorKind(error.kind)) return new CLASSES[error.kind](sentence(error.message))
   if (error.kind === 'Start') {
     return new ChannelLost(
       new InternalError(

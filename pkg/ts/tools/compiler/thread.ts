@@ -3,8 +3,9 @@
 import { readFile } from 'node:fs/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 
-import type { WireError } from '../../engine/protocol.js'
+import { isErrorKind, type WireError } from '../../engine/protocol.js'
 import { instantiate, type Raw, type RawCompiled, type RawOnnx } from '../../engine/raw.js'
+import { ranges, rows } from '../../engine/rows.js'
 import { NearsideError } from '../../errors.js'
 import { modelKind } from '../../sniff.js'
 import type { DataType } from '../../tensor.js'
@@ -60,10 +61,8 @@ async function read(raw: Raw, job: Job): Promise<{ compiled: RawCompiled; files:
 
 /** Gives a model what it needs of other files; tells which these are. */
 async function supply(model: RawOnnx, folder: string): Promise<string[]> {
-  const needed = model.finish() as (string | number)[]
   const paths = new Map<string, string>()
-  for (let i = 0; i + 2 < needed.length; i += 3) {
-    const [name, start, length] = needed.slice(i, i + 3) as [string, number, number]
+  for (const { path: name, start, length } of ranges(model.finish())) {
     const path = paths.get(name) ?? (await pathOfWeights(folder, name))
     paths.set(name, path)
     const { file, size } = await openFile(path)
@@ -84,34 +83,25 @@ function describe(compiled: RawCompiled): Description {
     plan: compiled.take_fallback() === undefined,
     inputs: ports(compiled.ports(false)),
     outputs: ports(compiled.ports(true)),
-    operators: Object.fromEntries(pairs<string, number>(compiled.operators())),
+    operators: Object.fromEntries(rows<[string, number]>(compiled.operators(), 2)),
     weights: compiled.weights(),
     notes: compiled.notes() as string[],
     fallbackOperators: compiled.fallback_operators() as string[],
-    passes: pairs<string, string[]>(compiled.passes()).map(([name, changes]) => ({ name, changes })),
+    passes: rows<[string, string[]]>(compiled.passes(), 2).map(([name, changes]) => ({ name, changes })),
   }
 }
 
 function ports(flat: unknown[]): Port[] {
-  const out: Port[] = []
-  for (let i = 0; i + 3 < flat.length; i += 4) {
-    const [name, type, dims, kind] = flat.slice(i, i + 4) as [string, DataType, (number | string)[], PortKind]
-    out.push(kind === 'tensor' ? { name, type, dims } : { name, type, dims: [], kind })
-  }
-  return out
-}
-
-function pairs<A, B>(flat: unknown[]): [A, B][] {
-  const out: [A, B][] = []
-  for (let i = 0; i + 1 < flat.length; i += 2) out.push([flat[i] as A, flat[i + 1] as B])
-  return out
+  return rows<[string, DataType, (number | string)[], PortKind]>(flat, 4).map(([name, type, dims, kind]) =>
+    kind === 'tensor' ? { name, type, dims } : { name, type, dims: [], kind },
+  )
 }
 
 /** Kinds of errors as `fromWire` knows them. */
 function describeError(error: unknown): WireError {
   const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) }
   if (error instanceof NearsideError) return { name, kind: name === 'InputError' ? 'InvalidInput' : 'InvalidModel', message }
-  const known = ['InvalidModel', 'InvalidPlan', 'Unsupported', 'InvalidInput', 'Limit', 'Internal'].includes(name)
+  const known = isErrorKind(name)
   return { name, kind: known ? name : 'Lost', message: known ? message : (panic ?? `${name}: ${message}`) }
 }
 
