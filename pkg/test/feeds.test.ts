@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { InputError } from '../ts/errors.js'
 import { resolveFeeds } from '../ts/feeds.js'
 import { Tensor } from '../ts/tensor.js'
 import type { Feeds, Port } from '../ts/types.js'
+import { inputErrorOf } from './failure.js'
 
 const image: Port = { name: 'image', type: 'float32', dims: ['batch', 2, 2] }
 const ids: Port = { name: 'ids', type: 'int64', dims: ['batch', 'length'] }
@@ -13,15 +13,7 @@ function resolve(ports: Port[], feeds: unknown): { dims: readonly number[]; data
   return resolveFeeds(ports, feeds as Feeds, (note) => notes.push(note)).map(({ dims, data }) => ({ dims, data, notes }))
 }
 
-function message(ports: Port[], feeds: unknown): string {
-  try {
-    resolve(ports, feeds)
-  } catch (error) {
-    expect(error).toBeInstanceOf(InputError)
-    return (error as Error).message
-  }
-  throw new Error('nothing was thrown')
-}
+const message = (ports: Port[], feeds: unknown): string => inputErrorOf(() => resolve(ports, feeds))
 
 describe('resolveFeeds', () => {
   it('infers one open dimension from the length', () => {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type * as Package from '../ts/index.js'
 import type { LoadOptions, Progress } from '../ts/types.js'
+import { failure } from './failure.js'
 import { type Dims, encodeOnnx } from './onnx.js'
 import { serve, type TestServer } from './server.js'
 import { alive, WorkerShim } from './worker-shim.js'
@@ -105,13 +106,6 @@ const options = (more: LoadOptions = {}): LoadOptions => ({
 })
 const load = (more: LoadOptions = {}, source: Package.ModelSource = `${server.url}/sum.onnx`): Promise<Package.Model> =>
   Model.load(source, options(more))
-
-async function failure(promise: Promise<unknown>): Promise<Error> {
-  return promise.then(
-    () => expect.unreachable(),
-    (error: unknown) => error as Error,
-  )
-}
 
 describe.each([
   ['in a Worker', true],

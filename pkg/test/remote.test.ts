@@ -7,6 +7,7 @@ import { parseServerTiming } from '../ts/remote/server-timing.js'
 import { decodeResponse, encodeRequest, HEADER_LENGTH } from '../ts/remote/wire.js'
 import { type AnyTensor, Tensor } from '../ts/tensor.js'
 import type { Port, RemoteOptions } from '../ts/types.js'
+import { failure } from './failure.js'
 import { serve, type TestServer } from './server.js'
 
 const METADATA = {
@@ -72,13 +73,6 @@ function infer(request: IncomingMessage, response: ServerResponse, body: Buffer)
 }
 
 const open = (options: RemoteOptions = {}, name = 'double'): ReturnType<typeof connect> => connect(server.url, name, options)
-
-async function failure(promise: Promise<unknown>): Promise<Error> {
-  return promise.then(
-    () => expect.unreachable(),
-    (error: unknown) => error as Error,
-  )
-}
 
 describe('Model.connect', () => {
   it('learns inputs and outputs, and predicts with bytes', async () => {

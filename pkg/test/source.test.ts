@@ -4,6 +4,7 @@ import type { DownloadOptions } from '../ts/download.js'
 import { readRange } from '../ts/range.js'
 import { readSource, type SourceBytes } from '../ts/source.js'
 import type { ModelSource } from '../ts/types.js'
+import { failure } from './failure.js'
 import { serve, type TestServer } from './server.js'
 
 const payload = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251))
@@ -49,13 +50,6 @@ async function inMemory(source: ModelSource): Promise<Uint8Array<ArrayBuffer>> {
   const { bytes } = await read(source)
   if (bytes instanceof Blob) expect.unreachable()
   return bytes
-}
-
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => expect.unreachable(),
-    (error: unknown) => error,
-  )
 }
 
 describe('readRange', () => {
@@ -130,7 +124,7 @@ describe('readSource', () => {
     const error = await failure(read(server.url + path, { timeout: 200 }))
     expect(error).toBeInstanceOf(NetworkError)
     expect(error).toMatchObject({ ...about, url: server.url + path })
-    expect((error as Error).message).toMatch(message)
+    expect(error.message).toMatch(message)
     expect((await inMemory(`${server.url}/model`)).length).toBe(payload.length)
   })
 

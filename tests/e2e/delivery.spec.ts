@@ -10,9 +10,8 @@ import { join } from 'node:path'
 import { expect, test } from '@playwright/test'
 import type * as Nearside from 'nearside'
 
-import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
-import { takeReport } from './reports.ts'
+import { Reports, takeReport } from './reports.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const ONNX = readFileSync(join(ROOT, 'models/digits.int8.onnx'))
@@ -171,7 +170,7 @@ function judge({ loads, errors, failure }: Report): void {
 }
 
 /** A server of two files that behaves as it is told. */
-function files(report: (body: string) => void): Handler {
+function files(reports: Reports): Handler {
   const conduct: Conduct = { offline: false, version: 'first', breaks: [], control: '' }
   let [sent, requests] = [0, 0]
   return (request, response) => {
@@ -185,7 +184,7 @@ function files(report: (body: string) => void): Handler {
       return true
     }
     if (pathname === '/report') {
-      takeReport(request, response, report)
+      reports.take(request, response)
       return true
     }
     if (pathname === '/visits') {
@@ -220,31 +219,20 @@ function files(report: (body: string) => void): Handler {
 const LIBRARY = '/package/index.js'
 const FOLDERS = { '/package/': join(ROOT, 'pkg/dist'), '/': join(import.meta.dirname, 'blank') }
 
-for (const browser of ['Chromium', 'Firefox']) {
-  test(`models stay on the device: ${browser}`, async ({ page }) => {
-    let settle: { resolve: (body: string) => void; reject: (error: Error) => void } | undefined
-    const reported = new Promise<string>((resolve, reject) => (settle = { resolve, reject }))
-    const server = await serve(
-      FOLDERS,
-      files((body) => settle?.resolve(body)),
-    )
-    let close = (): Promise<void> => Promise.resolve()
+for (const browser of ['chromium', 'firefox']) {
+  test(`models stay on the device: ${browser}`, async () => {
+    const reports = new Reports()
+    const server = await serve(FOLDERS, files(reports))
     try {
-      if (browser === 'Chromium') await page.goto(`${server.url}/visits`)
-      else close = await (await launch('firefox')).open(`${server.url}/visits`, (text) => settle?.reject(new Error(text)))
-      judge(JSON.parse(await reported) as Report)
+      judge((await reports.visit(browser, `${server.url}/visits`)) as Report)
     } finally {
-      await close()
       server.close()
     }
   })
 }
 
 test('a device that is full: the model works, a warning says that its plan was not kept', async ({ page, context }) => {
-  const server = await serve(
-    FOLDERS,
-    files(() => {}),
-  )
+  const server = await serve(FOLDERS, files(new Reports()))
   try {
     await page.goto(server.url)
     const devtools = await context.newCDPSession(page)

@@ -9,13 +9,12 @@ import { join } from 'node:path'
 import { expect, test } from '@playwright/test'
 import type * as Nearside from 'nearside'
 
-import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
 import { resample } from '../../pkg/ts/audio/resampler.ts'
 import { place } from '../../pkg/ts/fit.ts'
 import { reference } from '../../pkg/test/media/reference.ts'
 import { encodeOnnx } from '../../pkg/test/onnx.ts'
-import { takeReport } from './reports.ts'
+import { Reports } from './reports.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -275,7 +274,7 @@ function judge(report: Report): void {
 let server: Awaited<ReturnType<typeof serve>>
 let stranger: ReturnType<typeof createServer>
 let strangerUrl = ''
-let report: (body: string) => void = () => {}
+const reports = new Reports()
 
 const models: Readonly<Record<string, Uint8Array>> = Object.fromEntries(
   Object.entries({ fixed: [1, 3, SEEN_HEIGHT, SEEN_WIDTH], open: [1, 3, 'h', 'w'], sound: [1, 'samples'] }).map(
@@ -305,7 +304,7 @@ const pages: Handler = (request, response) => {
     return true
   }
   if (request.url !== '/report') return false
-  takeReport(request, response, report)
+  reports.take(request, response)
   return true
 }
 
@@ -329,23 +328,8 @@ test.afterAll(() => {
 
 for (const browser of ['chromium', 'firefox'] as const) {
   for (const place of ['worker', 'page'] as const) {
-    // Playwright drives only its own build of Firefox: pages report by themselves.
     test(`${browser}, ${place}`, async () => {
-      let fail: (error: Error) => void = () => {}
-      const body = new Promise<string>((resolve, reject) => {
-        report = resolve
-        fail = reject
-      })
-      const opened = await launch(browser)
-      const close = await opened.open(`${server.url}/show/${place}`, (text) => {
-        fail(new Error(text))
-      })
-      try {
-        judge(JSON.parse(await body) as Report)
-      } finally {
-        await close()
-        await opened.close()
-      }
+      judge((await reports.visit(browser, `${server.url}/show/${place}`)) as Report)
     })
   }
 }

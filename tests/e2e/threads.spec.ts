@@ -5,9 +5,8 @@ import { join } from 'node:path'
 import { expect, test } from '@playwright/test'
 import type * as Nearside from 'nearside'
 
-import { launch } from '../../benches/web/browsers.mjs'
 import { type Handler, serve } from '../../benches/web/server.mjs'
-import { takeReport } from './reports.ts'
+import { Reports } from './reports.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -51,7 +50,7 @@ async function compare(library: string, variants: Nearside.Variant[], asked: (nu
 }
 
 let server: Awaited<ReturnType<typeof serve>>
-let report: (body: string) => void = () => {}
+const reports = new Reports()
 
 /** Pages by what their headers allow. */
 const pages: Handler = (request, response) => {
@@ -70,7 +69,7 @@ const pages: Handler = (request, response) => {
     return true
   }
   if (request.url !== '/report') return false
-  takeReport(request, response, report)
+  reports.take(request, response)
   return true
 }
 
@@ -89,24 +88,7 @@ test.afterAll(() => {
 })
 
 for (const browser of ['chromium', 'firefox'] as const) {
-  // Playwright drives only its own build of Firefox: pages report by themselves.
-  async function visit(path: string): Promise<Report> {
-    let fail: (error: Error) => void = () => {}
-    const body = new Promise<string>((resolve, reject) => {
-      report = resolve
-      fail = reject
-    })
-    const opened = await launch(browser)
-    const close = await opened.open(`${server.url}${path}`, (text) => {
-      fail(new Error(text))
-    })
-    try {
-      return JSON.parse(await body) as Report
-    } finally {
-      await close()
-      await opened.close()
-    }
-  }
+  const visit = async (path: string) => (await reports.visit(browser, `${server.url}${path}`)) as Report
 
   test(`${browser}: an isolated page gets its threads, and the same bytes`, async () => {
     const { isolated, loads, failure } = await visit('/compare/isolated/simd,relaxed')

@@ -7,6 +7,7 @@ import { withMedia } from '../../ts/media/media.js'
 import type { ImageOptions, ImageSource, LocalFeeds } from '../../ts/media/types.js'
 import { Tensor } from '../../ts/tensor.js'
 import type { Port } from '../../ts/types.js'
+import { inputErrorOf } from '../failure.js'
 
 const pixels = (width = 2, height = 1, channels = 4): ImageSource => ({
   data: Uint8Array.from({ length: width * height * channels }, (_, i) => i),
@@ -17,16 +18,6 @@ const port = (type: Port['type'], ...dims: (number | string)[]): Port => ({ name
 
 function recipe(of: Port, options: ImageOptions = {}, images: ImageSource | ImageSource[] = pixels()): WireImages['recipe'] {
   return (captureImages(of, { image: images, ...options }) as WireImages).recipe
-}
-
-function message(work: () => unknown): string {
-  try {
-    work()
-  } catch (error) {
-    expect(error).toBeInstanceOf(InputError)
-    return (error as Error).message
-  }
-  throw new Error('nothing was thrown')
 }
 
 describe('what is told from what', () => {
@@ -294,7 +285,7 @@ describe('recipes', () => {
       'has 8 elements of a Uint16Array for 2×1',
     ],
   ])('refuse %s', (_, work, text) => {
-    expect(message(work)).toContain(text)
+    expect(inputErrorOf(work)).toContain(text)
   })
 
   it('count pictures', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { InputError, Tensor } from '../../ts/index.js'
+import { Tensor } from '../../ts/index.js'
 import { above, classMask, rows, sigmoid, softmax, topK, type Values } from '../../ts/post/index.js'
+import { inputErrorOf } from '../failure.js'
 import { seeded } from '../random.js'
 
 const random = seeded(7)
@@ -10,16 +11,6 @@ const noise = (dims: number[], scale = 10): Tensor<'float32'> =>
     Float32Array.from({ length: dims.reduce((n, d) => n * d, 1) }, () => (random() - 0.5) * scale),
     dims,
   )
-
-function message(work: () => unknown): string {
-  try {
-    work()
-  } catch (error) {
-    expect(error).toBeInstanceOf(InputError)
-    return (error as Error).message
-  }
-  throw new Error('nothing was thrown')
-}
 
 describe('softmax', () => {
   it.each([[-1], [0], [1], [-2]])('is the definition along axis %i', (axis) => {
@@ -57,11 +48,13 @@ describe('softmax', () => {
   })
 
   it('names what it cannot take', () => {
-    expect(message(() => softmax(undefined))).toBe('The scores are undefined; check the name of the output.')
-    expect(message(() => softmax(new Tensor('int64', [1n])))).toContain('are of type int64; convert them')
-    expect(message(() => softmax('x' as unknown as Values))).toContain('are no numbers')
-    expect(message(() => softmax([1], 1))).toContain('have no axis 1')
-    expect(message(() => softmax(new Tensor('float32', [], [2, 0])))).toContain('of shape [2, 0] have no axis -1 with an element')
+    expect(inputErrorOf(() => softmax(undefined))).toBe('The scores are undefined; check the name of the output.')
+    expect(inputErrorOf(() => softmax(new Tensor('int64', [1n])))).toContain('are of type int64; convert them')
+    expect(inputErrorOf(() => softmax('x' as unknown as Values))).toContain('are no numbers')
+    expect(inputErrorOf(() => softmax([1], 1))).toContain('have no axis 1')
+    expect(inputErrorOf(() => softmax(new Tensor('float32', [], [2, 0])))).toContain(
+      'of shape [2, 0] have no axis -1 with an element',
+    )
   })
 })
 
@@ -94,15 +87,17 @@ describe('topK', () => {
   })
 
   it('names what does not fit', () => {
-    expect(message(() => topK([1, 2], 0))).toBe('The number of classes is 0; give a whole number from 1 on.')
-    expect(message(() => topK([1, 2], 1, { labels }))).toBe('There are 4 labels for 2 scores; give one for each.')
-    expect(message(() => topK(noise([2, 3]), 1))).toContain('have the shape [2, 3]; give one row of them, e.g. of rows(tensor)')
+    expect(inputErrorOf(() => topK([1, 2], 0))).toBe('The number of classes is 0; give a whole number from 1 on.')
+    expect(inputErrorOf(() => topK([1, 2], 1, { labels }))).toBe('There are 4 labels for 2 scores; give one for each.')
+    expect(inputErrorOf(() => topK(noise([2, 3]), 1))).toContain(
+      'have the shape [2, 3]; give one row of them, e.g. of rows(tensor)',
+    )
   })
 })
 
 it('above gives all classes from a score on', () => {
   expect(above([0.2, 0.7, NaN, 0.5, 0.9], 0.5).map(({ index }) => index)).toEqual([4, 1, 3])
-  expect(message(() => above([1], NaN))).toContain('The least score is NaN')
+  expect(inputErrorOf(() => above([1], NaN))).toContain('The least score is NaN')
 })
 
 it('rows share the memory of the batch', () => {
@@ -111,7 +106,7 @@ it('rows share the memory of the batch', () => {
   expect(first?.dims).toEqual([3, 1])
   expect(second?.data).toEqual(x.data.subarray(3))
   expect((second?.data as Float32Array).buffer).toBe(x.data.buffer)
-  expect(message(() => rows(new Tensor('float32', [1], [])))).toContain('A scalar has no rows')
+  expect(inputErrorOf(() => rows(new Tensor('float32', [1], [])))).toContain('A scalar has no rows')
 })
 
 describe('classMask', () => {
@@ -135,7 +130,7 @@ describe('classMask', () => {
   })
 
   it('names what does not fit', () => {
-    expect(message(() => classMask(noise([2, 3, 4, 4])))).toContain('give those of one picture')
-    expect(message(() => classMask(noise([1, 4, 4])))).toContain('have 1 classes')
+    expect(inputErrorOf(() => classMask(noise([2, 3, 4, 4])))).toContain('give those of one picture')
+    expect(inputErrorOf(() => classMask(noise([1, 4, 4])))).toContain('have 1 classes')
   })
 })
