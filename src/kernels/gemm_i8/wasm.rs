@@ -24,7 +24,7 @@ pub(crate) use unroll;
 /// A dot product of packed weights with a row.
 pub(crate) trait Dot {
     /// Bytes of four columns of weights in memory.
-    const WEIGHTS: usize;
+    const WEIGHTS: usize = 16;
     /// Groups per turn of the loop, a divisor of the number of groups: where processors are busy with instructions rather than with
     /// products, moving the pointers counts.
     const TURN: usize = 1;
@@ -33,13 +33,21 @@ pub(crate) trait Dot {
     ///
     /// # Safety
     /// `p` must be readable for `WEIGHTS` bytes.
-    unsafe fn weights(p: *const u8) -> v128;
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> v128 {
+        // SAFETY: as the caller promises.
+        unsafe { v128_load(p.cast()) }
+    }
 
     /// A group of a row, four times.
     ///
     /// # Safety
     /// `p` must be readable for 4 bytes.
-    unsafe fn row(p: *const u8) -> v128;
+    #[inline(always)]
+    unsafe fn row(p: *const u8) -> v128 {
+        // SAFETY: as the caller promises.
+        unsafe { v128_load32_splat(p.cast()) }
+    }
 
     /// `acc` plus the products of weights and row, summed within each of four lanes.
     fn dot(weights: v128, row: v128, acc: v128) -> v128;
@@ -59,12 +67,6 @@ impl Dot for Dot16 {
     }
 
     #[inline(always)]
-    unsafe fn row(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load32_splat(p.cast()) }
-    }
-
-    #[inline(always)]
     fn dot(weights: v128, row: v128, acc: v128) -> v128 {
         i32x4_add(acc, i32x4_dot_i16x8(weights, row))
     }
@@ -76,20 +78,6 @@ pub(crate) struct Rdot;
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Dot for Rdot {
-    const WEIGHTS: usize = 16;
-
-    #[inline(always)]
-    unsafe fn weights(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn row(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load32_splat(p.cast()) }
-    }
-
     #[inline(always)]
     fn dot(weights: v128, row: v128, acc: v128) -> v128 {
         i32x4_relaxed_dot_i8x16_i7x16_add(weights, row, acc)
@@ -102,14 +90,6 @@ pub(crate) struct RdotSigned;
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Dot for RdotSigned {
-    const WEIGHTS: usize = 16;
-
-    #[inline(always)]
-    unsafe fn weights(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load(p.cast()) }
-    }
-
     #[inline(always)]
     unsafe fn row(p: *const u8) -> v128 {
         // SAFETY: as the caller promises.

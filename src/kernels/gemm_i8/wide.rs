@@ -55,20 +55,7 @@ struct Wide;
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 impl Dot for Wide {
-    const WEIGHTS: usize = 16;
     const TURN: usize = 2;
-
-    #[inline(always)]
-    unsafe fn weights(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn row(p: *const u8) -> v128 {
-        // SAFETY: as the caller promises.
-        unsafe { v128_load32_splat(p.cast()) }
-    }
 
     #[inline(always)]
     fn dot(weights: v128, row: v128, acc: v128) -> v128 {
