@@ -45,7 +45,7 @@ fn run(depthwise: bool, matrix: bool, also_output: bool) -> (Vec<u8>, usize) {
     let mut session = Session::new(Plan { graph, meta: Meta::default() }).unwrap();
     let mut steps = 0;
     let view = TensorView::from_slice(&x_shape, &x).unwrap();
-    let outputs = session.run_observed(&[("x", view)], |_| steps += 1).unwrap();
+    let outputs = session.run_observed(&[("x", view)], |_, _| steps += 1).unwrap();
     (outputs.get("y").unwrap().data.to_vec(), steps)
 }
 
@@ -161,7 +161,7 @@ fn joined(quantized: bool, apart: bool) -> (Vec<u8>, usize) {
     let mut session = Session::new(Plan { graph, meta: Meta::default() }).unwrap();
     session.run(&[("x", view)]).unwrap();
     let mut copied = 0;
-    let outputs = session.run_observed(&[("x", view)], |node| copied += usize::from(node.op.name() == "Concat")).unwrap();
+    let outputs = session.run_observed(&[("x", view)], |_, node| copied += usize::from(node.op.name() == "Concat")).unwrap();
     (outputs.get("y").unwrap().data.to_vec(), copied)
 }
 
@@ -190,7 +190,7 @@ fn a_concatenation_of_convolutions_alone_is_no_step() {
     let mut session = Session::new(Plan { graph, meta: Meta::default() }).unwrap();
     let x: Vec<u8> = (0..128).map(|i| (i * 3) as u8).collect();
     let mut steps = 0;
-    let outputs = session.run_observed(&[("x", TensorView::from_slice(&[1, 4, 4, 8], &x).unwrap())], |_| steps += 1).unwrap();
+    let outputs = session.run_observed(&[("x", TensorView::from_slice(&[1, 4, 4, 8], &x).unwrap())], |_, _| steps += 1).unwrap();
     let y = outputs.get("y").unwrap().data;
     assert_eq!((steps, y.len()), (3, 384));
     assert!(y.chunks(24).all(|row| row[..8] == row[8..16] && row[..8] == row[16..]));

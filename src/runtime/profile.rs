@@ -5,13 +5,15 @@ use alloc::{string::String, vec::Vec};
 use super::Session;
 use crate::{
     error::Result,
-    graph::{Graph, Node, Op, plan::Origin},
+    graph::{Graph, Op},
     tensor::TensorView,
 };
 
 /// What one node of the graph took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeProfile {
+    /// Its place among the graph's nodes, and so among [`Session::nodes`].
+    pub index: usize,
     /// The node's name.
     pub name: String,
     /// Its operator.
@@ -26,8 +28,6 @@ pub struct NodeProfile {
     pub mean_ms: f64,
     /// Shortest time, in milliseconds.
     pub min_ms: f64,
-    /// The ONNX nodes that became part of it.
-    pub origins: Vec<Origin>,
 }
 
 /// Runs the model `runs` times (at least once) after a first run that is not counted. `clock` gives milliseconds.
@@ -38,16 +38,12 @@ pub fn profile(
     mut clock: impl FnMut() -> f64,
 ) -> Result<Vec<NodeProfile>> {
     let mut nodes = Vec::new();
-    let outputs = session.run_observed(inputs, |node| nodes.push(node.clone()))?;
+    let outputs = session.run_observed(inputs, |index, _| nodes.push(index))?;
     let (graph, shapes) = outputs.bound();
-    let mut all: Vec<NodeProfile> = nodes.iter().map(|node| describe(graph, shapes, node)).collect();
-    for (entry, node) in all.iter_mut().zip(&nodes) {
-        let index = session.graph().nodes.iter().position(|n| n.outputs == node.outputs);
-        entry.origins = index.and_then(|i| session.meta().origins.get(i)).cloned().unwrap_or_default();
-    }
+    let mut all: Vec<NodeProfile> = nodes.into_iter().map(|index| describe(graph, shapes, index)).collect();
     for _ in 0..runs.max(1) {
         let (mut index, mut last) = (0, clock());
-        session.run_observed(inputs, |_| {
+        session.run_observed(inputs, |_, _| {
             let now = clock();
             let ms = now - last;
             last = now;
@@ -61,7 +57,8 @@ pub fn profile(
     Ok(all)
 }
 
-fn describe(graph: &Graph, shapes: &[Vec<usize>], node: &Node) -> NodeProfile {
+fn describe(graph: &Graph, shapes: &[Vec<usize>], index: usize) -> NodeProfile {
+    let node = &graph.nodes[index];
     let elements = |v: usize| shapes[v].iter().product::<usize>();
     let values = node.inputs.iter().chain(&node.outputs);
     let bytes: usize = values.map(|v| elements(v.index()) * graph.value(*v).ty.dtype.size()).sum();
@@ -73,6 +70,7 @@ fn describe(graph: &Graph, shapes: &[Vec<usize>], node: &Node) -> NodeProfile {
     };
     let output = node.outputs[0].index();
     NodeProfile {
+        index,
         name: node.name.clone(),
         op: node.op.name(),
         shape: shapes[output].clone(),
@@ -80,7 +78,6 @@ fn describe(graph: &Graph, shapes: &[Vec<usize>], node: &Node) -> NodeProfile {
         bytes: bytes as u64,
         mean_ms: 0.0,
         min_ms: f64::INFINITY,
-        origins: Vec::new(),
     }
 }
 

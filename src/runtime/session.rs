@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result, ensure},
-    graph::{Graph, Node, plan::Meta, plan::Plan},
+    graph::{
+        Graph, Node,
+        plan::{Meta, Origin, Plan},
+    },
     kernels::{Io, PackedWeights, Team},
     limits::Limits,
     tensor::TensorView,
@@ -104,9 +107,14 @@ impl Session {
                 op: node.op.name(),
                 dtype: self.graph.value(result).ty.dtype,
                 shape: dims_of(&self.graph, result),
-                origins: self.meta.origins.get(i).map_or(&[], Vec::as_slice),
+                origins: self.origins(i),
             }
         })
+    }
+
+    /// The ONNX nodes that became part of a node of the graph; none if unknown.
+    pub fn origins(&self, node: usize) -> &[Origin] {
+        self.meta.origins.get(node).map_or(&[], Vec::as_slice)
     }
 
     /// Memory that the session holds.
@@ -148,11 +156,11 @@ impl Session {
     ///
     /// The outputs are borrowed from the session's memory until the next run. With shapes that were bound before, nothing is allocated.
     pub fn run(&mut self, inputs: &[(&str, TensorView<'_>)]) -> Result<Outputs<'_>> {
-        self.run_observed(inputs, |_| ())
+        self.run_observed(inputs, |_, _| ())
     }
 
-    /// As [`Session::run`]; `observe` is called after each node, so that a caller with a clock can measure what each one takes.
-    pub fn run_observed(&mut self, inputs: &[(&str, TensorView<'_>)], observe: impl FnMut(&Node)) -> Result<Outputs<'_>> {
+    /// As [`Session::run`]; `observe` is called after each node, with its place in the graph, so that a caller with a clock can measure what each one takes.
+    pub fn run_observed(&mut self, inputs: &[(&str, TensorView<'_>)], observe: impl FnMut(usize, &Node)) -> Result<Outputs<'_>> {
         self.check_inputs(inputs)?;
         let view = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
         let found = self.find_binding(|i| view(&self.inputs[i].name).map(|v| v.shape));
@@ -178,14 +186,14 @@ impl Session {
 
     /// Repeats the last run on whatever its inputs' memory holds now: what a benchmark of kernels measures, without copies of inputs.
     #[doc(hidden)]
-    pub fn run_again(&mut self, observe: impl FnMut(&Node)) -> Result<()> {
+    pub fn run_again(&mut self, observe: impl FnMut(usize, &Node)) -> Result<()> {
         match (0..self.bindings.len()).max_by_key(|&i| self.bindings[i].last_used) {
             Some(index) => self.run_steps(index, observe),
             None => Ok(()),
         }
     }
 
-    fn run_steps(&mut self, index: usize, mut observe: impl FnMut(&Node)) -> Result<()> {
+    fn run_steps(&mut self, index: usize, mut observe: impl FnMut(usize, &Node)) -> Result<()> {
         let binding = &mut self.bindings[index];
         binding.resolve(&self.graph, self.arena.bytes_mut());
         for step in &binding.steps {
@@ -194,7 +202,7 @@ impl Session {
             let mut io = unsafe { Io::new(&*step.kernel, &step.inputs, &step.outputs, step.scratch_region, &self.team) };
             let node = &self.graph.nodes[step.node];
             step.kernel.run(&mut io).map_err(|e| e.at_node(node.op.name(), &node.name))?;
-            observe(node);
+            observe(step.node, node);
         }
         Ok(())
     }

@@ -144,7 +144,7 @@ impl RawModel {
                     for number in [node.macs as f64, node.bytes as f64, node.mean_ms, node.min_ms] {
                         out.push(&JsValue::from_f64(number));
                     }
-                    out.push(&flat(&node.origins));
+                    out.push(&flat(session.origins(node.index)));
                 }
                 Ok(out)
             }

@@ -29,7 +29,7 @@ pub fn run(filter: &str, clock: Clock<'_>, mut say: impl FnMut(&str)) -> Result<
             continue;
         }
         let mut session = case.session()?;
-        let millis = measure::fastest(clock, &mut || session.run_again(|_| ()))?;
+        let millis = measure::fastest(clock, &mut || session.run_again(|_, _| ()))?;
         let (amount, unit, best) = match case.work {
             Work::MultiplyI8(macs) => (macs, "GMAC/s", peaks.integer()),
             Work::MultiplyF32(macs) => (macs, "GMAC/s", peaks.float()),

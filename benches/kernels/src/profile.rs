@@ -37,7 +37,7 @@ pub fn profile(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Resu
         session.run(&views)?;
         whole = whole.min(clock() - begin);
         let (mut index, mut last) = (0, clock());
-        session.run_observed(&views, |node| {
+        session.run_observed(&views, |_, node| {
             let now = clock();
             match nodes.get_mut(index) {
                 Some(entry) => entry.1 = entry.1.min(now - last),

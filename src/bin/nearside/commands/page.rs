@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use nearside::{
     Tensor,
     compile::Report,
-    graph::{Graph, ValueId, plan::Plan, print},
+    graph::{Graph, Port, ValueId, plan::Plan, print},
     runtime::{self, DimInfo, NodeProfile, PortInfo, Session},
 };
 use serde_json::{Value, json};
@@ -23,13 +23,10 @@ pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usi
     let times = measure(&mut session, dimensions);
     let notes: Vec<String> = notes.into_iter().chain(times.as_ref().err().map(|e| format!("It was not run: {e:#}."))).collect();
     for time in times.iter().flatten() {
-        // Names repeat where one ONNX node became several.
-        let matches = |n: &&mut Value| n["name"] == json!(time.name) && n["op"] == json!(time.op) && n["ms"].is_null();
-        if let Some(node) = after["nodes"].as_array_mut().and_then(|nodes| nodes.iter_mut().find(matches)) {
-            node["ms"] = json!(time.min_ms);
-            node["macs"] = json!(time.macs);
-            node["bytes"] = json!(time.bytes);
-        }
+        let node = &mut after["nodes"][time.index];
+        node["ms"] = json!(time.min_ms);
+        node["macs"] = json!(time.macs);
+        node["bytes"] = json!(time.bytes);
     }
     let passes: Vec<Value> = report.passes.iter().map(|p| json!({ "name": p.name, "changes": p.changes })).collect();
     let data = json!({ "title": title, "notes": notes, "passes": passes, "before": before, "after": after });
@@ -43,10 +40,8 @@ fn sources(report: &Report, graph: &Graph) -> Value {
         .iter()
         .map(|s| json!({ "name": s.name, "op": s.op, "text": s.name, "inputs": s.inputs, "outputs": s.outputs }))
         .collect();
-    let ports = |ports: &[nearside::graph::Port]| -> Vec<Value> {
-        ports.iter().map(|p| json!({ "name": p.name, "type": type_of(graph, p.value) })).collect()
-    };
-    json!({ "nodes": nodes, "inputs": ports(&graph.inputs), "outputs": ports(&graph.outputs) })
+    let value = |p: &Port| p.name.clone();
+    json!({ "nodes": nodes, "inputs": ports(graph, &graph.inputs, value), "outputs": ports(graph, &graph.outputs, value) })
 }
 
 fn nodes(plan: &Plan) -> Value {
@@ -65,18 +60,14 @@ fn nodes(plan: &Plan) -> Value {
             "fused": fused,
         })
     };
-    // An input is known by its value, which its name does not tell.
-    let inputs: Vec<Value> = graph
-        .inputs
-        .iter()
-        .map(|p| json!({ "name": name(&p.value), "type": format!("{}: {}", p.name, type_of(graph, p.value)) }))
-        .collect();
-    let outputs: Vec<Value> = graph
-        .outputs
-        .iter()
-        .map(|p| json!({ "name": p.name, "value": name(&p.value), "type": type_of(graph, p.value) }))
-        .collect();
-    json!({ "nodes": graph.nodes.iter().enumerate().map(node).collect::<Vec<_>>(), "inputs": inputs, "outputs": outputs })
+    let nodes: Vec<Value> = graph.nodes.iter().enumerate().map(node).collect();
+    let value = |p: &Port| name(&p.value);
+    json!({ "nodes": nodes, "inputs": ports(graph, &graph.inputs, value), "outputs": ports(graph, &graph.outputs, value) })
+}
+
+/// Inputs or outputs; `value` is what nodes call them.
+fn ports(graph: &Graph, ports: &[Port], value: impl Fn(&Port) -> String) -> Vec<Value> {
+    ports.iter().map(|p| json!({ "name": p.name, "value": value(p), "type": type_of(graph, p.value) })).collect()
 }
 
 fn type_of(graph: &Graph, value: ValueId) -> String {
