@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { eachPiece, FileBuilder, headOf, sizeOf } from '../ts/file.js'
+import { FileBuilder, headOf, sizeOf } from '../ts/file.js'
+import { eachPiece } from '../ts/pieces.js'
 
 const numbers = (count: number): Uint8Array<ArrayBuffer> => Uint8Array.from({ length: count }, (_, i) => i % 251)
 

@@ -8,8 +8,8 @@ export type FileBytes = Uint8Array<ArrayBuffer> | Blob
 /** Files beyond this many bytes are Blobs. */
 export const LARGE = 64 << 20
 
-/** A Blob grows by pieces of this many bytes: what waits in memory for the next one. */
-const PIECE = 16 << 20
+/** A Blob grows by pieces of this many bytes, and is read by pieces of at most so many: what is in memory of it. */
+export const PIECE = 16 << 20
 
 export function sizeOf(file: FileBytes): number {
   return file instanceof Blob ? file.size : file.length
@@ -18,12 +18,6 @@ export function sizeOf(file: FileBytes): number {
 /** As many bytes from the beginning as tell what kind of file it is. */
 export async function headOf(file: FileBytes): Promise<Uint8Array<ArrayBuffer>> {
   return file instanceof Blob ? new Uint8Array(await file.slice(0, 256).arrayBuffer()) : file.subarray(0, 256)
-}
-
-/** Gives the file to `take` in pieces, in order, each after the last was taken. */
-export async function eachPiece(file: FileBytes, take: (piece: Uint8Array<ArrayBuffer>) => unknown): Promise<void> {
-  if (!(file instanceof Blob)) return void (await take(file))
-  for (let at = 0; at < file.size; at += PIECE) await take(new Uint8Array(await file.slice(at, at + PIECE).arrayBuffer()))
 }
 
 /** Puts a file together from pieces: in memory while it is small. */

@@ -1,7 +1,8 @@
 /** A part of a file. */
 
 import { refuseHtml } from './download.js'
-import { eachPiece, FileBuilder } from './file.js'
+import { FileBuilder } from './file.js'
+import { eachPiece } from './pieces.js'
 import { ask, type AskOptions, describeSource, isRemote } from './request.js'
 import { readSource } from './source.js'
 import type { ModelSource } from './types.js'
@@ -29,7 +30,7 @@ export async function readRange(source: ModelSource, range: FileRange, options: 
     await eachPiece(read?.bytes.slice(range.start, range.end) as Blob | Uint8Array<ArrayBuffer>, async (piece) => {
       const here = at
       at += piece.length
-      await take(here, piece)
+      await take(here, piece.slice())
     })
     return
   }

@@ -91,13 +91,15 @@ impl RawCompiled {
         loader.into_plan().map(|plan| RawCompiled::of(plan.into())).map_err(to_js)
     }
 
-    /// Gives the plan's file to `sink` in pieces, and the number of its bytes to `start` before; `false` for a fallback model.
+    /// Gives the plan's file to `sink` in pieces, and the number of its bytes to `start` before; `false` for a fallback model. A piece is
+    /// the address and length of bytes in this module's memory, for `sink` to copy before it returns.
     pub fn write_plan(&self, start: &js_sys::Function, sink: &js_sys::Function) -> Result<bool, JsValue> {
         let Some(plan) = &self.plan else { return Ok(false) };
         let pieces = Pieces::of(plan).map_err(to_js)?;
         start.call1(&JsValue::NULL, &JsValue::from_f64(pieces.len() as f64))?;
         for piece in pieces.iter() {
-            sink.call1(&JsValue::NULL, &Uint8Array::from(piece))?;
+            let (address, length) = (piece.as_ptr() as usize, piece.len());
+            sink.call2(&JsValue::NULL, &JsValue::from_f64(address as f64), &JsValue::from_f64(length as f64))?;
         }
         Ok(true)
     }

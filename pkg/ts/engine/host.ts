@@ -1,7 +1,8 @@
 /** The side that holds the wasm instance: answers each message of the protocol, in a Worker or in the calling thread. */
 
 import { InputError, UnsupportedError } from '../errors.js'
-import { eachPiece, FileBuilder, sizeOf } from '../file.js'
+import { FileBuilder, sizeOf } from '../file.js'
+import { eachPiece } from '../pieces.js'
 import type { DataType } from '../tensor.js'
 import type { GraphNode, NodeProfile, OnnxNode } from '../explanation.js'
 import type { Limits, Port, PortKind } from '../types.js'
@@ -149,7 +150,8 @@ export class Host {
     const notes = compiled.notes() as string[]
     let file = new FileBuilder()
     const begin = (size: number): void => void (file = new FileBuilder(size))
-    if (compiled.write_plan(begin, (piece: Uint8Array) => file.push(piece)))
+    const { memory } = this.#instance()
+    if (compiled.write_plan(begin, (at: number, length: number) => file.push(new Uint8Array(memory.buffer, at, length))))
       return { kind: 'plan', plan: file.finish(), notes, ms: performance.now() - start }
     const model = compiled.take_fallback()
     if (model === undefined) throw new Error('the compiler gave neither a plan nor a model')

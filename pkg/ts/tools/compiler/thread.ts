@@ -24,7 +24,7 @@ async function work(job: Job): Promise<{ answer: Answer; moved: ArrayBuffer[] }>
   if (job.plan === true) {
     compiled.write_plan(
       () => {},
-      (piece: Uint8Array<ArrayBuffer>) => pieces.push(piece),
+      (at: number, length: number) => pieces.push(new Uint8Array(raw.memory.buffer, at, length).slice()),
     )
   }
   const answer: Answer = {
