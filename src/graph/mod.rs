@@ -155,11 +155,19 @@ pub struct Node {
     /// Name in the model, for messages; not necessarily unique.
     pub name: String,
     /// What is computed.
+    #[serde(deserialize_with = "apart")]
     pub op: Op,
     /// Operands.
     pub inputs: Vec<ValueId>,
     /// Results.
     pub outputs: Vec<ValueId>,
+}
+
+/// Reads a value in a function of its own: engines would spend a first prediction's time on optimising a loop around as much code as the
+/// operators are.
+#[inline(never)]
+fn apart<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> core::result::Result<T, D::Error> {
+    T::deserialize(from)
 }
 
 /// A named input or output of the graph.

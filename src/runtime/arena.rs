@@ -21,6 +21,9 @@ const ALIGN: usize = 64;
 ///
 /// Greedy by size: the largest buffer first, each at the lowest offset that is free for its whole life
 /// (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
+///
+/// Not inlined: what engines optimise because its loops are long should be no more than they.
+#[inline(never)]
 pub(super) fn place(buffers: &[Lifetime], limit: usize) -> Result<(Vec<usize>, usize)> {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (core::cmp::Reverse(buffers[i].bytes), i));

@@ -68,27 +68,13 @@ impl Binding {
         let mut binding =
             Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
         let reads = reads(graph);
-        let (readers, releasable) = (only_readers(graph, &reads), releasable_weights(graph, &reads));
-        let mut done = Done { absorbed: vec![false; graph.nodes.len()], joined: vec![Vec::new(); graph.nodes.len()] };
-        for (i, releasable) in releasable.into_iter().enumerate() {
+        let (absorbed, joined) = (vec![false; graph.nodes.len()], vec![Vec::new(); graph.nodes.len()]);
+        let mut done = Done { readers: only_readers(graph, &reads), absorbed, joined };
+        for (i, releasable) in releasable_weights(graph, &reads).into_iter().enumerate() {
             let node = with_fixed_dims(&graph.nodes[i], &symbols)?;
-            let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
-            let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
-            checked.map_err(|e| e.at_node(node.op.name(), &node.name))?;
-            if done.absorbed[i] || is_alias(&node.op) || !node.inputs.is_empty() && done.joined[i].len() == node.inputs.len() {
-                continue;
-            }
-            let operand = |id| operand(graph, &binding.dims, &roots, &binding.shapes[ValueId::index(id)], id);
-            let along = along(graph, &readers, i, &node, &operand);
-            if let Some(absorbed) = along.as_ref().and_then(|a| a.absorbed) {
-                done.absorbed[absorbed] = true;
-            }
-            if let Some((concat, input)) = along.as_ref().and_then(|a| a.joined) {
-                done.joined[concat].push(input);
-            }
-            let step = prepare_step(packed, i, &node, &operand, along, &done.joined[i]);
+            let step = binding.step(graph, &roots, &mut done, packed, i, &node);
             let step = step.map_err(|e| e.at_node(node.op.name(), &node.name))?;
-            binding.steps.push(step);
+            binding.steps.extend(step);
             if let Some(weight) = releasable.filter(|weight| packed.holds(*weight))
                 && let Some(Init::Data(blob)) = &mut graph.value_mut(weight).init
             {
@@ -99,7 +85,38 @@ impl Binding {
         Ok(binding)
     }
 
+    /// The step of a node; `None` if it has none, as it is an alias or computed by another node's step.
+    ///
+    /// Not inlined: a loop around much code would make engines spend their time on optimising what runs once.
+    #[inline(never)]
+    fn step(
+        &self,
+        graph: &Graph,
+        roots: &[usize],
+        done: &mut Done,
+        packed: &mut PackedWeights,
+        index: usize,
+        node: &Node,
+    ) -> Result<Option<Step>> {
+        let shapes = |ids: &[ValueId]| ids.iter().map(|v| self.shapes[v.index()].as_slice()).collect::<Vec<_>>();
+        shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs))?;
+        if done.absorbed[index] || is_alias(&node.op) || !node.inputs.is_empty() && done.joined[index].len() == node.inputs.len()
+        {
+            return Ok(None);
+        }
+        let operand = |id| operand(graph, &self.dims, roots, &self.shapes[ValueId::index(id)], id);
+        let along = along(graph, &done.readers, index, node, &operand);
+        if let Some(absorbed) = along.as_ref().and_then(|a| a.absorbed) {
+            done.absorbed[absorbed] = true;
+        }
+        if let Some((concat, input)) = along.as_ref().and_then(|a| a.joined) {
+            done.joined[concat].push(input);
+        }
+        prepare_step(packed, index, node, &operand, along, &done.joined[index]).map(Some)
+    }
+
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
+    #[inline(never)]
     fn lay_out(&mut self, graph: &Graph, roots: &[usize], limit: usize, team: &Team) -> Result<()> {
         // Time 0 is before the first step, `end` after the last: inputs are there from 0, outputs until `end`.
         let end = self.steps.len() + 1;
@@ -185,8 +202,10 @@ impl Binding {
     }
 }
 
-/// What steps of other nodes compute already.
+/// What steps of other nodes compute already, and may compute.
 struct Done {
+    /// For every node, the one node that reads its result, if there is just one.
+    readers: Vec<Option<usize>>,
     /// Whether a node is computed as a whole.
     absorbed: Vec<bool>,
     /// The inputs that are where a Concat would copy them.

@@ -199,7 +199,9 @@ fn bind(variant: &Variant, linked: &Path, stage: &Path) -> Result<()> {
 fn optimize(variant: &Variant, wasm: &Path) -> Result<()> {
     let optimized = wasm.with_extension("opt");
     let mut command = shell::npm_tool("wasm-opt");
-    command.arg("-O3").arg(wasm).arg("-o").arg(&optimized);
+    // Engines compile whole functions, when they are first called and again when they are called often: large ones that were put together
+    // from what has one caller each made a first prediction twice as slow.
+    command.args(["-O3", "--one-caller-inline-max-function-size=100"]).arg(wasm).arg("-o").arg(&optimized);
     shell::quiet(&format!("{}: wasm-opt", variant.file), &mut command)?;
     fs::rename(&optimized, wasm).with_context(|| format!("cannot replace {}", wasm.display()))
 }
