@@ -78,7 +78,6 @@ async function bundleTools() {
       cli: source('cli/main.ts'),
       vite: source('vite/index.ts'),
       thread: source('compiler/thread.ts'),
-      'web-worker': source('cli/web-worker.ts'),
     },
     platform: 'node',
     external: ['vite'],

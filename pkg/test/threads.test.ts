@@ -1,4 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { availableParallelism } from 'node:os'
+
+import { describe, expect, it, vi } from 'vitest'
 import { InputError } from '../ts/errors.js'
 import { measureParallelism, pickThreads } from '../ts/threads.js'
 
@@ -35,7 +37,14 @@ describe('pickThreads', () => {
     expect(() => pickThreads({ isolated: true, cores: 8 }, true, wanted as number)).toThrow(InputError)
   })
 
-  it('finds no shared memory in Node, which is not a page', () => {
-    expect(measureParallelism().isolated).toBe(false)
+  it('finds that Node shares memory, and its cores', () => {
+    expect(measureParallelism()).toEqual({ isolated: true, cores: availableParallelism() })
+  })
+
+  it('asks a page whether it is isolated', () => {
+    vi.stubGlobal('crossOriginIsolated', false)
+    vi.stubGlobal('navigator', { hardwareConcurrency: 6 })
+    expect(measureParallelism()).toEqual({ isolated: false, cores: 6 })
+    vi.unstubAllGlobals()
   })
 })

@@ -5,6 +5,7 @@ import { lazily } from './chunk.js'
 import { type Binary, Engine } from './engine/engine.js'
 import type { Channel, Role } from './engine/protocol.js'
 import { WorkerChannel } from './engine/worker-channel.js'
+import { nodeModule } from './files.js'
 import { measureParallelism, pickThreads } from './threads.js'
 import { measureFeatures, pickVariant } from './variant.js'
 import type { LoadOptions, Variant } from './types.js'
@@ -60,8 +61,9 @@ function withEarly(options: EngineOptions, variant: Variant): EngineOptions {
   return options.early?.variant === variant ? options : { ...options, early: undefined }
 }
 
-function usesWorker(options: EngineOptions): boolean {
-  return options.worker !== false && typeof Worker !== 'undefined'
+function usesWorker({ worker, threads }: EngineOptions): boolean {
+  if (typeof Worker !== 'undefined') return worker !== false
+  return (worker ?? Number(threads) > 1) && nodeModule('node:worker_threads') !== undefined
 }
 
 function remember(key: string, make: () => Engine): Engine {
@@ -83,7 +85,9 @@ function engineAt(
     if (!worker) return inlineChannel()
     const started = early?.worker
     if (early !== undefined) early.worker = undefined
-    return new WorkerChannel(started ?? urls?.worker)
+    if (typeof Worker !== 'undefined') return new WorkerChannel(started ?? urls?.worker)
+    const { NodeWorker } = await lazily(import('./node-worker.js'))
+    return new WorkerChannel(new NodeWorker(urls?.worker) as unknown as Worker)
   }
   const plain = async (): Promise<Binary> => {
     const compiled = early === undefined ? undefined : await arrived(early.module, timeout)

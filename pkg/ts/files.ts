@@ -6,10 +6,12 @@ import type { FileSystem } from './node-files.js'
 interface NodeModules {
   'node:url': { pathToFileURL(path: string): URL }
   'node:fs/promises': FileSystem
+  'node:os': { availableParallelism(): number }
+  'node:worker_threads': unknown
 }
 
 /** One of Node's modules, without an `import` that bundlers for pages would stumble over; pages have none, or a bundler's stand-in. */
-function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
+export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
   const { location, process } = globalThis as {
     location?: unknown
     process?: { getBuiltinModule?(name: K): NodeModules[K] }

@@ -1,6 +1,7 @@
 /** How many threads share the work: a pure function of what the page may use. */
 
 import { InputError } from './errors.js'
+import { nodeModule } from './files.js'
 import { describeValue } from './tensor.js'
 
 /** What the page may use. */
@@ -16,12 +17,14 @@ const MOST_BY_ITSELF = 4
 /** The most that the runtime takes. */
 const MOST = 64
 
-/** Asks the browser. */
+/** Asks the browser, or Node.js, where programs may always share memory. */
 export function measureParallelism(): Parallelism {
-  const { crossOriginIsolated, navigator } = globalThis as Partial<typeof globalThis>
+  const { crossOriginIsolated = nodeModule('node:worker_threads') !== undefined, navigator } = globalThis as Partial<
+    typeof globalThis
+  >
   return {
-    isolated: crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined',
-    cores: navigator?.hardwareConcurrency ?? 1,
+    isolated: crossOriginIsolated && typeof SharedArrayBuffer !== 'undefined',
+    cores: navigator?.hardwareConcurrency ?? nodeModule('node:os')?.availableParallelism() ?? 1,
   }
 }
 

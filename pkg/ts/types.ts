@@ -195,7 +195,10 @@ export interface CacheOptions {
 
 /** Options of `Model.load`. */
 export interface LoadOptions {
-  /** Run in a Worker, shared by all models that ask for one. Default true; where Workers do not exist, in the calling thread. */
+  /**
+   * Run in a Worker, shared by all models that ask for one. Default true; where Workers do not exist, in the calling thread. In Node.js a
+   * thread takes the Worker's place: with true, or with `threads`.
+   */
   worker?: boolean | undefined
   /** Aborts the load in any phase; the promise rejects with the signal's reason. */
   signal?: AbortSignal | undefined
@@ -217,8 +220,8 @@ export interface LoadOptions {
   variant?: 'auto' | Variant | undefined
   /**
    * Threads that share the work of a run, in a page that is cross-origin isolated (`Cross-Origin-Opener-Policy: same-origin`,
-   * `Cross-Origin-Embedder-Policy: require-corp`) and with `worker`. Default `'auto'`: half of the device's, at most 4; one with
-   * `early`. Where threads cannot be had there is one. Results are the same for every number.
+   * `Cross-Origin-Embedder-Policy: require-corp`) or in Node.js, and with `worker`. Default `'auto'`: half of the device's, at most 4;
+   * one with `early`, and in Node.js without `worker`. Where threads cannot be had there is one. Results are the same for every number.
    */
   threads?: 'auto' | number | undefined
   /** Folder that holds `core.simd.wasm`, `core.relaxed.wasm`, the same two as `….threads.wasm`, and `compiler.wasm`. */

@@ -6,8 +6,5 @@ export const COMPILER = new URL('../wasm/compiler.wasm', import.meta.url)
 /** The script of the thread that compiles. */
 export const THREAD = new URL('./thread.js', import.meta.url)
 
-/** The module that stands in for the web's Workers. */
-export const WEB_WORKER = new URL('./web-worker.js', import.meta.url)
-
 /** The package's manifest. */
 export const MANIFEST = new URL('../../package.json', import.meta.url)

@@ -9,7 +9,6 @@ import { readInputs } from './inputs.js'
 import { outputJson, outputText, profileText } from './report.js'
 import { withTicker } from './ticker.js'
 import { parse, wholeNumber } from './usage.js'
-import { provideWorkers } from './web-worker.js'
 
 const HELP = `Usage: nearside run MODEL [--input NAME=FILE]… [--runs N] [--profile] [--threads N] [--elements N] [--json]
 
@@ -40,10 +39,10 @@ export async function run(args: string[]): Promise<number> {
   const options: LoadOptions = {
     threads: wholeNumber('threads', values.threads, 1, 1, 64),
     cache: false,
+    // This thread tells how it goes.
+    worker: true,
     onWarning: (message) => process.stderr.write(`warning: ${message}\n`),
   }
-  // In a thread of its own, as in a page: this one tells how it goes.
-  provideWorkers()
   using model = await withTicker(`loading ${target}`, (step) =>
     Model.load(target, { ...options, onProgress: ({ phase }) => step(`${PHASES[phase]} ${target}`) }),
   )
