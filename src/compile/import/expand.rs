@@ -20,7 +20,7 @@ pub(super) fn expand(graph: &mut pb::GraphProto) {
         let mut writer = Named { prefix: node.output.first().cloned().unwrap_or_default(), ..Named::default() };
         let done = match (node.domain.as_str(), node.op_type.as_str()) {
             ("" | "ai.onnx" | "com.microsoft", "LinearAttention") => linear(&mut writer, &node),
-            ("ai.onnx.ml", "TreeEnsemble") => trees::older(&node).map(|node| writer.w.nodes.push(node)),
+            ("ai.onnx.ml", "TreeEnsemble") => ensemble(&mut writer, &node),
             ("ai.onnx.preview", "FlexAttention") => flex(&mut writer, &node, graph),
             _ => None,
         };
@@ -32,6 +32,23 @@ pub(super) fn expand(graph: &mut pb::GraphProto) {
             None => graph.node.push(node),
         }
     }
+}
+
+/// Trees of float64 answer in float64, which those of the older form never do.
+fn ensemble(w: &mut Named, node: &pb::NodeProto) -> Option<()> {
+    let mut older = trees::older(node)?;
+    let output = older.output.first()?.clone();
+    let double = trees::are_double(node);
+    if double {
+        older.output = vec![format!("{}/single", w.prefix)];
+    }
+    let single = older.output.first()?.clone();
+    w.w.nodes.push(older);
+    if double {
+        w.w.emit("Cast", &[&single], output);
+        w.w.with("to", i64::from(pb::tensor_proto::DataType::Double as i32));
+    }
+    Some(())
 }
 
 /// Nodes in the making, whose values are named after the node that they stand for.

@@ -93,6 +93,12 @@ pub(super) fn older(node: &pb::NodeProto) -> Option<pb::NodeProto> {
     Some(pb::NodeProto { op_type: "TreeEnsembleRegressor".into(), attribute: lists, ..node.clone() })
 }
 
+/// Whether the trees' numbers are float64.
+pub(super) fn are_double(node: &pb::NodeProto) -> bool {
+    let splits = node.attribute.iter().find(|a| a.name == "nodes_splits").and_then(|a| a.t.as_ref());
+    splits.is_some_and(|splits| splits.data_type == pb::tensor_proto::DataType::Double as i32)
+}
+
 /// A number per node.
 #[derive(Default)]
 struct Lists {
