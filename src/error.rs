@@ -1,6 +1,7 @@
 //! The crate's one error type. Messages are sentences: what was wrong, where, and what to do about it.
 
 use alloc::{boxed::Box, string::String};
+use core::fmt;
 
 /// Result with the crate's [`Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -95,6 +96,21 @@ impl Error {
     }
 }
 
+/// A real number as a sentence has it. The formatting of floating-point numbers as such is kilobytes of code, which nothing else in the
+/// runtime needs.
+pub(crate) struct Hundredths(pub f64);
+
+impl fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.is_finite() {
+            return f.write_str(if self.0.is_nan() { "NaN" } else { "infinity" });
+        }
+        let all = (self.0.abs() * 100.0).round() as u64;
+        let (sign, whole, rest) = (if self.0 < 0.0 { "-" } else { "" }, all / 100, all % 100);
+        if rest == 0 { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{rest:02}") }
+    }
+}
+
 /// `bail!(InvalidModel, "Conv: weight has {} channels", n)`: returns the error from the enclosing function.
 macro_rules! bail {
     ($kind:ident, $($arg:tt)*) => {
@@ -114,6 +130,12 @@ pub(crate) use {bail, ensure};
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_two_decimals_if_any() {
+        let texts = [0.0, 224.0, -2.5, 4.061, 0.999, 1e9, f64::NAN].map(|v| alloc::format!("{}", Hundredths(v)));
+        assert_eq!(texts, ["0", "224", "-2.50", "4.06", "1", "1000000000", "NaN"]);
+    }
 
     #[test]
     fn node_is_named_once() {

@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 
 use super::cast::f32_to_f16;
 use crate::{
-    error::{Result, ensure},
+    error::{Hundredths, Result, ensure},
     tensor::DType,
 };
 
@@ -78,7 +78,11 @@ impl Recipe {
         ensure!(
             inside(left, w, width) && inside(top, h, height),
             InvalidInput,
-            "the part {w}×{h} from ({left}, {top}) on is not within a picture of {width}×{height} pixels"
+            "the part {}×{} from ({}, {}) on is not within a picture of {width}×{height} pixels",
+            Hundredths(w),
+            Hundredths(h),
+            Hundredths(left),
+            Hundredths(top)
         );
         let f = self.frame;
         let within = |start: usize, len: usize, all: usize| len > 0 && start.checked_add(len).is_some_and(|end| end <= all);

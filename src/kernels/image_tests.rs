@@ -165,8 +165,10 @@ fn what_is_impossible_is_an_error() {
     check(base, DType::U8, 15, "15 bytes are no picture of 2×2 pixels");
     check(base, DType::I64, 16, "not int64; give a tensor");
     check(base, DType::F32, 16, "does not fill 12 bytes");
-    check(Recipe { window: Area { width: f64::NAN, ..base.window }, ..base }, DType::U8, 16, "is not within a picture");
-    check(Recipe { window: Area { left: 1.0, ..base.window }, ..base }, DType::U8, 16, "is not within a picture");
+    check(Recipe { window: Area { width: f64::NAN, ..base.window }, ..base }, DType::U8, 16, "the part NaN×2 from (0, 0)");
+    check(Recipe { window: Area { left: 1.0, ..base.window }, ..base }, DType::U8, 16, "from (1, 0) on is not within a picture");
+    check(Recipe { window: Area { top: -2.5, ..base.window }, ..base }, DType::U8, 16, "(0, -2.50)");
+    check(Recipe { window: Area { width: 4.061, ..base.window }, ..base }, DType::U8, 16, "part 4.06×2 from");
     check(Recipe { frame: Area { left: 1, ..base.frame }, ..base }, DType::U8, 16, "are not within 2×2");
     check(Recipe { frame: Area { width: 0, ..base.frame }, ..base }, DType::U8, 16, "are not within 2×2");
     check(Recipe { frame: Area { left: usize::MAX, ..base.frame }, ..base }, DType::U8, 16, "are not within 2×2");

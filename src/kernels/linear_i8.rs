@@ -126,9 +126,11 @@ impl Linear {
         if let Rows::Static(rows) = linear.rows {
             let mut multiplier = alloc::vec![0.0; n];
             linear.multipliers(0..n, rows.scale, &mut multiplier);
-            if let Some(m) = multiplier.iter().find(|m| !m.is_finite()) {
-                bail!(InvalidModel, "the scales of input, weight and output give a multiplier of {m}");
-            }
+            ensure!(
+                multiplier.iter().all(|m| m.is_finite()),
+                InvalidModel,
+                "the scales of input, weight and output give a multiplier that is no finite number"
+            );
             let then = then.map_or(1.0, |t| t.line.multiplier.max(1.0));
             let largest = linear.largest(k) * multiplier.iter().fold(0.0, |a, m| m.max(a)) * then;
             linear.bounded = !linear.is_quantized() || largest < 8e6;

@@ -51,18 +51,21 @@ pub(super) fn loops<const K: usize>(shape: &[usize], strides: [&[isize]; K]) -> 
     axes
 }
 
-/// Calls `f` with the operands' offsets at every position, the last axis turning fastest.
-pub(super) fn walk<const K: usize>(axes: &[Axis<K>], start: [isize; K], f: &mut impl FnMut([usize; K])) {
-    match axes {
-        [] => f(start.map(|o| o as usize)),
-        [axis, rest @ ..] => {
-            let mut at = start;
-            for _ in 0..axis.size {
-                walk(rest, at, f);
-                for (o, stride) in at.iter_mut().zip(axis.strides) {
-                    *o += stride;
-                }
-            }
+/// Calls `f` with the operands' offsets at every position, the last axis turning fastest. One function for all that is done there,
+/// which should be some work: callers keep the innermost loops to themselves.
+pub(super) fn walk<const K: usize>(axes: &[Axis<K>], start: [isize; K], f: &mut dyn FnMut([usize; K])) {
+    let Some((axis, rest)) = axes.split_first() else {
+        return f(start.map(|o| o as usize));
+    };
+    let mut at = start;
+    for _ in 0..axis.size {
+        if rest.is_empty() {
+            f(at.map(|o| o as usize));
+        } else {
+            walk(rest, at, f);
+        }
+        for (o, stride) in at.iter_mut().zip(axis.strides) {
+            *o += stride;
         }
     }
 }

@@ -51,8 +51,11 @@ fn report_panics_to(report: Function) {
             if let Ok(slot) = slot.try_borrow()
                 && let Some(report) = slot.as_ref()
             {
+                // What is published knows no places in the source (`xtask/src/wasm.rs`).
+                let known = info.location().is_some_and(|at| at.line() > 0);
+                let text = if known { info.to_string() } else { info.payload_as_str().unwrap_or("panicked").into() };
                 // A failing callback cannot be reported anywhere: the instance is lost in either case.
-                let _ = report.call1(&JsValue::NULL, &JsValue::from_str(&info.to_string()));
+                let _ = report.call1(&JsValue::NULL, &JsValue::from_str(&text));
             }
         });
     }));

@@ -67,6 +67,7 @@ fn natively(options: &Options) -> Result<()> {
 fn in_browser(options: &Options, variant: Variant, browser: Browser) -> Result<()> {
     tools::browsers()?;
     tools::wasm_target()?;
+    tools::rust_src()?;
     tools::npm_packages()?;
     say(variant.file);
     for stage in wasm::stages(&[variant], if options.exact { Effort::Release } else { Effort::Bench })? {

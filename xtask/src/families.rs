@@ -8,8 +8,8 @@ use wasmparser::{KnownCustom, Name, Parser, Payload};
 
 use crate::wasm;
 
-/// Prints the bytes of code of each kernel module and of the other parts, the largest first. They are not compressed, and wasm-opt has not
-/// seen them: shares, not sizes of what is downloaded.
+/// Prints the bytes of code of each kernel module and of the other parts, the largest first. They are not compressed:
+/// shares, not sizes of what is downloaded.
 pub fn print(print: impl Fn(&str)) -> Result<()> {
     let path = wasm::linked(&wasm::CORE_RELAXED);
     let Ok(bytes) = fs::read(&path) else {

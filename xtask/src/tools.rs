@@ -23,7 +23,7 @@ pub fn wasm_target() -> Result<()> {
         .context("the standard library for wasm32-unknown-unknown is missing and rustup could not add it")
 }
 
-/// The source of the standard library, which the threaded WebAssembly is built with.
+/// The source of the standard library, which the runtime's WebAssembly is built with.
 pub fn rust_src() -> Result<()> {
     let root = shell::output(shell::command("rustc").args(["--print", "sysroot"]))?;
     if PathBuf::from(root.trim()).join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file() {

@@ -1,4 +1,4 @@
-//! The WebAssembly artefacts of the npm package: cargo, wasm-bindgen, wasm-opt and the checks on the result.
+//! The WebAssembly artefacts of the npm package: cargo, wasm-bindgen and the checks on the result.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ pub struct Variant {
     relaxed: bool,
     /// Shared memory and atomic instructions, with a standard library that is built for them.
     threads: bool,
-    /// wasm-opt makes the kernels smaller, but the compiler larger once compressed.
-    optimize: bool,
+    /// What every visitor downloads: built for size where that costs no speed, with a standard library of the same kind.
+    small: bool,
 }
 
 pub const CORE_SIMD: Variant = Variant {
@@ -36,7 +36,7 @@ pub const CORE_SIMD: Variant = Variant {
     profile: "wasm",
     relaxed: false,
     threads: false,
-    optimize: true,
+    small: true,
 };
 pub const CORE_RELAXED: Variant = Variant { file: "core.relaxed", relaxed: true, ..CORE_SIMD };
 /// For Safari, which has threads and no relaxed SIMD.
@@ -50,7 +50,7 @@ pub const COMPILER: Variant = Variant {
     profile: "wasm-compiler",
     relaxed: false,
     threads: false,
-    optimize: false,
+    small: false,
 };
 /// The modules of `cargo xtask bench --kernels`, which are no part of the package.
 pub const KERNELS_SIMD: Variant = Variant { file: "kernels.simd", glue: "kernels", package: "kernel-bench", ..CORE_SIMD };
@@ -72,6 +72,11 @@ const THREAD_FLAGS: &[&str] = &[
     "-Clink-arg=--export=__tls_align",
     "-Clink-arg=--export=__tls_base",
 ];
+/// Less inlining than usual: inner loops have `#[inline]` where it counts. Engines compile whole functions, when they are first called and again
+/// when they are called often, and large ones would make a first prediction wait.
+const SMALL_FLAGS: &[&str] = &["-Cllvm-args=-inline-threshold=100"];
+/// A panic, which ends the instance, says what happened and not in which line: places are six kilobytes.
+const PUBLISHED_FLAGS: &[&str] = &["-Zlocation-detail=none"];
 /// Pages of 64 KB that the package's shared memory begins with (`pkg/ts/engine/team.ts`).
 const PACKAGE_PAGES: u64 = 80;
 
@@ -80,7 +85,7 @@ const PACKAGE_PAGES: u64 = 80;
 pub enum Effort {
     /// What is published.
     Release,
-    /// Without link-time optimisation and wasm-opt: several times larger, built in seconds.
+    /// Without link-time optimisation: several times larger, built in seconds.
     Dev,
     /// As fast as what is published, built sooner.
     Bench,
@@ -126,9 +131,6 @@ fn build_one(variant: &Variant, effort: Effort) -> Result<()> {
         .input("package-lock.json")?
         .guard(&outputs, || {
             bind(variant, &linked, &stage)?;
-            if variant.optimize && effort == Effort::Release {
-                optimize(variant, &outputs[0])?;
-            }
             check(variant, &outputs[0])
         })?;
     if ran {
@@ -157,14 +159,22 @@ fn link(variant: &Variant, effort: Effort) -> Result<PathBuf> {
     cargo.args(["rustc", "--package", variant.package, "--lib", "--crate-type", "cdylib", "--locked"]);
     cargo.args(["--target", "wasm32-unknown-unknown", "--profile", profile, "--features", &variant.features.join(",")]);
     cargo.arg("--target-dir").arg(&dir);
+    let mut flags: Vec<&str> = Vec::new();
     if variant.relaxed {
-        cargo.args(["--config", "target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+relaxed-simd']"]);
+        flags.push("-Ctarget-feature=+relaxed-simd");
     }
     if variant.threads {
-        cargo.args(["--config", &format!("target.wasm32-unknown-unknown.rustflags={THREAD_FLAGS:?}")]);
-        // The one unstable part: a standard library with atomics is not shipped, and building it is not stable.
-        cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+        flags.extend(THREAD_FLAGS);
     }
+    if variant.small {
+        flags.extend(SMALL_FLAGS);
+        if effort != Effort::Dev {
+            flags.extend(PUBLISHED_FLAGS);
+        }
+        // The one unstable part: neither a small standard library nor one with atomics is shipped, and building it is not stable.
+        cargo.env("RUSTC_BOOTSTRAP", "1").args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+    }
+    cargo.args(["--config", &format!("target.wasm32-unknown-unknown.rustflags={flags:?}")]);
     shell::quiet(variant.file, &mut cargo)?;
     Ok(linked_by(variant, profile))
 }
@@ -192,18 +202,7 @@ fn bind(variant: &Variant, linked: &Path, stage: &Path) -> Result<()> {
         .reset_state_function(true)
         .remove_name_section(true)
         .remove_producers_section(true);
-    // wasm-opt reads which instructions are allowed in the section `target_features`.
     bindgen.generate(stage).with_context(|| format!("wasm-bindgen failed on {}", linked.display()))
-}
-
-fn optimize(variant: &Variant, wasm: &Path) -> Result<()> {
-    let optimized = wasm.with_extension("opt");
-    let mut command = shell::npm_tool("wasm-opt");
-    // Engines compile whole functions, when they are first called and again when they are called often: large ones that were put together
-    // from what has one caller each made a first prediction twice as slow.
-    command.args(["-O3", "--one-caller-inline-max-function-size=100"]).arg(wasm).arg("-o").arg(&optimized);
-    shell::quiet(&format!("{}: wasm-opt", variant.file), &mut command)?;
-    fs::rename(&optimized, wasm).with_context(|| format!("cannot replace {}", wasm.display()))
 }
 
 /// Counts instructions: a build flag that got lost leaves a module that works, slowly.

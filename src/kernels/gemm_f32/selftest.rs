@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use super::{Gemm, MAX_DEPTH, Packed, panel_width};
 use crate::{
-    error::{Error, Result, ensure},
+    error::{Error, Hundredths, Result, ensure},
     kernels::vector::Isa,
 };
 
@@ -36,7 +36,9 @@ fn check(isa: Isa, rows: usize, depth: usize, columns: usize) -> Result<()> {
         ensure!(
             value == expected,
             Internal,
-            "float products by {isa:?} are wrong here: {value} instead of {expected} in a {rows}×{columns}×{depth} product"
+            "float products by {isa:?} are wrong here: {} instead of {} in a {rows}×{columns}×{depth} product",
+            Hundredths(value.into()),
+            Hundredths(expected.into())
         );
     }
     Ok(())

@@ -120,7 +120,7 @@ impl Gemm {
     /// to 64.
     pub fn run<F: Store>(
         &self,
-        source: &impl RowSource,
+        source: &dyn RowSource,
         columns: Columns<'_>,
         finish: &F,
         out: &mut [F::Out],
@@ -167,7 +167,7 @@ impl Gemm {
     #[allow(clippy::too_many_arguments)]
     fn tile<F: Store>(
         &self,
-        source: &impl RowSource,
+        source: &dyn RowSource,
         columns: &Columns<'_>,
         finish: &F,
         (out, stride): (&Shared<'_, F::Out>, usize),

@@ -3,7 +3,7 @@
 //! V8 has 15 registers for vectors on x86: a tile of 6 rows × 8 columns is 12 accumulators, 2 vectors of weights and 1 of a row.
 //! Accumulators are indexed by constants only; indexed by a variable they would live in memory.
 
-use core::{arch::wasm32::*, mem::MaybeUninit};
+use core::{arch::wasm32::*, mem::MaybeUninit, ops::Range};
 
 use super::{Block, Finish};
 use crate::kernels::requant::{Dequant, ROUNDING_MAGIC, ROUNDING_MAGIC_BITS, Raw, Requant};
@@ -381,7 +381,7 @@ pub(super) unsafe fn run<D: Dot, F: Store>(block: &Block<'_, F>) {
         let out = |row: usize, panel: usize| block.out.add(row * block.ldo + panel * PANEL);
         if block.rows >= 6 {
             for panel in panels {
-                many_rows::<D, F>(block, panel, out(0, panel));
+                many_rows::<D, F>(block, 0..block.rows, panel, out(0, panel), block.ldo);
             }
         } else {
             let mut row = 0;
@@ -395,7 +395,7 @@ pub(super) unsafe fn run<D: Dot, F: Store>(block: &Block<'_, F>) {
                 if panels.len() >= 4 {
                     each_overlapping(panels.clone(), 4, |p| tile::<D, F, 1, 8>(block, row, p, out(row, p), block.ldo));
                 } else {
-                    panels.clone().for_each(|p| tile::<D, F, 1, 2>(block, row, p, out(row, p), block.ldo));
+                    panels.clone().for_each(|p| one_row::<D, F>(block, row, p, out(row, p)));
                 }
                 row += 1;
             }
@@ -406,25 +406,36 @@ pub(super) unsafe fn run<D: Dot, F: Store>(block: &Block<'_, F>) {
     }
 }
 
-/// A whole panel for six rows or more. A function of its own: engines optimise whole functions, and the sooner the less there is in them.
+/// A whole panel for `rows`, which are six or more; the first begins at `out`, the others `ldo` elements apart. A function of its own:
+/// engines optimise whole functions, and the sooner the less there is in them.
 ///
 /// # Safety
 /// As for [`Block::run`].
 #[inline(never)]
-unsafe fn many_rows<D: Dot, F: Store>(block: &Block<'_, F>, panel: usize, out: *mut F::Out) {
-    let mut row = 0;
-    while row < block.rows {
+unsafe fn many_rows<D: Dot, F: Store>(block: &Block<'_, F>, rows: Range<usize>, panel: usize, out: *mut F::Out, ldo: usize) {
+    let mut row = rows.start;
+    while row < rows.end {
         // The last tile overlaps the one before.
-        let at = row.min(block.rows - 6);
+        let at = row.min(rows.end - 6);
         // SAFETY: as the caller promises.
-        unsafe { tile::<D, F, 6, 2>(block, at, panel, out.add(at * block.ldo), block.ldo) };
+        unsafe { tile::<D, F, 6, 2>(block, at, panel, out.add((at - rows.start) * ldo), ldo) };
         row += 6;
     }
 }
 
+/// A whole panel for one row.
+///
+/// # Safety
+/// As for [`Block::run`].
+#[inline(never)]
+unsafe fn one_row<D: Dot, F: Store>(block: &Block<'_, F>, row: usize, panel: usize, out: *mut F::Out) {
+    // SAFETY: as the caller promises.
+    unsafe { tile::<D, F, 1, 2>(block, row, panel, out, PANEL) }
+}
+
 /// Calls `f` with starts of runs of `step` panels that cover `panels`; the last overlaps the one before.
 #[inline(always)]
-fn each_overlapping(panels: core::ops::Range<usize>, step: usize, mut f: impl FnMut(usize)) {
+fn each_overlapping(panels: Range<usize>, step: usize, mut f: impl FnMut(usize)) {
     let mut p = panels.start;
     while p < panels.end {
         f(p.min(panels.end - step));
@@ -448,9 +459,9 @@ unsafe fn last_panel<D: Dot, F: Store>(block: &Block<'_, F>, panel: usize) {
             let count = if block.rows >= 6 { 6 } else { 1 };
             let at = row.min(block.rows - count);
             if count == 6 {
-                tile::<D, F, 6, 2>(block, at, panel, out, PANEL);
+                many_rows::<D, F>(block, at..at + count, panel, out, PANEL);
             } else {
-                tile::<D, F, 1, 2>(block, at, panel, out, PANEL);
+                one_row::<D, F>(block, at, panel, out);
             }
             for i in 0..count {
                 for c in 0..columns {
