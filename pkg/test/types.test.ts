@@ -94,8 +94,8 @@ async function predictors(
   expectTypeOf(kept(one)).toEqualTypeOf<typeof one>()
   const same = wrapped(two)
   expectTypeOf((await same.run({ image: [1], ids: [1n] })).y).toEqualTypeOf<Tensor<'float32'>>()
-  let either: Predictor<TwoInputs, OneOutput> = await Model.connect<TwoInputs, OneOutput>('/', 'two')
-  either = two
+  const either: Predictor<TwoInputs, OneOutput> =
+    Math.random() < 0.5 ? two : await Model.connect<TwoInputs, OneOutput>('/', 'two')
   await either.run({ image: [1], ids: [1] })
   // @ts-expect-error: a misspelt input
   await either.run({ picture: [1], ids: [1] })
@@ -106,7 +106,8 @@ async function predictors(
   // @ts-expect-error: nor do those with untyped inputs
   await remote.run({ image })
   // @ts-expect-error: another model's inputs
-  either = text
+  const another: Predictor<TwoInputs, OneOutput> = text
+  helper(another)
 }
 
 async function untyped(address: string, url: URL, feeds: Feeds): Promise<void> {
