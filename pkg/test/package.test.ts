@@ -171,6 +171,9 @@ describe.each([
     ])
     const [node] = await model.profile({ x: new Float32Array(6) })
     expect(node?.fused).toEqual(explanation.nodes[0]?.fused)
+    // The plan can be taken along, and is the same model.
+    using kept = await load({ worker }, explanation.plan)
+    await expectWorks(kept)
     expect(messages).toEqual([expect.stringMatching(/sum\.onnx' is ready after \d+ ms \(simd binary, i16 dot, in /)])
   })
 
@@ -371,8 +374,8 @@ describe.each([
     })
     using model = await load({ worker, onWarning: (message) => warnings.push(message) }, source)
     expect(model.engine.fallbackOperators).toEqual(['ConvTranspose'])
-    const { executor, notes, nodes } = await model.explain()
-    expect([executor, nodes.length]).toEqual(['compiler', 0])
+    const { executor, notes, nodes, plan } = await model.explain()
+    expect([executor, nodes.length, plan]).toEqual(['compiler', 0, undefined])
     expect(notes.join()).toContain('ConvTranspose')
     expect(warnings).toHaveLength(1)
     expect(warnings[0]).toContain('(ConvTranspose)')

@@ -58,4 +58,6 @@ export interface Explanation {
   readonly sourceSha256: string
   /** The graph, in the order in which it runs; empty without a plan. */
   readonly nodes: readonly GraphNode[]
+  /** The plan's file, e.g. to publish it in place of the ONNX model; `undefined` without a plan. */
+  readonly plan: Blob | undefined
 }

@@ -150,8 +150,10 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
 
   async explain(): Promise<Explanation> {
     this.#assertUsable()
-    const { notes } = this.#resident
-    return { ...(await this.#resident.explain()), notes, fallbackOperators: this.engine.fallbackOperators }
+    const { notes, file } = this.#resident
+    const told = await this.#resident.explain()
+    const plan = told.executor === 'runtime' ? file : undefined
+    return { ...told, notes, fallbackOperators: this.engine.fallbackOperators, plan }
   }
 
   async memory(): Promise<MemoryUse> {
