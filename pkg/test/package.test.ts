@@ -425,6 +425,10 @@ describe.each([
     }
     using model = await load({ worker, limits: { tensorBytes: 1000 }, cache: false })
     await expectWorks(model)
+    const { plan } = await model.explain()
+    const tooLarge = await failure(load({ worker, limits: { modelBytes: 100 }, cache: false }, plan))
+    expect(tooLarge).toBeInstanceOf(nearside.LimitError)
+    expect(tooLarge.message).toMatch(/^The model has \d+ bytes, the limit is 100 \(modelBytes\); raise it/)
     expect((await failure(model.run(new Float32Array(3000)))).message).toMatch(/limit of 1000 bytes \(tensorBytes\)/)
     await expectWorks(model)
   })

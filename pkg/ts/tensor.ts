@@ -182,6 +182,12 @@ export function toStorage<T extends DataType>(type: T, data: unknown, what: stri
 }
 
 function fromTypedArray(type: DataType, natural: DataType, data: TypedArray, what: string): TensorDataMap[DataType] {
+  try {
+    // Every method of a typed array whose buffer was transferred throws.
+    data.values()
+  } catch {
+    throw new InputError(`${capital(what)} is detached: its buffer was transferred; give a copy.`)
+  }
   const name = data[Symbol.toStringTag]
   const same = natural === type || (type === 'bool' && natural === 'uint8') || (type === 'float16' && natural === 'uint16')
   if (!same) {
