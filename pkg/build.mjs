@@ -40,7 +40,7 @@ const packageEntry = {
 const lazyErrors = {
   name: 'lazy-errors',
   resolveId: (id, importer) =>
-    id === './errors.js' && /[\\/]ts[\\/](external|integrity|sniff)\.ts$/.test(importer ?? '')
+    id === './errors.js' && /[\\/]ts[\\/](external|integrity|options|sniff)\.ts$/.test(importer ?? '')
       ? join(here, 'ts/index.ts')
       : undefined,
 }

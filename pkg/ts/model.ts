@@ -1,6 +1,6 @@
 /** `Model`: a model that runs in the page. */
 
-import { lazily } from './chunk.js'
+import { lazily, rethrow } from './chunk.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
@@ -117,6 +117,10 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   async run<R extends OutputValues>(feeds: F, options: RunOptions | undefined): Promise<R>
   async run(feeds: F, options: RunOptions | undefined): Promise<O>
   async run(feeds: LocalFeeds, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
+    return this.#run(feeds, options).catch((error: unknown) => rethrow(error, options))
+  }
+
+  async #run(feeds: LocalFeeds, options: Partial<LatestRunOptions>): Promise<OutputValues | undefined> {
     this.#assertUsable()
     options.signal?.throwIfAborted()
     const called = performance.now()
