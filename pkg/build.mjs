@@ -150,6 +150,8 @@ for (const name of wanted) {
 }
 rmSync(all, { recursive: true })
 copyFileSync(join(here, 'ts/tools/vite/client.d.ts'), join(dist, 'tools/vite/client.d.ts'))
+// The native tool's template, for both.
+copyFileSync(join(here, '../src/bin/nearside/commands/inspect.html'), join(dist, 'tools/inspect.html'))
 
 for (const name of readdirSync(dirname(here)))
   if (name.startsWith('LICENSE')) copyFileSync(join(dirname(here), name), join(dist, name))

@@ -4,6 +4,8 @@ import type { DataType } from './tensor.js'
 
 /** What one node of a model took, as `profile` tells it. */
 export interface NodeProfile {
+  /** Its place among the nodes that `explain` tells of; those that cost nothing are not measured. */
+  readonly index: number
   /** The node's name in the model. */
   readonly name: string
   /** The operator of the compiled graph, e.g. `Conv`. */

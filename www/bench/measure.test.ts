@@ -93,7 +93,7 @@ describe('inputs', () => {
 })
 
 it('adds nodes up by operator', () => {
-  const node = { name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1, fused: [] }
+  const node = { index: 0, name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1, fused: [] }
   const [conv, pool] = byOperator([
     { ...node, op: 'MaxPool', macs: 0 },
     { ...node, op: 'Conv' },
@@ -105,15 +105,15 @@ it('adds nodes up by operator', () => {
 
 it('compares nodes with the peak of what they compute on', () => {
   const about = { op: 'Conv', dims: [], fused: [] }
-  const node = { ...about, macs: 2e6, bytes: 1e6, mean: 2, min: 1 }
+  const node = { ...about, name: '', macs: 2e6, bytes: 1e6, mean: 2, min: 1 }
   const graph = [
     { ...about, name: 'integers', type: 'uint8' },
     { ...about, name: 'floats', type: 'float32' },
   ] as const
   const engine = { variant: 'relaxed', worker: true, threads: 2, integerPath: 'relaxed dot', fallbackOperators: [] } as const
   const peak = peakFor(graph, engine, { float: 10, dot16: 20, dot8: 40, floatBy: 'relaxed madd' })
-  expect([peak({ ...node, name: 'integers' }), peak({ ...node, name: 'floats' })]).toEqual([80, 20])
-  expect(byOperator([{ ...node, name: 'floats' }], peak)[0]?.ofPeak).toBeCloseTo(2 / 20)
+  expect([peak({ ...node, index: 0 }), peak({ ...node, index: 1 })]).toEqual([80, 20])
+  expect(byOperator([{ ...node, index: 1 }], peak)[0]?.ofPeak).toBeCloseTo(2 / 20)
 })
 
 it('writes nodes as a trace, one after the other', () => {

@@ -117,9 +117,8 @@ export function byOperator(nodes: readonly NodeProfile[], peak: (node: NodeProfi
 
 /** What a node's instruction can do at most, in GMAC/s: by the numbers that it computes on, times the threads that share the work. */
 export function peakFor(graph: readonly GraphNode[], engine: EngineInfo, peaks: Peaks): (node: NodeProfile) => number {
-  const types = new Map(graph.map(({ name, type }) => [name, type]))
   const integers = /relaxed/.test(engine.integerPath) ? (peaks.dot8 ?? peaks.dot16) : peaks.dot16
-  return ({ name }) => engine.threads * (types.get(name)?.startsWith('float') === false ? integers : peaks.float)
+  return ({ index }) => engine.threads * (graph[index]?.type.startsWith('float') === false ? integers : peaks.float)
 }
 
 /** How the last side's median compares. */

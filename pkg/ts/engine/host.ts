@@ -225,9 +225,9 @@ function ports(model: RawModel, outputs: boolean): Port[] {
 }
 
 function nodeProfiles(flat: unknown[]): NodeProfile[] {
-  return rows<[string, string, Uint32Array, number, number, number, number, string[]]>(flat, 8).map(
-    ([name, op, dims, macs, bytes, mean, min, fused]) => ({
-      ...{ name, op, dims: Array.from(dims), macs, bytes, mean, min },
+  return rows<[string, string, Uint32Array, number, number, number, number, string[], number]>(flat, 9).map(
+    ([name, op, dims, macs, bytes, mean, min, fused, index]) => ({
+      ...{ index, name, op, dims: Array.from(dims), macs, bytes, mean, min },
       fused: onnxNodes(fused),
     }),
   )

@@ -9,5 +9,8 @@ export const THREAD = new URL('./thread.js', import.meta.url)
 /** The module that stands in for the web's Workers. */
 export const WEB_WORKER = new URL('./web-worker.js', import.meta.url)
 
+/** The template of the page that draws a model. */
+export const PAGE = new URL('./inspect.html', import.meta.url)
+
 /** The package's manifest. */
 export const MANIFEST = new URL('../../package.json', import.meta.url)
