@@ -40,7 +40,7 @@ const packageEntry = {
 const lazyErrors = {
   name: 'lazy-errors',
   resolveId: (id, importer) =>
-    id === './errors.js' && /[\\/]ts[\\/](external|integrity|sniff)\.ts$/.test(importer ?? '')
+    id === './errors.js' && /[\\/]ts[\\/](external|integrity|options|sniff)\.ts$/.test(importer ?? '')
       ? join(here, 'ts/index.ts')
       : undefined,
 }
@@ -149,6 +149,8 @@ for (const name of wanted) {
 }
 rmSync(all, { recursive: true })
 copyFileSync(join(here, 'ts/tools/vite/client.d.ts'), join(dist, 'tools/vite/client.d.ts'))
+// The native tool's template, for both.
+copyFileSync(join(here, '../src/bin/nearside/commands/inspect.html'), join(dist, 'tools/inspect.html'))
 
 for (const name of readdirSync(dirname(here)))
   if (name.startsWith('LICENSE')) copyFileSync(join(dirname(here), name), join(dist, name))

@@ -3,6 +3,8 @@
 import { Model } from 'nearside'
 import { softmax, topK } from 'nearside/post'
 
+import { fetchJson, openMedia, sentence } from '../failures'
+
 const query = new URLSearchParams(location.search)
 const MODEL = query.get('model') ?? '../models/mobilenet_v2.int8.onnx'
 const LABELS = query.get('labels') ?? '../models/imagenet_labels.json'
@@ -21,14 +23,13 @@ const state = document.querySelector('#state') as HTMLElement
 async function main(): Promise<void> {
   const [model, labels] = await Promise.all([
     Model.load(MODEL, { onProgress: ({ fraction }) => (state.textContent = `Loading: ${Math.round(100 * fraction)} %`) }),
-    fetch(LABELS).then((response) => response.json() as Promise<string[]>),
+    fetchJson(LABELS) as Promise<string[]>,
   ])
   state.textContent = 'Ready.'
 
   start.disabled = false
-  start.onclick = async () => {
-    start.disabled = true
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } })
+  const watch = async (): Promise<void> => {
+    video.srcObject = await openMedia({ video: { facingMode: 'environment' } })
     await video.play()
     for (;;) {
       // One frame at a time: the next one is taken when the answer to this one is there.
@@ -45,9 +46,19 @@ async function main(): Promise<void> {
       state.textContent = `${model.lastTiming?.total.toFixed(1)} ms`
     }
   }
+  start.onclick = () => {
+    start.disabled = true
+    watch().catch(fail)
+  }
+}
+
+function fail(error: unknown): void {
+  state.textContent = sentence(error)
+  // What was refused may be allowed the next time.
+  start.disabled = false
 }
 
 start.disabled = true
 main().catch((error: unknown) => {
-  state.textContent = String(error)
+  state.textContent = sentence(error)
 })

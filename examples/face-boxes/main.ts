@@ -3,6 +3,8 @@
 import { Model } from 'nearside'
 import { type Detection, nms } from 'nearside/post'
 
+import { openMedia, sentence } from '../failures'
+
 const MODEL = new URLSearchParams(location.search).get('model') ?? '../models/version-RFB-320.onnx'
 
 /** What the network was trained on: colours are (value − 127) / 128. */
@@ -34,9 +36,8 @@ async function main(): Promise<void> {
   const model = await Model.load(MODEL)
   state.textContent = 'Ready.'
   start.disabled = false
-  start.onclick = async () => {
-    start.disabled = true
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'user' } })
+  const watch = async (): Promise<void> => {
+    video.srcObject = await openMedia({ video: { facingMode: 'user' } })
     await video.play()
     for (;;) {
       await new Promise(requestAnimationFrame)
@@ -51,9 +52,19 @@ async function main(): Promise<void> {
       state.textContent = `${count} ${places.join(' ')}, ${model.lastTiming?.total.toFixed(1)} ms`
     }
   }
+  start.onclick = () => {
+    start.disabled = true
+    watch().catch(fail)
+  }
+}
+
+function fail(error: unknown): void {
+  state.textContent = sentence(error)
+  // What was refused may be allowed the next time.
+  start.disabled = false
 }
 
 start.disabled = true
 main().catch((error: unknown) => {
-  state.textContent = String(error)
+  state.textContent = sentence(error)
 })

@@ -3,6 +3,8 @@
 import { Tokenizer } from '@huggingface/tokenizers'
 import { Model, Tensor } from 'nearside'
 
+import { fetchJson, sentence } from '../failures'
+
 const query = new URLSearchParams(location.search)
 const MODEL = query.get('model') ?? '../models/all-MiniLM-L6-v2/model_quantized.onnx'
 /** Folder of `tokenizer.json` and `tokenizer_config.json`. */
@@ -59,7 +61,11 @@ function similarity(a: Float32Array, b: Float32Array): number {
 }
 
 async function json(name: string): Promise<object> {
-  return (await fetch(`${TOKENIZER}/${name}`)).json() as Promise<object>
+  return (await fetchJson(`${TOKENIZER}/${name}`)) as object
+}
+
+function fail(error: unknown): void {
+  state.textContent = sentence(error)
 }
 
 async function main(): Promise<void> {
@@ -70,27 +76,28 @@ async function main(): Promise<void> {
   ])
   const embed = embedder(model, new Tokenizer(...files))
   // One at a time: in a batch the padding would be part of what a dynamically quantized model scales by.
-  const known: { sentence: string; vector: Float32Array }[] = []
-  for (const sentence of SENTENCES) known.push({ sentence, vector: await embed(sentence) })
+  const known: { text: string; vector: Float32Array }[] = []
+  for (const text of SENTENCES) known.push({ text, vector: await embed(text) })
   state.textContent = `Ready: ${SENTENCES.length} sentences.`
   button.disabled = false
 
-  form.onsubmit = async (event) => {
-    event.preventDefault()
+  const search = async (): Promise<void> => {
     const asked = await embed(question.value)
     const found = known
-      .map(({ sentence, vector }) => ({ sentence, likeness: similarity(asked, vector) }))
+      .map(({ text, vector }) => ({ text, likeness: similarity(asked, vector) }))
       .sort((a, b) => b.likeness - a.likeness)
-    const lines = found.map(({ sentence, likeness }) => {
+    const lines = found.map(({ text, likeness }) => {
       const line = document.createElement('li')
-      line.textContent = `${sentence} (${likeness.toFixed(2)})`
+      line.textContent = `${text} (${likeness.toFixed(2)})`
       return line
     })
     answers.replaceChildren(...lines)
     state.textContent = `${model.lastTiming?.total.toFixed(1)} ms`
   }
+  form.onsubmit = (event) => {
+    event.preventDefault()
+    search().catch(fail)
+  }
 }
 
-main().catch((error: unknown) => {
-  state.textContent = String(error)
-})
+main().catch(fail)

@@ -2,6 +2,8 @@
 
 import { Model } from 'nearside'
 
+import { sentence } from '../failures'
+
 const MODEL = new URLSearchParams(location.search).get('model') ?? '../models/wine.onnx'
 
 /** The columns that the model was trained on, in their order, with the values of one wine. */
@@ -56,7 +58,7 @@ async function main(): Promise<void> {
 }
 
 function fail(error: unknown): void {
-  state.textContent = String(error)
+  state.textContent = sentence(error)
 }
 
 main().catch(fail)

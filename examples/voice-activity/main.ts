@@ -2,6 +2,8 @@
 
 import { Model, Tensor } from 'nearside'
 import { Resampler } from 'nearside/audio'
+
+import { openMedia, sentence } from '../failures'
 import worklet from './chunks-worklet.js?url'
 
 const MODEL = new URLSearchParams(location.search).get('model') ?? '../models/silero_vad.onnx'
@@ -44,7 +46,7 @@ class Detector {
 async function listen(detector: Detector): Promise<void> {
   // Echo and noise are the model's business; what browsers do about them changes from one to the next.
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false }
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: plain })
+  const stream = await openMedia({ audio: plain })
   // Not every browser takes a microphone into a context of another rate, so it has its own.
   const context = new AudioContext()
   const resampler = new Resampler(context.sampleRate, RATE)
@@ -72,7 +74,7 @@ async function listen(detector: Detector): Promise<void> {
 }
 
 function fail(error: unknown): void {
-  state.textContent = String(error)
+  state.textContent = sentence(error)
 }
 
 async function main(): Promise<void> {
@@ -81,7 +83,11 @@ async function main(): Promise<void> {
   start.disabled = false
   start.onclick = () => {
     start.disabled = true
-    listen(new Detector(model)).catch(fail)
+    listen(new Detector(model)).catch((error: unknown) => {
+      fail(error)
+      // What was refused may be allowed the next time.
+      start.disabled = false
+    })
   }
 }
 

@@ -1,7 +1,7 @@
 /** The command `nearside` as a user meets it: the built package's own script, spawned. Needs `cargo xtask build`. */
 
 import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -93,6 +93,9 @@ describe('nearside', () => {
       [['run', SUM, '--runs', 'many'], /--runs is 'many'; give a whole number from 1 on\./],
       [['run', SUM, '--input', 'x'], /--input is 'x'; give NAME=FILE/],
       [['inspect', SUM, '--graph', '--json'], /not both/],
+      [['inspect', SUM, '--html', 'x.html', '--json'], /Give --html alone/],
+      [['inspect', SUM, '--html', 'x.html', '--dimension', 'batch'], /--dimension is 'batch'; give NAME=SIZE, such as batch=8\./],
+      [['inspect', SUM, '--dimension', 'batch=2'], /--dimension is for the times of --html/],
     ] as const) {
       const { status, stderr } = nearside(...args)
       expect(stderr).toMatch(message)
@@ -186,6 +189,49 @@ describe('nearside inspect', () => {
       passes: [{ name: expect.any(String) as string, changes: [expect.any(String)] }],
     })
     expect(parse(UNPLANNED)).toMatchObject({ plan: false, operators: {}, fallbackOperators: ['ConvTranspose'] })
+  })
+
+  it('draws the graph in a page of one file', () => {
+    /** What the page's script finds in it. */
+    const drawn = (file: string) => {
+      const page = readFileSync(join(folder, file), 'utf8')
+      expect(page, 'the page needs nothing else').not.toMatch(/(src|href)=/)
+      const [, json = ''] = /<script id="data" type="application\/json">(.*?)<\/script>/s.exec(page) ?? []
+      return JSON.parse(json) as {
+        readonly title: string
+        readonly notes: readonly string[]
+        readonly before: { readonly nodes: readonly { readonly op: string }[] }
+        readonly after: {
+          readonly nodes: readonly { readonly op: string; readonly ms?: number; readonly fused: readonly unknown[] }[]
+          readonly inputs: readonly unknown[]
+        }
+      }
+    }
+    expect(nearside('inspect', RELU, '--html', 'pages/relu.html')).toMatchObject({
+      ...{ status: 0, stderr: '', stdout: 'pages/relu.html: 2 ONNX nodes, 1 of the plan\n' },
+    })
+    const { title, notes, before, after } = drawn('pages/relu.html')
+    expect([title, notes]).toEqual(['relu.onnx', []])
+    expect(before.nodes.map(({ op }) => op)).toEqual(['Add', 'Relu'])
+    expect(after.nodes).toMatchObject([{ op: 'Add', fused: [{ op: 'Add' }, { op: 'Relu' }] }])
+    expect(after.nodes[0]?.ms).toBeGreaterThan(0)
+
+    nearside('compile', SUM, '-o', 'drawn.plan')
+    expect(nearside('inspect', 'drawn.plan', '--html', 'sum.html', '--dimension', 'batch=1000')).toMatchObject({ status: 0 })
+    const sum = drawn('sum.html')
+    expect(sum.before.nodes).toEqual([])
+    expect(sum.after.inputs).toEqual([{ name: 'x', value: expect.stringMatching(/^%\d+$/) as string, type: 'float32[batch×3]' }])
+    expect(sum.after.nodes[0]?.ms).toBeGreaterThan(0)
+
+    // What cannot be run is drawn all the same.
+    expect(nearside('inspect', 'drawn.plan', '--html', 'huge.html', '--dimension', 'batch=1000000000000')).toMatchObject({
+      status: 0,
+    })
+    expect(drawn('huge.html').notes).toEqual([expect.stringMatching(/^It was not run: /)])
+    expect(nearside('inspect', UNPLANNED, '--html', 'none.html')).toMatchObject({
+      ...{ status: 1, stderr: expect.stringMatching(/has no plan: it uses ConvTranspose/) as string },
+    })
+    expect(existsSync(join(folder, 'none.html'))).toBe(false)
   })
 
   it('ends well when nobody reads on', async () => {

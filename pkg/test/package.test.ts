@@ -171,6 +171,9 @@ describe.each([
     ])
     const [node] = await model.profile({ x: new Float32Array(6) })
     expect(node?.fused).toEqual(explanation.nodes[0]?.fused)
+    // The plan can be taken along, and is the same model.
+    using kept = await load({ worker }, explanation.plan)
+    await expectWorks(kept)
     expect(messages).toEqual([expect.stringMatching(/sum\.onnx' is ready after \d+ ms \(simd binary, i16 dot, in /)])
   })
 
@@ -309,6 +312,69 @@ describe.each([
     await expectWorks(model)
   })
 
+  it('names options of the wrong type, and arrays that were given away', async () => {
+    const wrong = (options: object): LoadOptions => options
+    for (const [given, message] of [
+      [{ signal: {} }, /The option signal is an object/],
+      [{ onProgress: 5 }, /The option onProgress is 5; give a function\./],
+      [{ integrity: 5 }, /The option integrity is 5; give 'sha256-'/],
+      [{ variant: 'x' }, /The option variant is 'x'/],
+      [{ limits: 5 }, /The option limits is 5; give an object\./],
+      [{ limits: { nodes: 'many' } }, /limits\.nodes is 'many'/],
+    ] as const) {
+      const error = await failure(load({ worker, ...wrong(given) }))
+      expect(error).toBeInstanceOf(nearside.InputError)
+      expect(error.message).toMatch(message)
+    }
+    expect((await failure(nearside.Model.load(SUM, null as unknown as LoadOptions))).message).toMatch(/^The options are null/)
+    for (const source of [null, undefined, 5])
+      expect(await failure(nearside.Model.load(source as unknown as string, options({ worker })))).toBeInstanceOf(
+        nearside.InputError,
+      )
+    const given = SUM.slice()
+    const { buffer } = given
+    structuredClone(buffer, { transfer: [buffer] })
+    for (const source of [given, buffer]) {
+      const error = await failure(load({ worker }, source))
+      expect(error).toBeInstanceOf(nearside.ModelFormatError)
+      expect(error.message).toMatch(/is empty; .*a copy, if its buffer was transferred/)
+    }
+
+    using model = await load({ worker })
+    for (const [given, message] of [
+      [null, /^The options are null/],
+      [{ signal: {} }, /^The option signal is an object/],
+      [{ onTiming: 5 }, /^The option onTiming is 5/],
+    ] as const) {
+      const error = await failure(model.run([1, 2, 3], given as unknown as Package.RunOptions))
+      expect(error).toBeInstanceOf(nearside.InputError)
+      expect(error.message).toMatch(message)
+      await expectWorks(model)
+    }
+    const [bare, tensor] = [Float32Array.of(1, 2, 3), new Tensor('float32', [1, 2, 3], [1, 3])]
+    for (const array of [bare, tensor.data]) structuredClone(array.buffer, { transfer: [array.buffer] })
+    for (const feed of [bare, tensor]) {
+      const error = await failure(model.run({ x: feed }))
+      expect(error).toEqual(new nearside.InputError("Input 'x' is detached: its buffer was transferred; give a copy."))
+      await expectWorks(model)
+    }
+    const failed = new TypeError('the caller’s own')
+    const onTiming = (): never => {
+      throw failed
+    }
+    expect(await failure(model.run([1, 2, 3], { onTiming }))).toBe(failed)
+  })
+
+  it('needs WebAssembly SIMD', async () => {
+    const validate = vi.spyOn(WebAssembly, 'validate').mockReturnValue(false)
+    const error = await failure(load({ worker }))
+    validate.mockRestore()
+    expect(error).toBeInstanceOf(nearside.UnsupportedError)
+    expect(error.message).toMatch(/no WebAssembly SIMD, which Nearside needs; update it/)
+    using model = await load({ worker })
+    await expectWorks(model)
+  })
+
   it('runs calls in order, and copies inputs at once', async () => {
     using model = await load({ worker })
     const input = new Float32Array(3)
@@ -371,8 +437,8 @@ describe.each([
     })
     using model = await load({ worker, onWarning: (message) => warnings.push(message) }, source)
     expect(model.engine.fallbackOperators).toEqual(['ConvTranspose'])
-    const { executor, notes, nodes } = await model.explain()
-    expect([executor, nodes.length]).toEqual(['compiler', 0])
+    const { executor, notes, nodes, plan } = await model.explain()
+    expect([executor, nodes.length, plan]).toEqual(['compiler', 0, undefined])
     expect(notes.join()).toContain('ConvTranspose')
     expect(warnings).toHaveLength(1)
     expect(warnings[0]).toContain('(ConvTranspose)')
@@ -422,6 +488,10 @@ describe.each([
     }
     using model = await load({ worker, limits: { tensorBytes: 1000 }, cache: false })
     await expectWorks(model)
+    const { plan } = await model.explain()
+    const tooLarge = await failure(load({ worker, limits: { modelBytes: 100 }, cache: false }, plan))
+    expect(tooLarge).toBeInstanceOf(nearside.LimitError)
+    expect(tooLarge.message).toMatch(/^The model has \d+ bytes, the limit is 100 \(modelBytes\); raise it/)
     expect((await failure(model.run(new Float32Array(3000)))).message).toMatch(/limit of 1000 bytes \(tensorBytes\)/)
     await expectWorks(model)
   })

@@ -64,6 +64,16 @@ describe('Tensor', () => {
     expect(new Tensor('float16', Uint16Array.of(0x3c00)).data).toEqual(Uint16Array.of(0x3c00))
   })
 
+  it('says that an array was given away', () => {
+    const data = new Float32Array(2)
+    structuredClone(data.buffer, { transfer: [data.buffer] })
+    expect(() => new Tensor('float32', data, [2])).toThrow(
+      new InputError('The tensor is detached: its buffer was transferred; give a copy.'),
+    )
+    // An array without elements is none of those.
+    expect(new Tensor('float32', new Float32Array(0), [0, 3]).size).toBe(0)
+  })
+
   it('reshapes without a copy, and works out one dimension', () => {
     const tensor = Tensor.from(new Float32Array(12), [3, 4])
     const other = tensor.reshape([2, -1])

@@ -64,6 +64,19 @@ async function built(options?: Plugin.NearsideOptions): Promise<Rollup.RollupOut
   return (result as Rollup.RollupOutput).output
 }
 
+describe('nearside()', () => {
+  it('refuses options that there are not, and of other types', () => {
+    for (const [options, message] of [
+      [null, 'The options of nearside() are null; give an object, or leave them out.'],
+      [{ cache: 'x' }, "The plugin nearside() has no option 'cache'; it has types, cacheDir."],
+      [{ cacheDir: 5 }, 'The option cacheDir of nearside() is 5; give the name of a folder.'],
+      [{ types: 5 }, 'The option types of nearside() is 5; give true, false, or the name of a folder.'],
+    ] as const)
+      expect(() => nearside(options as unknown as Plugin.NearsideOptions)).toThrow(message)
+    expect(nearside({ types: undefined }).name).toBe('nearside')
+  })
+})
+
 describe('vite build', () => {
   it('emits the plan and gives its address, digest, inputs and outputs', async () => {
     write('digits.onnx', sum([1, 2, 3]))

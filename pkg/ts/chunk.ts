@@ -11,3 +11,8 @@ export function lazily<T>(part: Promise<T>): Promise<T> {
     )
   })
 }
+
+/** Throws an error again; one of JavaScript's own for an option of the wrong type as one that names it. */
+export async function rethrow(error: unknown, options: object): Promise<never> {
+  throw error instanceof TypeError ? (await lazily(import('./options.js'))).explained(error, options) : error
+}

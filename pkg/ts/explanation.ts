@@ -4,6 +4,8 @@ import type { DataType } from './tensor.js'
 
 /** What one node of a model took, as `profile` tells it. */
 export interface NodeProfile {
+  /** Its place among the nodes that `explain` tells of; those that cost nothing are not measured. */
+  readonly index: number
   /** The node's name in the model. */
   readonly name: string
   /** The operator of the compiled graph, e.g. `Conv`. */
@@ -58,4 +60,6 @@ export interface Explanation {
   readonly sourceSha256: string
   /** The graph, in the order in which it runs; empty without a plan. */
   readonly nodes: readonly GraphNode[]
+  /** The plan's file, e.g. to publish it in place of the ONNX model; `undefined` without a plan. */
+  readonly plan: Blob | undefined
 }

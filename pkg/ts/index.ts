@@ -30,6 +30,7 @@ export type {
   LocalFeed,
   LocalFeeds,
   PixelData,
+  WithMedia,
 } from './media/types.js'
 export type { Explanation, GraphNode, NodeProfile, OnnxNode } from './explanation.js'
 export { Model } from './model.js'

@@ -14,6 +14,8 @@ const NAMES: { readonly [K in keyof Limits]-?: true } = {
 
 /** The limits as they cross to the Worker; throws for a name that is none, or a value that is no whole number. */
 export function checkLimits(limits: Limits = {}): Limits {
+  if (typeof limits !== 'object' || (limits as object | null) === null)
+    throw new InputError(`The option limits is ${describeValue(limits)}; give an object.`)
   for (const [name, value] of Object.entries(limits) as [string, unknown][]) {
     if (!Object.hasOwn(NAMES, name))
       throw new InputError(`The option limits has no '${name}'; it may hold ${Object.keys(NAMES).join(', ')}.`)

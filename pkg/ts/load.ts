@@ -1,7 +1,7 @@
 /** How a model is loaded: bytes, integrity, plan (from the cache or the compiler), engine. Everything is undone on failure. */
 
 import { abortable } from './abort.js'
-import { lazily } from './chunk.js'
+import { lazily, rethrow } from './chunk.js'
 import type { Known } from './cache-index.js'
 import type { CacheSettings } from './cache.js'
 import { Resident, type WeightSource } from './engine/engine.js'
@@ -11,7 +11,6 @@ import { type FileBytes, headOf, LARGE } from './file.js'
 import { fileAddress } from './files.js'
 import { sha256Hex } from './sha256.js'
 import { ProgressMeter } from './progress.js'
-import { checkLimits } from './limits.js'
 import { describeSource, isRemote, plainAddress } from './request.js'
 import { isPlan } from './magic.js'
 import { readSource, type SourceBytes } from './source.js'
@@ -34,13 +33,14 @@ export interface Loaded {
 
 /** Loads a model. */
 export async function load(source: ModelSource, options: LoadOptions): Promise<Loaded> {
-  options.signal?.throwIfAborted()
-  const loading = new Loading(source, options)
+  let loading: Loading | undefined
   try {
+    options.signal?.throwIfAborted()
+    loading = new Loading(source, options)
     return await loading.run()
   } catch (error) {
-    loading.undo()
-    throw error
+    loading?.undo()
+    return rethrow(error, options)
   }
 }
 
@@ -55,7 +55,7 @@ class Loading {
   readonly #progress: ProgressMeter
   readonly #cache: ReturnType<typeof openCache>
   readonly #place: Placement
-  readonly #limits: Limits
+  #limits: Limits = {}
   readonly #undo: (() => void)[] = []
   /** Where the model comes from, if a server has the same for everybody. */
   readonly #address: string | undefined
@@ -73,7 +73,8 @@ class Loading {
     this.#options = { ...options, timeout }
     this.#signal = options.signal
     this.#label = describeSource(this.#source)
-    this.#progress = new ProgressMeter(options.onProgress)
+    // What is no function fails here, and not amid a download.
+    this.#progress = new ProgressMeter(options.onProgress?.bind(undefined))
     this.#address = plainAddress(this.#source, options.request)
     const maxBytes = checkCacheBytes(options.cache)
     this.#cache = openCache(options.cache === false ? undefined : globalThis.caches, {
@@ -81,7 +82,6 @@ class Loading {
       onFailure: (why) =>
         this.#warn(`The plan of ${this.#label} could not be kept on this device (${why}); it is made anew at the next visit.`),
     })
-    this.#limits = checkLimits(options.limits)
     this.#place = runtimeFor(this.#options)
   }
 
@@ -91,7 +91,8 @@ class Loading {
     // The runtime arrives while the model does; its failure counts when it is needed.
     const started = this.#place.engine.start(this.#timeline)
     started.catch(() => {})
-    const { integrity } = this.#options
+    const { integrity, limits } = this.#options
+    if (limits !== undefined) this.#limits = (await lazily(import('./options.js'))).checkLimits(limits)
     if (integrity !== undefined) this.#expected = (await lazily(import('./integrity.js'))).parseIntegrity(integrity)
     const demanded = await this.#demandedPlan()
     if (demanded !== undefined) return this.#finish(demanded, started)

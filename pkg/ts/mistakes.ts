@@ -20,7 +20,7 @@ const MISTAKES: readonly (readonly [at: number, prefix: string, sentence: string
 
 /** What bytes are that are no model: the rest of a sentence that begins with their name. */
 export function mistakeIn(bytes: Uint8Array): string {
-  if (bytes.length === 0) return 'is empty; give an ONNX model or a compiled plan'
+  if (bytes.length === 0) return 'is empty; give an ONNX model or a compiled plan (a copy, if its buffer was transferred)'
   for (const [at, prefix, sentence] of MISTAKES) if (text(bytes, at, prefix.length) === prefix) return sentence
   if (looksLikeHtml(bytes)) return 'is a web page; give an ONNX model or a compiled plan'
   return 'is neither an ONNX model nor a compiled plan; check that it is the right file and was not changed on the way'

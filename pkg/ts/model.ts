@@ -1,6 +1,6 @@
 /** `Model`: a model that runs in the page. */
 
-import { lazily } from './chunk.js'
+import { lazily, rethrow } from './chunk.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
@@ -8,7 +8,7 @@ import type { Explanation, NodeProfile } from './explanation.js'
 import { mayHaveMedia, resolveFeeds, toWire } from './feeds.js'
 import { load, type Loaded } from './load.js'
 import type { withMedia } from './media/media.js'
-import type { LocalFeeds } from './media/types.js'
+import type { LocalFeeds, WithMedia } from './media/types.js'
 import { fromWire } from './outputs.js'
 import { describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
@@ -46,7 +46,7 @@ const abandoned = /* @__PURE__ */ new FinalizationRegistry<() => void>((release)
  * const { scores } = await model.run({ image: pixels })
  * model.dispose()
  */
-export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> implements LocalModel<F, O> {
+export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Outputs> implements LocalModel<F, O> {
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
   readonly engine: EngineInfo
@@ -89,9 +89,13 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
    * Connects to a model on a server that speaks the Open Inference Protocol (KServe v2 over HTTP): `nearside serve`, Triton,
    * KServe, OpenVINO Model Server.
    */
-  static async connect(url: string | URL, name: string, options: RemoteOptions = {}): Promise<RemoteModel> {
+  static async connect<F extends Feeds = Feeds, O extends Outputs = Outputs>(
+    url: string | URL,
+    name: string,
+    options: RemoteOptions = {},
+  ): Promise<RemoteModel<F, O>> {
     const { connect } = await import('./remote/remote.js')
-    return connect(url, name, options)
+    return connect(url, name, options) as Promise<RemoteModel<F, O>>
   }
 
   /** Deletes all plans that this origin keeps on the device. Loaded models go on. */
@@ -108,9 +112,15 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
     return this.#lastTiming
   }
 
-  async run<R extends OutputValues = O>(feeds: F, options?: RunOptions): Promise<R>
-  async run<R extends OutputValues = O>(feeds: F, options: LatestRunOptions): Promise<R | undefined>
-  async run(feeds: F, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
+  async run<R extends OutputValues = O>(feeds: WithMedia<F>, options?: RunOptions): Promise<R>
+  async run<R extends OutputValues = O>(feeds: WithMedia<F>, options: LatestRunOptions): Promise<R | undefined>
+  async run<R extends OutputValues>(feeds: F, options: RunOptions | undefined): Promise<R>
+  async run(feeds: F, options: RunOptions | undefined): Promise<O>
+  async run(feeds: LocalFeeds, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
+    return this.#run(feeds, options).catch((error: unknown) => rethrow(error, options))
+  }
+
+  async #run(feeds: LocalFeeds, options: Partial<LatestRunOptions>): Promise<OutputValues | undefined> {
     this.#assertUsable()
     options.signal?.throwIfAborted()
     const called = performance.now()
@@ -135,7 +145,7 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
     return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output)))
   }
 
-  async profile(feeds: F, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
+  async profile(feeds: WithMedia<F>, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
     this.#assertUsable()
     if (!Number.isInteger(runs) || runs < 1)
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
@@ -144,8 +154,10 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
 
   async explain(): Promise<Explanation> {
     this.#assertUsable()
-    const { notes } = this.#resident
-    return { ...(await this.#resident.explain()), notes, fallbackOperators: this.engine.fallbackOperators }
+    const { notes, file } = this.#resident
+    const told = await this.#resident.explain()
+    const plan = told.executor === 'runtime' ? file : undefined
+    return { ...told, notes, fallbackOperators: this.engine.fallbackOperators, plan }
   }
 
   async memory(): Promise<MemoryUse> {

@@ -20,6 +20,8 @@ export async function readSource(source: ModelSource, options: DownloadOptions):
     options.onBytes(bytes.length, bytes.length)
     return { bytes, shared }
   }
+  // None are there, or the buffer was transferred.
+  if ((source as Partial<ArrayBuffer> | null)?.byteLength === 0) return whole(new Uint8Array(), true)
   if (source instanceof ArrayBuffer) return whole(new Uint8Array(source), true)
   if (ArrayBuffer.isView(source)) {
     const view = new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength)

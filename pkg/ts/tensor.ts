@@ -1,5 +1,6 @@
 /** The tensor that goes in and comes out of models, and the element types that ONNX knows. */
 
+import { isDetached } from './detached.js'
 import { InputError } from './errors.js'
 
 /** What holds the elements of each type. `float16` is stored as its 16 bits; `bool` as 0 and 1. */
@@ -182,6 +183,7 @@ export function toStorage<T extends DataType>(type: T, data: unknown, what: stri
 }
 
 function fromTypedArray(type: DataType, natural: DataType, data: TypedArray, what: string): TensorDataMap[DataType] {
+  if (isDetached(data)) throw new InputError(`${capital(what)} is detached: its buffer was transferred; give a copy.`)
   const name = data[Symbol.toStringTag]
   const same = natural === type || (type === 'bool' && natural === 'uint8') || (type === 'float16' && natural === 'uint16')
   if (!same) {

@@ -1,7 +1,7 @@
 /** The public types: what a model is for its caller, and the options of loading, running and connecting. */
 
 import type { Explanation, NodeProfile } from './explanation.js'
-import type { AudioFeed, ImageFeed, ImageSource, LocalFeeds } from './media/types.js'
+import type { LocalFeeds, WithMedia } from './media/types.js'
 import type { AnyTensor, DataType, PlainArray, Tensor, TensorDataMap, TypedArray } from './tensor.js'
 
 /** A named input or output of a model. */
@@ -28,16 +28,12 @@ export interface TensorLike {
 /** A value for one input. Anything but a tensor takes the input's shape, so at most one dimension may be open. */
 export type Feed = Tensor | TensorLike | TypedArray | PlainArray | number | bigint | boolean
 
-/** A value for one input of a model in the page whose element type is known: arrays and tensors of that type, pictures and sounds where they can be. */
+/** A value for one input whose element type is known: arrays and tensors of that type. Models in the page also take {@link WithMedia} of it. */
 export type FeedOf<T extends DataType> =
-  // eslint-disable-next-line @typescript-eslint/no-redundant-type-constituents -- Whatever else Feed allows is allowed here.
-  | Exclude<Feed, TensorLike | TypedArray | PlainArray | number | bigint | boolean>
   | Tensor<T>
   | (TensorLike & { readonly type: T })
   | Extract<TensorDataMap[T], TypedArray>
   | (T extends 'float32' ? Float64Array : T extends 'uint8' | 'bool' ? Uint8ClampedArray : never)
-  | (T extends 'float32' | 'uint8' | 'int8' ? ImageSource | readonly ImageSource[] | ImageFeed : never)
-  | (T extends 'float32' ? AudioFeed : never)
   | PlainOf<T>
 
 /** Plain values that become elements of a type. None become float16. */
@@ -73,7 +69,7 @@ declare const signature: unique symbol
  * The address of a model whose inputs and outputs are known to TypeScript, as `nearside/vite` declares it for an imported model:
  * {@link Model.load} gives a model whose `run` takes `F` and gives `O`.
  */
-export type ModelAddress<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> = string & {
+export type ModelAddress<F extends LocalFeeds = Feeds, O extends OutputValues = Outputs> = string & {
   readonly [signature]: readonly [F, O]
 }
 
@@ -112,8 +108,11 @@ export interface RunTiming {
   readonly bytesReceived: number
 }
 
-/** Whatever predicts: a model in the page or one behind a URL. */
-export interface Predictor {
+/**
+ * Whatever predicts: a model in the page or one behind a URL. Functions that work with any model take a `Predictor`; one with known inputs `F` and
+ * outputs `O` is for code that was written for that model, wherever it runs.
+ */
+export interface Predictor<F extends LocalFeeds = Feeds, O extends OutputValues = Outputs> {
   /** Inputs, in the model's order. */
   readonly inputs: readonly Port[]
   /** Outputs, in the model's order. */
@@ -121,7 +120,7 @@ export interface Predictor {
   /** What the latest successful `run` took. */
   readonly lastTiming: RunTiming | undefined
   /** Predicts. Inputs are copied at once, so that the caller may reuse them while the call waits. */
-  run(feeds: Feeds, options?: RunOptions): Promise<Outputs>
+  run(feeds: F, options?: RunOptions): Promise<O>
   /** Gives back memory and connections; a later `run` rejects with DisposedError. */
   dispose(): void
   [Symbol.dispose](): void
@@ -332,8 +331,11 @@ export interface ProfileOptions extends Pick<RunOptions, 'signal'> {
   runs?: number | undefined
 }
 
-/** A model in the page, as `Model.load` gives it; of its inputs `F` and outputs `O` more is known where its address has a type. */
-export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> extends Omit<Predictor, 'run'> {
+/**
+ * A model in the page, as `Model.load` gives it; of its inputs `F` and outputs `O` more is known where its address has a type. It takes pictures and
+ * sounds in place of tensors, too.
+ */
+export interface LocalModel<F extends LocalFeeds = Feeds, O extends OutputValues = Outputs> extends Predictor<F, O> {
   /**
    * Predicts. Outputs are taken for tensors unless the call says what they are, e.g. for a classifier that gives a map for each row:
    * `run<{ label: Tensor<'int64'>; probabilities: Map<string, number>[] }>(feeds)`.
@@ -341,8 +343,11 @@ export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputV
    * Pictures and sounds are inputs too: see {@link ImageFeed} and {@link AudioFeed}. The first call with one fetches the part of the package
    * that reads them; where elements, canvases or an `AudioBuffer` are among its inputs, all are read when that part is there, everything else at once.
    */
-  run<R extends OutputValues = O>(feeds: F, options?: RunOptions): Promise<R>
-  run<R extends OutputValues = O>(feeds: F, options: LatestRunOptions): Promise<R | undefined>
+  run<R extends OutputValues = O>(feeds: WithMedia<F>, options?: RunOptions): Promise<R>
+  run<R extends OutputValues = O>(feeds: WithMedia<F>, options: LatestRunOptions): Promise<R | undefined>
+  /** As any {@link Predictor}: outputs are what the caller takes them for; and, last, where TypeScript infers from, `O`. */
+  run<R extends OutputValues>(feeds: F, options: RunOptions | undefined): Promise<R>
+  run(feeds: F, options: RunOptions | undefined): Promise<O>
   /** What loading took; `firstRun` appears with the first `run`. */
   readonly timings: LoadTimings
   /** Where and how it runs. */
@@ -353,13 +358,13 @@ export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputV
    * Runs the model several times and tells what each node took, in the order in which they run. In a cross-origin isolated page the
    * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
    */
-  profile(feeds: F, options?: ProfileOptions): Promise<NodeProfile[]>
+  profile(feeds: WithMedia<F>, options?: ProfileOptions): Promise<NodeProfile[]>
   /** What runs where and why: the compiled graph with the ONNX nodes that each of its nodes was made of, and any fallback. */
   explain(): Promise<Explanation>
 }
 
 /** A model behind a URL, as `Model.connect` gives it. */
-export interface RemoteModel extends Predictor {
+export interface RemoteModel<F extends Feeds = Feeds, O extends Outputs = Outputs> extends Predictor<F, O> {
   /** The server. */
   readonly url: string
   /** The model's name there. */

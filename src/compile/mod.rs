@@ -1,6 +1,8 @@
 //! The compiler: ONNX bytes to a plan, through tract-onnx and the passes.
 
 #[cfg(feature = "compiler")]
+mod drawing;
+#[cfg(feature = "compiler")]
 pub mod fallback;
 #[cfg(feature = "compiler")]
 pub mod import;
@@ -22,6 +24,8 @@ mod resident;
 #[cfg(feature = "compiler")]
 mod weight_files;
 
+#[cfg(feature = "compiler")]
+pub use drawing::{Drawing, DrawnGraph, DrawnNode, DrawnPort};
 #[cfg(feature = "compiler")]
 pub use fallback::Fallback;
 #[cfg(feature = "compiler")]

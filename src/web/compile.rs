@@ -8,10 +8,10 @@ use wasm_bindgen::prelude::*;
 use super::{
     RawLimits, RawLoader, RawModel, copy_in,
     error::to_js,
-    model::{Executor, push_port},
+    model::{Executor, flat, push_port},
 };
 use crate::{
-    compile::{Compiled, Inspection, OnnxFile, OnnxReader, Options},
+    compile::{Compiled, Drawing, DrawnGraph, DrawnPort, Inspection, OnnxFile, OnnxReader, Options},
     error::{Error, Result},
     graph::plan::{Pieces, Plan},
 };
@@ -124,6 +124,15 @@ impl RawCompiled {
         self.inspection.text(passes, self.plan.as_ref().filter(|_| graph).map(|plan| &plan.graph))
     }
 
+    /// What is to be drawn: nodes, inputs and outputs of the ONNX model, then those of the plan's graph. Nodes are flat: name, operator, text, type
+    /// of the result, lists of the values that it reads and makes, and operator and name of the ONNX nodes that it was made of, of each in turn;
+    /// ports are name, value and type of each in turn. `undefined` without a plan.
+    pub fn drawing(&self) -> Option<Array> {
+        let plan = self.plan.as_ref()?;
+        let Drawing { before, after } = Drawing::of(plan, &self.inspection.report);
+        Some([before, after].iter().flat_map(drawn).collect())
+    }
+
     /// Inputs or outputs, flat: name, type, dimensions (numbers and names) and kind of each in turn.
     pub fn ports(&self, outputs: bool) -> Array {
         let out = Array::new();
@@ -171,6 +180,23 @@ impl RawCompiled {
             }
         }
     }
+}
+
+/// Nodes, inputs and outputs of one graph.
+fn drawn(graph: &DrawnGraph) -> [Array; 3] {
+    let nodes = Array::new();
+    for node in &graph.nodes {
+        for text in [&node.name, &node.op, &node.text, &node.result] {
+            nodes.push(&JsString::from(text.as_str()));
+        }
+        nodes.push(&strings(&node.inputs));
+        nodes.push(&strings(&node.outputs));
+        nodes.push(&flat(&node.fused));
+    }
+    let ports = |ports: &[DrawnPort]| -> Array {
+        ports.iter().flat_map(|p| [&p.name, &p.value, &p.result]).map(|s| JsString::from(s.as_str())).collect()
+    };
+    [nodes, ports(&graph.inputs), ports(&graph.outputs)]
 }
 
 fn strings(items: &[String]) -> Array {

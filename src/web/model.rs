@@ -145,6 +145,7 @@ impl RawModel {
                         out.push(&JsValue::from_f64(number));
                     }
                     out.push(&flat(session.origins(node.index)));
+                    out.push(&JsValue::from_f64(node.index as f64));
                 }
                 Ok(out)
             }
@@ -218,7 +219,7 @@ fn dims(shape: &[DimInfo]) -> Array {
 }
 
 /// Operator and name of each in turn.
-fn flat(origins: &[Origin]) -> Array {
+pub(super) fn flat(origins: &[Origin]) -> Array {
     origins.iter().flat_map(|o| [&o.op, &o.name]).map(|s| JsString::from(s.as_str())).collect()
 }
 
@@ -317,7 +318,7 @@ impl RawModel {
     }
 
     /// Runs on the staged inputs `runs` times. Gives flat: name, operator, shape of the first output, multiply-accumulates, bytes,
-    /// mean and shortest time, as `clock` tells them, and what it was made of (see `nodes`), of each node in turn.
+    /// mean and shortest time, as `clock` tells them, what it was made of (see `nodes`) and its place among those, of each node in turn.
     pub fn profile(&mut self, runs: usize, clock: &Function) -> Result<Array, JsValue> {
         let result = self.try_profile(runs, clock);
         for slot in &mut self.staged {

@@ -1,9 +1,11 @@
 /** The benchmark page: measures by itself, beside another engine, a file of the visitor's; says what is wrong; can be cancelled. */
 
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Page } from '@playwright/test'
 
+import { encodeOnnx } from '../../pkg/test/onnx.ts'
 import { expect, test } from './fixtures'
 
 /** What the tests look at of the result that the page leaves. */
@@ -23,7 +25,9 @@ interface Result {
   }[]
   readonly differences: readonly { readonly output: string; readonly largest: number }[]
   readonly peaks: { readonly float: number }
-  readonly operators: readonly { readonly op: string }[]
+  readonly operators: readonly { readonly op: string; readonly ofPeak: number }[]
+  readonly reference: { readonly samples: number; readonly right: number; readonly largest: number }
+  readonly support: { readonly executor: string; readonly planBytes: number }
 }
 
 const MODELS = join(import.meta.dirname, '../../models')
@@ -43,7 +47,7 @@ test('measures by itself and leaves the result for a program, with nothing from 
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
   })
   await page.goto('/bench/?auto=1&n=4&rounds=2')
-  const { sides, experiment, environment, peaks, operators } = await measured(page)
+  const { sides, experiment, environment, peaks, operators, reference } = await measured(page)
   const [side] = sides
   expect(sides.length).toBe(1)
   expect(side?.samples.length).toBe(8)
@@ -55,6 +59,10 @@ test('measures by itself and leaves the result for a program, with nothing from 
   expect(environment.isolated).toBe(true)
   expect(peaks.float).toBeGreaterThan(0)
   expect(operators.map(({ op }) => op)).toContain('Conv')
+  expect(operators.find(({ op }) => op === 'Conv')?.ofPeak).toBeGreaterThan(0)
+  expect([reference.right, reference.samples]).toEqual([20, 20])
+  // The reference has five digits; integers are the same everywhere.
+  expect(reference.largest).toBeLessThan(1e-4)
   expect([experiment.n, experiment.rounds]).toEqual([4, 2])
   await expect(page.getByTestId('plot')).toHaveAttribute('aria-label', /Nearside: median .* ms/)
   expect(strangers).toEqual([])
@@ -96,10 +104,37 @@ test('takes a file, names what it cannot read, and measures the next one', async
   await expect(page.getByTestId('state')).toHaveText(/is a web page/)
   await page.getByTestId('file').setInputFiles(join(MODELS, 'digits.int8.onnx'))
   await page.getByTestId('run').click()
-  const { model, inputs, sides } = await measured(page)
+  const { model, inputs, sides, support } = await measured(page)
   expect(model).toBe('digits.int8.onnx')
   expect(inputs).toEqual([{ name: 'image', type: 'float32', dims: [1, 1, 28, 28] }])
   expect(sides[0]?.cold?.steps.map(({ name }) => name)).toContain('Compile model')
+  await expect(page.getByTestId('support-note')).toHaveText(
+    /The runtime runs all of it: \d+ nodes, made of \d+ of the ONNX model/,
+  )
+  await expect(page.getByTestId('support')).toContainText('Conv × 3')
+  const download = page.waitForEvent('download')
+  await page.getByTestId('save-plan').click()
+  const plan = await download
+  expect(plan.suggestedFilename()).toBe('digits.int8.plan')
+  const bytes = await readFile(await plan.path())
+  expect([bytes.subarray(0, 8).toString(), bytes.length]).toEqual(['NEARPLAN', support.planBytes])
+})
+
+test('names what needs the fallback', async ({ page }) => {
+  const dims = [1, 1, 1, 1, 3]
+  const model = encodeOnnx({
+    inputs: { x: dims },
+    outputs: { y: dims },
+    constants: { w: { dims: [1, 1, 1, 1, 1], data: [2] } },
+    nodes: [{ op: 'ConvTranspose', inputs: ['x', 'w'], outputs: ['y'] }],
+  })
+  await page.goto('/bench/?n=2&rounds=1&model=file')
+  await page.getByTestId('file').setInputFiles({ name: 'up.onnx', mimeType: '', buffer: Buffer.from(model) })
+  await page.getByTestId('run').click()
+  const { support } = await measured(page)
+  expect(support.executor).toBe('compiler')
+  await expect(page.getByTestId('support')).toHaveText('ConvTranspose: fallback')
+  await expect(page.getByTestId('save-plan')).toBeDisabled()
 })
 
 test('shows what more threads bring, and saves where the time goes', async ({ page }) => {
@@ -107,6 +142,7 @@ test('shows what more threads bring, and saves where the time goes', async ({ pa
   const { sides, differences } = await measured(page)
   expect(sides.slice(0, 2).map(({ title }) => title)).toEqual(['One thread', '2 threads'])
   expect(differences[0]?.largest, 'threads change no result').toBe(0)
+  await expect(page.getByTestId('scaling')).toHaveAttribute('aria-label', /^Speed by number of threads\. 1: .* ms, 1\.0 times/)
   const download = page.waitForEvent('download')
   await page.getByTestId('trace').click()
   expect((await download).suggestedFilename()).toBe('nearside-trace.json')
@@ -118,4 +154,42 @@ test('can be cancelled', async ({ page }) => {
   await page.getByTestId('cancel').click()
   await expect(page.getByTestId('state')).toHaveText('Cancelled.')
   await expect(page.getByTestId('run')).toBeEnabled()
+})
+
+test('shows the experiment as code for several places', async ({ page }) => {
+  await page.goto('/bench/?threads=2')
+  const code = page.getByTestId('code')
+  await expect(code).toContainText("Model.load('/models/digits.int8.plan', { threads: 2 })")
+  await expect(page.getByTestId('code-headers')).toContainText('Cross-Origin-Opener-Policy')
+  await page.getByTestId('code-place').selectOption('Vite')
+  await expect(code).toContainText("from 'nearside/vite'")
+  await page.getByTestId('model').selectOption('digits')
+  await expect(code).toContainText("from './digits.onnx'")
+})
+
+test('with latest, answers of a source that is too fast do not get old', async ({ page }) => {
+  await page.goto('/bench/')
+  await page.getByTestId('live-start').click()
+  await expect(page.getByTestId('live-state')).toHaveText(/^Watched: /, { timeout: 60_000 })
+  const rows = await page.getByTestId('live').locator('tr').allInnerTexts()
+  const [every = [], latest = []] = rows.map((row) => row.split('\t').slice(1, 4).map(Number))
+  expect(every[0], 'each frame has its answer').toBe(every[1])
+  expect(latest[0]).toBeGreaterThan(latest[1] ?? Infinity)
+  expect(latest[2]).toBeGreaterThan(0)
+})
+
+test('works without the headers for threads, on one of them', async ({ page, request }) => {
+  const headers = async (path: string) => (await request.get(path)).headers()
+  expect(await headers('/bench/')).toHaveProperty('cross-origin-embedder-policy', 'require-corp')
+  expect(await headers('/bench/')).toHaveProperty('cross-origin-opener-policy', 'same-origin')
+  expect(await headers('/bench/one-thread.html')).not.toHaveProperty('cross-origin-embedder-policy')
+  expect(await headers('/bench/one-thread.html')).not.toHaveProperty('cross-origin-opener-policy')
+  await page.goto('/bench/?n=2&rounds=1')
+  await page.getByTestId('other-headers').click()
+  await expect(page).toHaveURL(/\/bench\/one-thread\.html\?n=2&rounds=1$/)
+  await page.getByTestId('run').click()
+  const { environment, sides } = await measured(page)
+  expect(environment.isolated).toBe(false)
+  expect(sides[0]?.cold?.downloaded).toBeGreaterThan(200_000)
+  await expect(page.getByTestId('isolation')).toContainText('everything works, on one thread')
 })

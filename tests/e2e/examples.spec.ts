@@ -57,7 +57,15 @@ let server: { url: string; close: () => void }
 
 test.beforeAll(async () => {
   await build({ root: join(ROOT, 'examples'), configFile: join(ROOT, 'examples/vite.config.ts'), logLevel: 'warn' })
-  server = await serve({ '/test-models/': ASSETS ?? join(ROOT, 'models'), '/': join(ROOT, 'examples/dist') })
+  server = await serve(
+    { '/test-models/': ASSETS ?? join(ROOT, 'models'), '/digits/': join(ROOT, 'models'), '/': join(ROOT, 'examples/dist') },
+    (request, response) => {
+      if (request.url?.startsWith('/page-for-everything/') !== true) return false
+      response.setHeader('Content-Type', 'text/html')
+      response.end('<!doctype html><title>Welcome</title>')
+      return true
+    },
+  )
 })
 test.afterAll(() => {
   server.close()
@@ -143,4 +151,68 @@ test('a form answers at every change', async ({ page }) => {
   await expect(page.locator('#answer')).toHaveText('Grignolino, 100 %')
   await fields[0]?.fill('')
   await expect(page.locator('#answer')).toHaveText('Fill in every field.')
+})
+
+test.describe('says in a sentence', () => {
+  test.use({ permissions: [] })
+  const [model, list] = ['/digits/digits.int8.onnx', '/digits/digits.samples.json']
+  const [missingFile, page404] = ['/digits/none', '/page-for-everything/none']
+
+  for (const [what, name, query, said] of [
+    [
+      'that the tokenizer is a web page',
+      'sentence-search',
+      { model, tokenizer: page404 },
+      /none\/tokenizer\w*\.json is a web page; check that/,
+    ],
+    [
+      'that the tokenizer is missing',
+      'sentence-search',
+      { model, tokenizer: missingFile },
+      /: the server answered 404; put the file there\.$/,
+    ],
+    [
+      'that the labels are missing',
+      'camera-classification',
+      { model, labels: missingFile },
+      /^\/digits\/none: the server answered 404/,
+    ],
+    ['that a model is a web page', 'face-boxes', { model: `${page404}.onnx` }, /none\.onnx'.* web page/],
+    [
+      'that a model is missing',
+      'voice-activity',
+      { model: missingFile },
+      /the server answered 404 Not Found instead of the model/,
+    ],
+    ['that a model is another one', 'tabular-form', { model }, /^The model has no input 'X'; its input is 'image'/],
+  ] as const) {
+    test(what, async ({ page }) => {
+      await page.goto(`${server.url}/${name}/index.html?${new URLSearchParams(query).toString()}`)
+      await expect(page.getByRole('status')).toHaveText(said)
+    })
+  }
+
+  test('that no server answers', async ({ page }) => {
+    await page.route('**/tokenizer*.json', (route) => route.abort())
+    await page.goto(`${server.url}/sentence-search/index.html?${new URLSearchParams({ model, tokenizer: '/digits' }).toString()}`)
+    await expect(page.getByRole('status')).toHaveText(/tokenizer\w*\.json could not be fetched; check the connection\.$/)
+  })
+
+  for (const [name, query, device] of [
+    ['camera-classification', { model, labels: list }, 'camera'],
+    ['face-boxes', { model }, 'camera'],
+    ['voice-activity', { model }, 'microphone'],
+  ] as const) {
+    test(`that the ${device} was refused: ${name}`, async ({ page }) => {
+      await page.goto(`${server.url}/${name}/index.html?${new URLSearchParams(query).toString()}`)
+      await expect(page.getByRole('status')).toHaveText('Ready.')
+      await page.getByRole('button').click()
+      await expect(page.getByRole('status')).toHaveText(new RegExp(`^The ${device} was not allowed; allow it beside`))
+      await expect(page.getByRole('button')).toBeEnabled()
+      // Where the connection is no secret, browsers have none to give.
+      await page.evaluate(() => Object.defineProperty(navigator, 'mediaDevices', { value: undefined }))
+      await page.getByRole('button').click()
+      await expect(page.getByRole('status')).toHaveText(`This page may not use a ${device}: open it by https, or from localhost.`)
+    })
+  }
 })

@@ -1,6 +1,6 @@
 /** The engines that are measured, behind one interface. */
 
-import { Model, type NodeProfile, type Port, Tensor } from 'nearside'
+import { type EngineInfo, type Explanation, Model, type NodeProfile, type Port, Tensor } from 'nearside'
 
 import type { Value, Values } from './inputs'
 import type { OrtCall, OrtAnswer } from './ort-worker'
@@ -27,6 +27,10 @@ export interface Runner {
   run(inputs: Values): Promise<Answer>
   /** What each node takes, where the engine tells. */
   profile(inputs: Values, runs: number, signal: AbortSignal): Promise<readonly NodeProfile[] | undefined>
+  /** What runs where, where the engine tells. */
+  explain(): Promise<{ readonly engine: EngineInfo; readonly explanation: Explanation } | undefined>
+  /** Runs unless a later call comes first; where the engine has no such thing, always. */
+  latest(inputs: Values): Promise<Answer | undefined>
   /** Bytes of WebAssembly memory, which never shrinks: its peak. */
   memory(): Promise<number>
   dispose(): void
@@ -61,19 +65,22 @@ async function loadNearside(job: LoadJob, signal: AbortSignal, onFraction: (frac
   })
   const loadMs = performance.now() - start
   const { variant, threads, worker, integerPath, fallbackOperators } = model.engine
+  const answer = (outputs: unknown): Answer => {
+    const { total = 0, compute } = model.lastTiming ?? {}
+    return { outputs: outputs as Values, total, compute }
+  }
   const fallback = fallbackOperators.length === 0 ? '' : `, fallback for ${fallbackOperators.join(', ')}`
   return {
     description: `${variant} binary, integers by ${integerPath}, ${count(threads)}, ${worker ? 'in a Worker' : 'in the page'}${fallback}`,
     loadMs,
     ports: model.inputs,
     notes,
-    async run(inputs) {
-      const outputs = await model.run(
-        Object.fromEntries(Object.entries(inputs).map(([name, { type, dims, data }]) => [name, tensor(type, data, dims)])),
-      )
-      const { total = 0, compute } = model.lastTiming ?? {}
-      return { outputs: outputs as unknown as Values, total, compute }
+    run: async (inputs) => answer(await model.run(feedsOf(inputs))),
+    async latest(inputs) {
+      const outputs = await model.run(feedsOf(inputs), { latest: true })
+      return outputs && answer(outputs)
     },
+    explain: async () => ({ engine: model.engine, explanation: await model.explain() }),
     async profile(inputs, runs, aborted) {
       if (fallbackOperators.length > 0) return undefined
       return model.profile(inputs, { runs, signal: aborted })
@@ -85,8 +92,11 @@ async function loadNearside(job: LoadJob, signal: AbortSignal, onFraction: (frac
   }
 }
 
-function tensor(type: string, data: Value['data'], dims: readonly number[]): Tensor<'float32'> {
-  return new Tensor(type as 'float32', data as Float32Array<ArrayBuffer>, dims)
+/** Values as the package's tensors. */
+export function feedsOf(inputs: Values): Record<string, Tensor<'float32'>> {
+  const tensor = ({ type, data, dims }: Value): Tensor<'float32'> =>
+    new Tensor(type as 'float32', data as Float32Array<ArrayBuffer>, dims)
+  return Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, tensor(value)]))
 }
 
 async function loadOrt(job: LoadJob, signal: AbortSignal): Promise<Runner> {
@@ -94,16 +104,19 @@ async function loadOrt(job: LoadJob, signal: AbortSignal): Promise<Runner> {
   const start = performance.now()
   const call = job.worker ? ortInWorker(signal) : await ortInPage()
   await call.ask({ kind: 'load', model: job.model, threads })
+  const run = async (inputs: Values): Promise<Answer> => {
+    const called = performance.now()
+    const { outputs = {} } = await call.ask({ kind: 'run', inputs })
+    return { outputs, total: performance.now() - called, compute: undefined }
+  }
   return {
     description: `SIMD binary, ${count(threads)}, ${job.worker ? 'in a Worker' : 'in the page'}`,
     loadMs: performance.now() - start,
     ports: [],
     notes: [],
-    async run(inputs) {
-      const called = performance.now()
-      const { outputs = {} } = await call.ask({ kind: 'run', inputs })
-      return { outputs, total: performance.now() - called, compute: undefined }
-    },
+    run,
+    latest: run,
+    explain: () => Promise.resolve(undefined),
     profile: () => Promise.resolve(undefined),
     memory: async () => (await call.ask({ kind: 'memory' })).bytes ?? 0,
     dispose: () => {

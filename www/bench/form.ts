@@ -1,6 +1,6 @@
 /** The form: what it shows is the experiment, and the experiment is what it shows. */
 
-import { byId } from '../src/dom'
+import { byId, setText } from '../src/dom'
 import { type Experiment, readDims, readExperiment, writeDims } from './experiment'
 
 /** Files that the visitor gave. */
@@ -14,6 +14,7 @@ const REPOSITORY = ['digits.int8', 'digits']
 
 export class Form {
   readonly #form = byId('setup', HTMLFormElement)
+  readonly #threads = byId('threads', HTMLInputElement)
   #dropped: File | undefined
 
   constructor(experiment: Experiment, onChange: () => void) {
@@ -24,6 +25,13 @@ export class Form {
     for (const name of ['form', 'beside', 'other', 'variant', 'threads', 'n', 'rounds', 'seed'] as const)
       this.#set(name, String(experiment[name]))
     this.#set('worker', experiment.worker ? '1' : '0')
+    this.#threads.max = String(Math.max(navigator.hardwareConcurrency, experiment.threads, 2))
+    this.#set('threads', String(experiment.threads))
+    this.#threads.disabled = !crossOriginIsolated
+    this.#threads.addEventListener('input', () => {
+      this.#showThreads()
+    })
+    this.#showThreads()
     this.#set('dims', writeDims(experiment.dims))
     this.#form.addEventListener('change', ({ target }) => {
       if (target instanceof HTMLInputElement && target.name === 'file') this.#dropped = undefined
@@ -62,6 +70,14 @@ export class Form {
       event.preventDefault()
       run()
     })
+  }
+
+  #showThreads(): void {
+    const { value, disabled } = this.#threads
+    const count = value === '0' ? 'by itself' : value === '1' ? 'one' : value
+    const words = disabled ? 'one: this page is not isolated' : count
+    this.#threads.setAttribute('aria-valuetext', words)
+    setText(byId('threads-count', HTMLElement), words)
   }
 
   #showFields(): void {

@@ -1,11 +1,17 @@
 /** The page: the form starts experiments, whose results are shown and can be taken along. */
 
 import { byId, setText } from '../src/dom'
+import { copyOn } from './copy'
+import { showCode } from './code-view'
 import { readExperiment, writeExperiment } from './experiment'
 import { Form } from './form'
+import { showGallery } from './gallery-view'
+import { showIsolation } from './isolation'
 import { JankMeter } from './jank'
+import { showLive } from './live-view'
 import { type Result, resultText, traceOf } from './result'
 import { runExperiment } from './session'
+import { download, showSupport } from './support'
 import { showEnvironment, showLanes, showResult } from './views'
 
 declare global {
@@ -27,7 +33,9 @@ const jank = new JankMeter((phase) => {
 })
 const form = new Form(readExperiment(location.search), () => {
   history.replaceState(null, '', `${location.pathname}${writeExperiment(form.experiment)}`)
+  code.refresh(form.experiment)
 })
+const code = showCode(form.experiment)
 let latest: Result | undefined
 let stop: AbortController | undefined
 
@@ -38,12 +46,15 @@ async function measure(): Promise<void> {
   cancel.disabled = false
   state.toggleAttribute('data-failed', false)
   try {
-    latest = await runExperiment(form.experiment, form.files, jank, stop.signal, ({ state: sentence, fraction, lanes }) => {
+    const found = await runExperiment(form.experiment, form.files, jank, stop.signal, ({ state: sentence, fraction, lanes }) => {
       setText(state, sentence)
       progress.value = fraction
       if (lanes !== undefined) showLanes(lanes)
     })
+    latest = found.result
     showResult(latest)
+    showSupport(latest.support, found.plan, latest.model)
+    code.refresh(form.experiment, latest.inputs)
     showEnvironment(latest.environment)
     for (const button of Object.values(copies)) button.disabled = false
     trace.disabled = latest.nodes.length === 0
@@ -86,35 +97,16 @@ addEventListener('drop', (event) => {
   setText(state, `${file.name} is chosen.`)
 })
 
-function copyOn(button: HTMLButtonElement, what: () => string): void {
-  const label = button.textContent
-  button.addEventListener('click', () => {
-    const say = (words: string): void => {
-      setText(button, words)
-      setTimeout(() => {
-        setText(button, label)
-      }, 1500)
-    }
-    navigator.clipboard.writeText(what()).then(
-      () => {
-        say('Copied')
-      },
-      () => {
-        say('Not allowed here')
-      },
-    )
-  })
-}
 trace.addEventListener('click', () => {
-  const url = URL.createObjectURL(new Blob([traceOf(latest?.nodes ?? [])], { type: 'application/json' }))
-  Object.assign(document.createElement('a'), { href: url, download: 'nearside-trace.json' }).click()
-  setTimeout(() => {
-    URL.revokeObjectURL(url)
-  }, 10_000)
+  download(new Blob([traceOf(latest?.nodes ?? [])], { type: 'application/json' }), 'nearside-trace.json')
 })
 copyOn(copies.text, () => (latest === undefined ? '' : resultText(latest)))
 copyOn(copies.json, () => JSON.stringify(latest, null, 1))
 copyOn(byId('copy-link', HTMLButtonElement), () => `${location.origin}${location.pathname}${writeExperiment(form.experiment)}`)
+
+showIsolation(() => writeExperiment(form.experiment))
+showGallery()
+showLive(() => form)
 
 if (new URLSearchParams(location.search).get('auto') === '1') void measure()
 else setText(byId('environment', HTMLElement), navigator.userAgent)

@@ -3,18 +3,19 @@ import { describe, expect, it } from 'vitest'
 import type { Runner } from './engines'
 import { parseInputs, randomInputs } from './inputs'
 import { compare, quantile, race, topEntries } from './measure'
-import { byOperator, traceOf } from './result'
+import { byOperator, peakFor, traceOf } from './result'
 
 const value = (data: Float32Array<ArrayBuffer>) => ({ x: { type: 'float32', dims: [data.length], data } })
 
 /** A side that writes its name down at each run. */
 function runner(name: string, log: string[]): Runner {
+  const run = () => {
+    log.push(name)
+    return Promise.resolve({ outputs: value(Float32Array.of(1)), total: 1, compute: 0.5 })
+  }
   return {
-    ...{ description: name, loadMs: 0, ports: [], notes: [] },
-    run: () => {
-      log.push(name)
-      return Promise.resolve({ outputs: value(Float32Array.of(1)), total: 1, compute: 0.5 })
-    },
+    ...{ description: name, loadMs: 0, ports: [], notes: [], run, latest: run },
+    explain: () => Promise.resolve(undefined),
     profile: () => Promise.resolve(undefined),
     memory: () => Promise.resolve(0),
     dispose: () => {},
@@ -92,14 +93,27 @@ describe('inputs', () => {
 })
 
 it('adds nodes up by operator', () => {
-  const node = { name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1, fused: [] }
+  const node = { index: 0, name: '', dims: [], macs: 2e6, bytes: 1e6, mean: 2, min: 1, fused: [] }
   const [conv, pool] = byOperator([
     { ...node, op: 'MaxPool', macs: 0 },
     { ...node, op: 'Conv' },
     { ...node, op: 'Conv' },
   ])
-  expect(conv).toEqual({ op: 'Conv', nodes: 2, ms: 2, share: 2 / 3, gmacs: 2, gbs: 1 })
+  expect(conv).toEqual({ op: 'Conv', nodes: 2, ms: 2, share: 2 / 3, gmacs: 2, gbs: 1, ofPeak: 0 })
   expect(pool?.gmacs).toBe(0)
+})
+
+it('compares nodes with the peak of what they compute on', () => {
+  const about = { op: 'Conv', dims: [], fused: [] }
+  const node = { ...about, name: '', macs: 2e6, bytes: 1e6, mean: 2, min: 1 }
+  const graph = [
+    { ...about, name: 'integers', type: 'uint8' },
+    { ...about, name: 'floats', type: 'float32' },
+  ] as const
+  const engine = { variant: 'relaxed', worker: true, threads: 2, integerPath: 'relaxed dot', fallbackOperators: [] } as const
+  const peak = peakFor(graph, engine, { float: 10, dot16: 20, dot8: 40, floatBy: 'relaxed madd' })
+  expect([peak({ ...node, index: 0 }), peak({ ...node, index: 1 })]).toEqual([80, 20])
+  expect(byOperator([{ ...node, index: 1 }], peak)[0]?.ofPeak).toBeCloseTo(2 / 20)
 })
 
 it('writes nodes as a trace, one after the other', () => {

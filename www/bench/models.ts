@@ -21,6 +21,9 @@ const REPOSITORY: Readonly<Record<string, Source>> = {
   digits: { title: 'digits, float32', onnx: floatOnnx, plan: floatPlan, digits: true },
 }
 
+/** Where the plan of the int8 model is. */
+export const PLAN_URL = int8Plan
+
 /** The first bytes of a plan. */
 const PLAN_MAGIC = 'NEARPLAN'
 

@@ -1,6 +1,6 @@
 /** What an experiment found, and the same as text. */
 
-import type { NodeProfile } from 'nearside'
+import type { EngineInfo, GraphNode, NodeProfile } from 'nearside'
 
 import { formatBytes, formatMs, formatRatio } from '../src/format'
 import type { Experiment } from './experiment'
@@ -8,6 +8,8 @@ import type { First } from './first'
 import type { Jank } from './jank'
 import type { Difference } from './measure'
 import type { Peaks } from './peaks'
+import type { Reference } from './reference'
+import { describeSupport, type Support } from './support'
 
 /** One side; times in milliseconds, memory in bytes. */
 export interface SideResult {
@@ -29,6 +31,8 @@ export interface SideResult {
   readonly cold: First | undefined
   readonly warm: First | undefined
   readonly loading: Jank
+  /** Threads that were asked for; 0 where the engine chose. */
+  readonly threads: number | undefined
 }
 
 export interface Environment {
@@ -51,8 +55,12 @@ export interface Result {
   readonly sides: readonly SideResult[]
   /** Of the last side's answer to the first's; empty with one side. */
   readonly differences: readonly Difference[]
+  /** Right answers of a digit model, beside those of another engine that ran natively. */
+  readonly reference: Reference | undefined
   readonly running: Jank
   readonly peaks: Peaks
+  /** What runs the first side's model, where the engine tells. */
+  readonly support: Support | undefined
   readonly operators: readonly OperatorTime[]
   /** In the order in which they run. */
   readonly nodes: readonly NodeTime[]
@@ -87,10 +95,12 @@ export interface OperatorTime {
   readonly share: number
   readonly gmacs: number
   readonly gbs: number
+  /** Of what the instruction can do in as many threads; 0 for operators without products. */
+  readonly ofPeak: number
 }
 
 /** Adds nodes up by operator, the slowest first. Each node counts with its fastest run: what disturbs a run is not its own. */
-export function byOperator(nodes: readonly NodeProfile[]): OperatorTime[] {
+export function byOperator(nodes: readonly NodeProfile[], peak: (node: NodeProfile) => number = () => Infinity): OperatorTime[] {
   const time = ({ min, mean }: NodeProfile): number => (min > 0 ? min : mean)
   const groups = new Map<string, NodeProfile[]>()
   for (const node of nodes) groups.set(node.op, [...(groups.get(node.op) ?? []), node])
@@ -99,8 +109,16 @@ export function byOperator(nodes: readonly NodeProfile[]): OperatorTime[] {
     const ms = own.reduce((sum, node) => sum + time(node), 0)
     const sum = (key: 'macs' | 'bytes'): number => own.reduce((total, node) => total + node[key], 0)
     const rate = (count: number): number => (ms > 0 ? count / ms / 1e6 : 0)
-    return { op, nodes: own.length, ms, share: ms / all, gmacs: rate(sum('macs')), gbs: rate(sum('bytes')) }
+    const least = own.reduce((total, node) => total + node.macs / peak(node) / 1e6, 0)
+    const ofPeak = ms > 0 ? least / ms : 0
+    return { op, nodes: own.length, ms, share: ms / all, gmacs: rate(sum('macs')), gbs: rate(sum('bytes')), ofPeak }
   }).sort((a, b) => b.ms - a.ms)
+}
+
+/** What a node's instruction can do at most, in GMAC/s: by the numbers that it computes on, times the threads that share the work. */
+export function peakFor(graph: readonly GraphNode[], engine: EngineInfo, peaks: Peaks): (node: NodeProfile) => number {
+  const integers = /relaxed/.test(engine.integerPath) ? (peaks.dot8 ?? peaks.dot16) : peaks.dot16
+  return ({ index }) => engine.threads * (graph[index]?.type.startsWith('float') === false ? integers : peaks.float)
 }
 
 /** How the last side's median compares. */
@@ -118,6 +136,10 @@ export function describeDifference({ output, largest, scale, identical }: Differ
   if (identical) return `${output}: the same numbers, bit for bit`
   if (Number.isNaN(largest)) return `${output}: of another shape`
   return `${output}: the largest difference is ${largest.toPrecision(2)}, the largest value ${scale.toPrecision(3)}`
+}
+
+export function describeReference({ samples, right, largest }: Reference): string {
+  return `${right} of ${samples} samples are recognised; the largest difference of a logit from ONNX Runtime, run natively, is ${largest.toPrecision(2)}`
 }
 
 export function describeEnvironment({ agent, cores, isolated, clock, versions }: Environment): string {
@@ -157,6 +179,8 @@ export function resultText(result: Result): string {
     ]),
     ...(ratio === '' ? [] : ['', `${sides[0]?.title ?? ''} is ${ratio}.`]),
     ...differences.map((difference) => describeDifference(difference)),
+    ...(result.reference === undefined ? [] : [`${describeReference(result.reference)}.`]),
+    ...(result.support === undefined ? [] : [describeSupport(result.support)]),
     '',
     `Longest frame while running: ${formatMs(running.longestFrame)}; tasks over 50 ms: ${running.longTasks}`,
     `Peaks of one thread: ${describePeaks(peaks)

@@ -12,7 +12,9 @@ import type { Jank, JankMeter } from './jank'
 import { clockResolution, compare, quantile, race, type Times, topEntries } from './measure'
 import { findModel, type Source } from './models'
 import type { Peaks } from './peaks'
-import { byOperator, type Environment, type Result, type SideResult } from './result'
+import { checkSamples } from './reference'
+import { byOperator, type Environment, peakFor, type Result, type SideResult } from './result'
+import { supportOf } from './support'
 
 declare const VERSIONS: Environment['versions']
 
@@ -30,6 +32,12 @@ interface Side {
   readonly job: LoadJob
 }
 
+/** An experiment's result, and the plan of its first model. */
+export interface Found {
+  readonly result: Result
+  readonly plan: Blob | undefined
+}
+
 /** Parts of the progress: loading, rounds, first predictions, the device. */
 const LOADED = 0.2
 const RACED = 0.7
@@ -43,7 +51,7 @@ export async function runExperiment(
   jank: JankMeter,
   signal: AbortSignal,
   tell: (progress: Progress) => void,
-): Promise<Result> {
+): Promise<Found> {
   const source = await findModel(experiment.model, files.model)
   const sides = await sidesOf(experiment, source, files)
   const clock = clockResolution()
@@ -76,12 +84,17 @@ export async function runExperiment(
     })
     const running = jank.stop()
     const nodes = (await runners[0]?.profile(inputs, PROFILED_RUNS, signal)) ?? []
+    const told = await runners[0]?.explain()
+    const reference =
+      source.digits && runners[0] !== undefined
+        ? await checkSamples(runners[0], experiment.model === 'digits' ? 'float' : 'int8', signal)
+        : undefined
     const memory = await Promise.all(runners.map((runner) => runner.memory()))
     const visits = await visitsOf(sides, inputs, signal, tell)
     const [a, b] = [times[0], times.length > 1 ? times.at(-1) : undefined]
     tell({ state: 'What the device can do…', fraction: VISITED })
     const peaks = await devicePeaks(signal)
-    return {
+    const result: Result = {
       address: location.href,
       model: source.title,
       experiment,
@@ -100,21 +113,46 @@ export async function runExperiment(
         const { cold, warm } = visits[i] ?? {}
         return {
           ...summary(title, runner, own),
-          ...{ memory: memory[i] ?? 0, cold, warm, loading: loading[i] ?? running },
+          ...{ memory: memory[i] ?? 0, cold, warm, loading: loading[i] ?? running, threads: sides[i]?.job.threads },
         }
       }),
       differences: a === undefined || b === undefined ? [] : compare(a.answer.outputs, b.answer.outputs),
       running,
       peaks,
-      operators: byOperator(nodes),
+      support: told && supportOf(told.explanation),
+      reference,
+      operators: byOperator(nodes, told === undefined ? undefined : peakFor(told.explanation.nodes, told.engine, peaks)),
       nodes: nodes.map(({ name, op, dims, macs, min, mean }) => ({ name, op, dims, macs, ms: min > 0 ? min : mean })),
     }
+    return { result, plan: told?.explanation.plan }
   } finally {
     for (const runner of runners) runner.dispose()
   }
 }
 
-function summary(title: string, runner: Runner, times: Times): Omit<SideResult, 'memory' | 'cold' | 'warm' | 'loading'> {
+/** Loads the experiment's first side alone. */
+export async function open(
+  experiment: Experiment,
+  files: Files,
+  signal: AbortSignal,
+): Promise<{ readonly runner: Runner; readonly inputs: Values }> {
+  const source = await findModel(experiment.model, files.model)
+  const { variant, threads, worker } = experiment
+  const job: LoadJob = { engine: 'nearside', variant, threads, worker, model: pick(source, experiment.form) }
+  const runner = await load(job, signal, () => {})
+  try {
+    return { runner, inputs: await inputsOf(experiment, source, files, runner) }
+  } catch (error) {
+    runner.dispose()
+    throw error
+  }
+}
+
+function summary(
+  title: string,
+  runner: Runner,
+  times: Times,
+): Omit<SideResult, 'memory' | 'cold' | 'warm' | 'loading' | 'threads'> {
   const { samples, compute, first, batch, answer } = times
   return {
     title,

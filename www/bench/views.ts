@@ -6,7 +6,16 @@ import { waterfallSteps } from '../src/views/waterfall'
 import type { First } from './first'
 import { drawHistogram } from './histogram'
 import type { Jank } from './jank'
-import { describeDifference, describeEnvironment, describePeaks, describeRatio, type Environment, type Result } from './result'
+import {
+  describeDifference,
+  describeEnvironment,
+  describePeaks,
+  describeRatio,
+  describeReference,
+  type Environment,
+  type Result,
+} from './result'
+import { drawScaling } from './scaling'
 
 /** The colour of a side: the first one's, the last one's, or none. */
 function sideOf(at: number, count: number): string | undefined {
@@ -23,8 +32,12 @@ export function showEnvironment(environment: Environment): void {
 }
 
 export function showResult(result: Result): void {
-  const { sides, operators, peaks, running, differences } = result
+  const { sides, operators, peaks, running, differences, reference } = result
   showLanes(sides)
+  drawScaling(
+    byId('scaling', HTMLElement),
+    result.experiment.beside === 'threads' ? sides.map(({ threads, median }) => ({ threads: threads ?? 1, median })) : [],
+  )
   setText(byId('median', HTMLElement), formatMs(sides[0]?.median ?? NaN))
   setText(byId('ratio', HTMLElement), sides.length > 1 ? describeRatio(sides) : 'is the median')
   byId('times', HTMLElement).replaceChildren(
@@ -55,6 +68,9 @@ export function showResult(result: Result): void {
   )
   if (differences.length > 0)
     byId('difference', HTMLElement).replaceChildren(...differences.map((one) => element('p', '', `${describeDifference(one)}.`)))
+  const checked = byId('reference', HTMLElement)
+  checked.hidden = reference === undefined
+  if (reference !== undefined) setText(checked, `${describeReference(reference)}.`)
   byId('top', HTMLElement).replaceChildren(
     ...sides
       .filter(({ top }) => top.length > 0)
@@ -68,13 +84,22 @@ export function showResult(result: Result): void {
     jankRow('while running', running, undefined),
   )
   byId('peaks', HTMLElement).replaceChildren(
-    ...describePeaks(peaks).map(([name, rate]) => row(name, [`${rate.toFixed(0)} GMAC/s`], undefined)),
+    ...describePeaks(peaks).map(([name, rate], _, all) => {
+      const bar = element('div', 'bar')
+      bar.style.setProperty('--share', (rate / Math.max(...all.map(([, other]) => other))).toFixed(3))
+      const out = row(name, [`${rate.toFixed(0)} GMAC/s`], undefined)
+      out.append(element('td', 'wide', bar))
+      return out
+    }),
   )
   byId('operators', HTMLElement).replaceChildren(
-    ...operators.map(({ op, nodes, ms, share, gmacs, gbs }) =>
+    ...operators.map(({ op, nodes, ms, share, gmacs, gbs, ofPeak }) =>
       row(
         op,
-        [String(nodes), ms.toFixed(3), formatShare(share), gmacs > 0 ? gmacs.toFixed(1) : '–', gbs > 0 ? gbs.toFixed(1) : '–'],
+        [
+          ...[String(nodes), ms.toFixed(3), formatShare(share), gmacs > 0 ? gmacs.toFixed(1) : '–'],
+          ...[ofPeak > 0 ? `${(ofPeak * 100).toFixed(0)} %` : '–', gbs > 0 ? gbs.toFixed(1) : '–'],
+        ],
         undefined,
       ),
     ),
@@ -83,7 +108,7 @@ export function showResult(result: Result): void {
     byId('operators-note', HTMLElement),
     operators.length === 0
       ? 'This model runs on the fallback executor, which does not tell.'
-      : `Nearside's nodes, each by its fastest of 20 runs.`,
+      : `Nearside's nodes, each by its fastest of 20 runs. "Of peak" is what the products alone would take with the instructions above, in the same number of threads; convolutions with fewer products (Winograd) may be beyond.`,
   )
 }
 

@@ -28,6 +28,28 @@ const policy: Plugin = {
   ],
 }
 
+/** A copy of the page that servers are to send without headers, to show that everything works then, too; in development as `nearside serve` does it. */
+const PLAIN = 'one-thread.html'
+const plainCopy: Plugin = {
+  name: 'one-thread',
+  enforce: 'post',
+  generateBundle(_, bundle) {
+    const page = bundle['index.html']
+    if (page?.type === 'asset') this.emitFile({ type: 'asset', fileName: PLAIN, source: page.source })
+  },
+  configureServer: ({ middlewares }) => {
+    middlewares.use((request, response, next) => {
+      const plain = request.url?.replace(/[?#].*$/, '').endsWith(`/${PLAIN}`) === true
+      if (plain) request.url = request.url?.replace(PLAIN, 'index.html')
+      else {
+        response.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+        response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp')
+      }
+      next()
+    })
+  },
+}
+
 // A build of its own, not one more page of the demo's: shared chunks would be requests that the demo's first answer waits for.
 export default defineConfig({
   root: here,
@@ -40,7 +62,7 @@ export default defineConfig({
   },
   // onnxruntime-web then takes its glue from a file of its own, which its threads load, too.
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions] },
-  plugins: [policy, brotli(output, join(here, '../dist'))],
+  plugins: [policy, plainCopy, brotli(output, join(here, '../dist'))],
   worker: { format: 'es' },
   build: {
     target: 'es2022',

@@ -50,7 +50,9 @@ pub fn wasm_artefacts(options: &Options) -> Result<()> {
 /// The TypeScript of the npm package.
 pub fn package() -> Result<()> {
     let sample = "models/digits.int8.onnx";
-    let inputs = Stamp::new("pkg").input("pkg")?.input(wasm::out_dir())?.input("package-lock.json")?.input(sample)?;
+    let page = "src/bin/nearside/commands/inspect.html";
+    let inputs =
+        Stamp::new("pkg").input("pkg")?.input(wasm::out_dir())?.input("package-lock.json")?.input(sample)?.input(page)?;
     npm_build(inputs, "pkg", "pkg/dist/index.js")
 }
 

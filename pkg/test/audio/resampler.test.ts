@@ -114,6 +114,21 @@ describe('a Resampler', () => {
   })
 })
 
+describe('a stream', () => {
+  it('refuses what are no samples, and goes on', () => {
+    const resampler = new Resampler(16_000, 8000)
+    for (const none of [undefined, null, 5, [1, 2], new Float64Array(2)])
+      expect(() => resampler.push(none as unknown as Float32Array)).toThrow(
+        new InputError('Samples come as numbers of 32 bits; give a Float32Array.'),
+      )
+    const away = Float32Array.of(1, 2)
+    structuredClone(away.buffer, { transfer: [away.buffer] })
+    expect(() => resampler.push(away)).toThrow('The samples are detached: their buffer was transferred; give a copy.')
+    resampler.push(new Float32Array(160))
+    expect(resampler.flush()).not.toHaveLength(0)
+  })
+})
+
 describe('toMono', () => {
   it('is the mean of the channels', () => {
     const channels = [Float32Array.of(1, 0, -1), Float32Array.of(0, 0.5, 1)]
@@ -124,5 +139,9 @@ describe('toMono', () => {
     const given = (channels: Float32Array[]) => () => toMono({ channels, sampleRate: 8000 }, 8000)
     expect(given([])).toThrow('The channels of the sound have no samples; give at least one Float32Array with a sample')
     expect(given([new Float32Array(3), new Float32Array(2)])).toThrow('have 3, 2 samples')
+    for (const none of [undefined, null, 5, {}])
+      expect(() => toMono(none as { channels: []; sampleRate: 1 }, 8000)).toThrow(
+        new InputError('The sound is no sound; give an AudioBuffer, or { channels, sampleRate }.'),
+      )
   })
 })

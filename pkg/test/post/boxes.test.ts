@@ -118,6 +118,7 @@ describe('nms', () => {
     ['a half', () => nms([0, 0, 1, 1], [1], { maxDetections: 0.5 }), 'maxDetections is 0.5'],
     ['a format', () => nms([0, 0, 1, 1], [1], { format: 'xywh' as 'xyxy' }), "'xywh'; use 'xyxy', 'yxyx' or 'cxcywh'"],
     ['labels', () => nms([0, 0, 1, 1], [1], { labels: ['a', 'b'] }), 'There are 2 labels for 1 classes'],
+    ['no options', () => nms([0, 0, 1, 1], [1], null as unknown as object), 'The options are null; give an object'],
   ])('refuses %s', (_, work, text) => {
     expect(work).toThrow(InputError)
     expect(work).toThrow(text)
@@ -177,6 +178,12 @@ describe('fits', () => {
   it('cut off what was not seen, and refuse what is impossible', () => {
     const fitted = fitOf({ width: 200, height: 100 }, { width: 100, height: 100 }, { fit: 'contain' })
     expect(toPicture([-5, 0, 105, 100], fitted)).toEqual([0, 0, 200, 100])
+    const wrong = (value: unknown): never => value as never
+    expect(() => toPicture(wrong(undefined), fitted)).toThrow(
+      new InputError('A box has four numbers; give those of a detection.'),
+    )
+    expect(() => toPicture([1, 2, 3, 4], wrong({}))).toThrow('A fit is what fitOf gives')
+    expect(() => fitOf(wrong(undefined), { width: 1, height: 1 })).toThrow(InputError)
     expect(() => fitOf({ width: 0, height: 1 }, { width: 1, height: 1 })).toThrow('A size is 0×1')
     expect(() => fitOf({ width: 1, height: 1 }, { width: 1, height: 1 }, { fit: 'none' as 'fill' })).toThrow("'none'")
     expect(() => fitOf({ width: 1, height: 1 }, { width: 1, height: 1 }, { crop: 0 })).toThrow('crop is 0')

@@ -52,6 +52,19 @@ describe('softmax', () => {
     expect(inputErrorOf(() => softmax(new Tensor('int64', [1n])))).toContain('are of type int64; convert them')
     expect(inputErrorOf(() => softmax('x' as unknown as Values))).toContain('are no numbers')
     expect(inputErrorOf(() => softmax([1], 1))).toContain('have no axis 1')
+    const away = Float32Array.of(1, 2)
+    const tensor = new Tensor('float32', away)
+    structuredClone(away.buffer, { transfer: [away.buffer] })
+    for (const values of [away, tensor])
+      for (const work of [() => softmax(values), () => sigmoid(values), () => topK(values, 1), () => above(values, 0)])
+        expect(inputErrorOf(work)).toBe('The scores are detached: their buffer was transferred; give a copy.')
+    expect(inputErrorOf(() => rows([1, 2] as unknown as undefined))).toBe(
+      'Rows are of a tensor, an array was given; give a Tensor with dims.',
+    )
+    expect(inputErrorOf(() => topK([1], 1, null as unknown as object))).toBe(
+      'The options are null; give an object, or leave them out.',
+    )
+    expect(inputErrorOf(() => classMask([1], 5 as unknown as object))).toContain('The options are a number')
     expect(inputErrorOf(() => softmax(new Tensor('float32', [], [2, 0])))).toContain(
       'of shape [2, 0] have no axis -1 with an element',
     )

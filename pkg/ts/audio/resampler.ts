@@ -4,6 +4,7 @@
  * Kaiser, 1974). The cut-off `f` lies so that the stop band begins at half of the lower rate: nothing is mirrored down, nor an image let through.
  */
 
+import { isDetached } from '../detached.js'
 import { InputError } from '../errors.js'
 
 /** Zero crossings of the sinc on each side. */
@@ -130,8 +131,10 @@ export class Resampler {
     this.#kept = this.#silence()
   }
 
-  /** Takes samples; gives those that are settled by now. */
+  /** Takes samples; gives those that are settled by now. Throws InputError for what is no Float32Array. */
   push(chunk: Float32Array): Float32Array<ArrayBuffer> {
+    if (!(chunk instanceof Float32Array)) throw new InputError('Samples come as numbers of 32 bits; give a Float32Array.')
+    if (isDetached(chunk)) throw new InputError('The samples are detached: their buffer was transferred; give a copy.')
     if (this.#filter === undefined) return chunk.slice()
     this.#pushed += chunk.length
     return this.#convert(this.#filter, chunk, Infinity)

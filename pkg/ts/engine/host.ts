@@ -18,6 +18,9 @@ type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => Respon
 /** Makes an instance of a binary. */
 type Instantiate = (role: Role, module: WebAssembly.Module, threads: number) => Promise<Raw>
 
+/** As `Limits` in Rust has it, which sees ONNX files alone. */
+const DEFAULT_MODEL_BYTES = 2 ** 31
+
 export class Host {
   readonly #instantiate: Instantiate
   readonly #models = new Map<number, RawModel>()
@@ -66,7 +69,12 @@ export class Host {
     load: async ({ plan, limits }) => {
       const start = performance.now()
       const instance = this.#instance()
-      const loader = new instance.RawLoader(sizeOf(plan))
+      const [size, most = DEFAULT_MODEL_BYTES] = [sizeOf(plan), limits.modelBytes]
+      if (size > most) {
+        const message = `the model has ${size} bytes, the limit is ${most} (modelBytes); raise it, or use a smaller model`
+        throw Object.assign(new Error(message), { name: 'Limit' })
+      }
+      const loader = new instance.RawLoader(size)
       await eachPiece(plan, (piece) => loader.push(piece))
       return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
     },
@@ -219,9 +227,9 @@ function ports(model: RawModel, outputs: boolean): Port[] {
 }
 
 function nodeProfiles(flat: unknown[]): NodeProfile[] {
-  return rows<[string, string, Uint32Array, number, number, number, number, string[]]>(flat, 8).map(
-    ([name, op, dims, macs, bytes, mean, min, fused]) => ({
-      ...{ name, op, dims: Array.from(dims), macs, bytes, mean, min },
+  return rows<[string, string, Uint32Array, number, number, number, number, string[], number]>(flat, 9).map(
+    ([name, op, dims, macs, bytes, mean, min, fused, index]) => ({
+      ...{ index, name, op, dims: Array.from(dims), macs, bytes, mean, min },
       fused: onnxNodes(fused),
     }),
   )

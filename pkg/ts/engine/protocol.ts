@@ -121,7 +121,7 @@ export interface Protocol {
   /** Runs a model several times; tells what each node took. */
   profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }
   /** Tells of what a model is made. */
-  explain: { request: { id: number }; response: Omit<Explanation, 'fallbackOperators' | 'notes'> }
+  explain: { request: { id: number }; response: Omit<Explanation, 'fallbackOperators' | 'notes' | 'plan'> }
   /** Forgets a model. */
   drop: { request: { id: number }; response: null }
   /** Memory in use. */

@@ -1,6 +1,7 @@
 /** What pages have in place of tensors, and how it becomes one. */
 
 import type { Fit } from '../fit.js'
+import type { Tensor } from '../tensor.js'
 import type { Feed } from '../types.js'
 
 /** Pixels, line by line: `ImageData`, or the same from elsewhere. */
@@ -71,3 +72,16 @@ export type LocalFeed = Feed | ImageSource | readonly ImageSource[] | ImageFeed 
 
 /** Inputs by name; a model with one input also takes the bare value. */
 export type LocalFeeds = { readonly [name: string]: LocalFeed } | LocalFeed
+
+/** What may stand in the page for a tensor that `V` allows: pictures for float32, uint8 and int8, sounds for float32. */
+type MediaFor<V> =
+  | (Tensor<'float32'> extends V ? AudioFeed | PictureFeed : never)
+  | (Tensor<'uint8'> extends V ? PictureFeed : never)
+  | (Tensor<'int8'> extends V ? PictureFeed : never)
+
+type PictureFeed = ImageSource | readonly ImageSource[] | ImageFeed
+
+/** Feeds `F` of a model, by name or the bare value, and pictures and sounds wherever one can be in place of its tensor. */
+export type WithMedia<F> = ByName<F> | MediaFor<F>
+
+type ByName<F> = F extends LocalFeed ? F : { [K in keyof F]: F[K] | MediaFor<F[K]> }

@@ -1,7 +1,7 @@
 /** Boxes around things. */
 
 import { InputError } from '../index.js'
-import { numbersOf, type Values } from './values.js'
+import { numbersOf, optionsOf, type Values } from './values.js'
 
 /** The corners of a box: left, top, right, bottom. */
 export type Box = readonly [left: number, top: number, right: number, bottom: number]
@@ -59,7 +59,7 @@ export function nms(boxes: Values, scores: Values, options: NmsOptions = {}): De
     perClass = true,
     columns = false,
     labels,
-  } = options
+  } = optionsOf(options)
   if (!(iouThreshold >= 0 && iouThreshold <= 1))
     throw new InputError(`The option iouThreshold is ${String(iouThreshold)}; give a number from 0 to 1.`)
   if (Number.isNaN(scoreThreshold)) throw new InputError('The option scoreThreshold is NaN; give a number.')

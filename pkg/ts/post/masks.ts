@@ -1,7 +1,7 @@
 /** A class for each pixel. */
 
 import { InputError } from '../index.js'
-import { numbersOf, type Values } from './values.js'
+import { numbersOf, optionsOf, type Values } from './values.js'
 
 /** The class of each pixel, line by line. */
 export interface ClassMask {
@@ -17,10 +17,8 @@ export interface ClassMask {
  * @param scores one picture: C×H×W, 1×C×H×W, or with `layout: 'NHWC'` channels last
  * @throws InputError for other shapes, and for less than 2 or more than 65536 classes
  */
-export function classMask(
-  scores: Values,
-  { layout = 'NCHW' }: { readonly layout?: 'NCHW' | 'NHWC' | undefined } = {},
-): ClassMask {
+export function classMask(scores: Values, options: { readonly layout?: 'NCHW' | 'NHWC' | undefined } = {}): ClassMask {
+  const { layout = 'NCHW' } = optionsOf(options)
   const { data, dims } = numbersOf(scores, 'the scores')
   const [a = 0, b = 0, c = 0] = dims.slice(-3)
   if (dims.length < 3 || dims.slice(0, -3).some((d) => d !== 1))

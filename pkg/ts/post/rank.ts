@@ -1,7 +1,7 @@
 /** Classes by their scores. */
 
 import { InputError } from '../index.js'
-import { oneRow, type Values } from './values.js'
+import { oneRow, optionsOf, type Values } from './values.js'
 
 /** A class and its score. */
 export interface Ranked {
@@ -39,7 +39,8 @@ export function above(scores: Values, least: number, options: RankOptions = {}):
   return ranked(scores, least, options)
 }
 
-function ranked(scores: Values, least: number, { labels }: RankOptions): Ranked[] {
+function ranked(scores: Values, least: number, options: RankOptions): Ranked[] {
+  const { labels } = optionsOf(options)
   const data = oneRow(scores, 'the scores')
   if (labels !== undefined && labels.length !== data.length)
     throw new InputError(`There are ${labels.length} labels for ${data.length} scores; give one for each.`)

@@ -1,5 +1,6 @@
 /** Numbers as models give them. */
 
+import { isDetached } from '../detached.js'
 import { InputError, Tensor, type AnyTensor } from '../index.js'
 
 /**
@@ -16,8 +17,10 @@ export interface Numbers {
 
 /** The numbers of `values`, or an error that names them. */
 export function numbersOf(values: Values, what: string): Numbers {
-  const { type, data, dims } = Object(values) as Partial<AnyTensor>
-  if (typeof type === 'string' && dims !== undefined && data !== undefined) {
+  const { type, data = values, dims } = Object(values) as Partial<AnyTensor>
+  if (ArrayBuffer.isView(data) && isDetached(data))
+    throw new InputError(`${capital(what)} are detached: their buffer was transferred; give a copy.`)
+  if (typeof type === 'string' && dims !== undefined && data !== values) {
     if (type === 'string' || type === 'float16' || (type.endsWith('64') && type !== 'float64'))
       throw new InputError(
         `${capital(what)} are of type ${type}; convert them to numbers, e.g. Float32Array.from(tensor.data, Number).`,
@@ -46,7 +49,8 @@ export function aroundAxis(dims: readonly number[], axis: number, what: string):
 /** The elements of a tensor's outermost dimension, e.g. the answers of a batch; they share its memory. */
 export function rows(tensor: AnyTensor | undefined): AnyTensor[] {
   const { data } = numbersOf(tensor, 'the rows')
-  const { type, dims } = tensor as AnyTensor
+  const { type, dims } = tensor as Pick<AnyTensor, 'type'> & Partial<AnyTensor>
+  if (dims === undefined) throw new InputError('Rows are of a tensor, an array was given; give a Tensor with dims.')
   const [count, ...rest] = dims
   if (count === undefined) throw new InputError('A scalar has no rows; give a tensor of at least one dimension.')
   const size = rest.reduce((n, d) => n * d, 1)
@@ -62,6 +66,12 @@ export function oneRow(values: Values, what: string): ArrayLike<number> {
   if (dims.filter((d) => d !== 1).length > 1)
     throw new InputError(`${capital(what)} have the shape [${dims.join(', ')}]; give one row of them, e.g. of rows(tensor).`)
   return data
+}
+
+/** Options that were given, or an error; what was left out has its default. */
+export function optionsOf<T extends object>(options: T | null): T {
+  if (typeof options === 'object' && options !== null) return options
+  throw new InputError(`The options are ${options === null ? 'null' : `a ${typeof options}`}; give an object, or leave them out.`)
 }
 
 function capital(text: string): string {

@@ -10,8 +10,19 @@ import { decodeResponse, encodeRequest, HEADER_LENGTH, parseJson, ProtocolViolat
 
 const DEFAULT_TIMEOUT = 10_000
 
+/** What `connect` takes. */
+const CONNECT: { readonly [parameter: string]: string } = {
+  server: 'the address of a server',
+  name: "the model's name there",
+  options: 'an object, or leave them out',
+}
+
 /** Asks the server for the model's inputs and outputs. */
 export async function connect(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
+  for (const [what, given] of Object.entries({ server, name, options })) {
+    if (Object(given) === given ? what === 'name' : typeof given !== 'string' || what === 'options')
+      throw new InputError(`The ${what} of Model.connect is ${describeValue(given)}; give ${CONNECT[what]}.`)
+  }
   const timeout = options.timeout ?? DEFAULT_TIMEOUT
   if (!(timeout >= 0))
     throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)

@@ -6,5 +6,8 @@ export const COMPILER = new URL('../wasm/compiler.wasm', import.meta.url)
 /** The script of the thread that compiles. */
 export const THREAD = new URL('./thread.js', import.meta.url)
 
+/** The template of the page that draws a model. */
+export const PAGE = new URL('./inspect.html', import.meta.url)
+
 /** The package's manifest. */
 export const MANIFEST = new URL('../../package.json', import.meta.url)

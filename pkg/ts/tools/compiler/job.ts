@@ -1,6 +1,7 @@
 /** What crosses the border to the thread that compiles. */
 
 import type { WireError } from '../../engine/protocol.js'
+import type { OnnxNode } from '../../explanation.js'
 import type { Port } from '../../types.js'
 
 /** What is asked for. */
@@ -11,6 +12,8 @@ export interface Job {
   readonly weights: string
   /** Give the plan's file. */
   readonly plan?: boolean | undefined
+  /** Give what `inspect --html` draws. */
+  readonly drawing?: boolean | undefined
   /** Give the text of `inspect`, with what each pass did or with the graph. */
   readonly text?: { readonly passes?: boolean | undefined; readonly graph?: boolean | undefined } | undefined
 }
@@ -32,12 +35,48 @@ export interface Description {
   readonly passes: readonly { readonly name: string; readonly changes: readonly string[] }[]
 }
 
+/** A model before and after the compiler, to be drawn. */
+export interface Drawing {
+  /** The ONNX nodes; none where a plan was given. */
+  readonly before: DrawnGraph
+  readonly after: DrawnGraph
+}
+
+export interface DrawnGraph {
+  readonly nodes: readonly DrawnNode[]
+  readonly inputs: readonly DrawnPort[]
+  readonly outputs: readonly DrawnPort[]
+}
+
+export interface DrawnNode {
+  readonly name: string
+  readonly op: string
+  /** What is to be read of it beside the operator. */
+  readonly text: string
+  /** Type of its first result; empty if unknown. */
+  readonly type: string
+  /** Names of the values that it reads. */
+  readonly inputs: readonly string[]
+  /** Names of the values that it makes. */
+  readonly outputs: readonly string[]
+  readonly fused: readonly OnnxNode[]
+}
+
+export interface DrawnPort {
+  readonly name: string
+  /** What nodes call its value. */
+  readonly value: string
+  readonly type: string
+}
+
 /** What came of a job. */
 export interface Answer {
   readonly description: Description
   /** The plan's file in pieces, where it was asked for and there is one. */
   readonly plan?: readonly Uint8Array<ArrayBuffer>[] | undefined
   readonly text?: string | undefined
+  /** Where it was asked for and there is a plan. */
+  readonly drawing?: Drawing | undefined
   /** Files other than the model that were read. */
   readonly files: readonly string[]
 }

@@ -12,7 +12,7 @@ import type { DataType } from '../../tensor.js'
 import type { Port, PortKind } from '../../types.js'
 import { COMPILER } from '../package-files.js'
 import { eachPiece, openFile, pathOfWeights } from './files.js'
-import type { Answer, Description, Job, Message, Step } from './job.js'
+import type { Answer, Description, Drawing, DrawnGraph, DrawnPort, Job, Message, Step } from './job.js'
 
 let panic: string | undefined
 
@@ -31,6 +31,7 @@ async function work(job: Job): Promise<{ answer: Answer; moved: ArrayBuffer[] }>
     description: describe(compiled),
     plan: pieces.length > 0 ? pieces : undefined,
     text: job.text === undefined ? undefined : compiled.text(job.text.passes === true, job.text.graph === true),
+    drawing: job.drawing === true ? drawing(compiled.drawing() as unknown[][] | undefined) : undefined,
     files,
   }
   return { answer, moved: pieces.map((piece) => piece.buffer) }
@@ -88,6 +89,27 @@ function describe(compiled: RawCompiled): Description {
     notes: compiled.notes() as string[],
     fallbackOperators: compiled.fallback_operators() as string[],
     passes: rows<[string, string[]]>(compiled.passes(), 2).map(([name, changes]) => ({ name, changes })),
+  }
+}
+
+function drawing(parts: unknown[][] | undefined): Drawing | undefined {
+  if (parts === undefined) return undefined
+  const [before, after] = [parts.slice(0, 3), parts.slice(3)].map(drawnGraph)
+  return before && after && { before, after }
+}
+
+function drawnGraph([nodes = [], inputs = [], outputs = []]: unknown[][]): DrawnGraph {
+  const ports = (flat: unknown[]): DrawnPort[] =>
+    rows<[string, string, string]>(flat, 3).map(([name, value, type]) => ({ name, value, type }))
+  return {
+    nodes: rows<[string, string, string, string, string[], string[], string[]]>(nodes, 7).map(
+      ([name, op, text, type, inputs, outputs, fused]) => ({
+        ...{ name, op, text, type, inputs, outputs },
+        fused: rows<[string, string]>(fused, 2).map(([op, name]) => ({ op, name })),
+      }),
+    ),
+    inputs: ports(inputs),
+    outputs: ports(outputs),
   }
 }
 

@@ -18,7 +18,7 @@ import type { Plugin, ResolvedConfig } from 'vite'
 import { NearsideError, UnsupportedError } from '../../errors.js'
 import { writeWhole } from '../compiler/write.js'
 import { declarations } from './declarations.js'
-import type { NearsideOptions } from './options.js'
+import { checkOptions, type NearsideOptions } from './options.js'
 import { type CompiledModel, planOf } from './plans.js'
 
 export type { NearsideOptions } from './options.js'
@@ -28,6 +28,7 @@ const PREFIX = '@nearside/'
 
 /** The plugin. Give it to `worker.plugins`, too, where a Worker's code imports models. */
 export function nearside(options: NearsideOptions = {}): Plugin {
+  checkOptions(options)
   let config: ResolvedConfig
   let cache: string
   /** Plans that the development server has told of, by their path below the prefix. */

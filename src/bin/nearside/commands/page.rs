@@ -3,12 +3,13 @@
 use anyhow::{Context, Result};
 use nearside::{
     Tensor,
-    compile::Report,
-    graph::{Graph, Port, ValueId, plan::Plan, print},
+    compile::{Drawing, DrawnGraph, DrawnNode, DrawnPort, Report},
+    graph::plan::Plan,
     runtime::{self, DimInfo, NodeProfile, PortInfo, Session},
 };
 use serde_json::{Value, json};
 
+/// The same as `npx nearside inspect --html` fills (`pkg/ts/tools/cli/page.ts`), with data of the same form.
 const TEMPLATE: &str = include_str!("inspect.html");
 
 /// Runs of which the fastest times are shown.
@@ -16,8 +17,8 @@ const RUNS: usize = 10;
 
 /// The page. Times are of this machine, for inputs of zeros whose open dimensions are 1, or as `dimensions` say.
 pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usize)]) -> Result<String> {
-    let before = sources(report, &plan.graph);
-    let mut after = nodes(&plan);
+    let drawing = Drawing::of(&plan, report);
+    let (before, mut after) = (graph_json(&drawing.before), graph_json(&drawing.after));
     let notes = report.notes.clone();
     let mut session = Session::new(plan)?;
     let times = measure(&mut session, dimensions);
@@ -34,44 +35,25 @@ pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usi
     Ok(TEMPLATE.replacen("DATA", &data.to_string().replace('<', "\\u003c"), 1))
 }
 
-fn sources(report: &Report, graph: &Graph) -> Value {
-    let nodes: Vec<Value> = report
-        .sources
-        .iter()
-        .map(|s| json!({ "name": s.name, "op": s.op, "text": s.name, "inputs": s.inputs, "outputs": s.outputs }))
-        .collect();
-    let value = |p: &Port| p.name.clone();
-    json!({ "nodes": nodes, "inputs": ports(graph, &graph.inputs, value), "outputs": ports(graph, &graph.outputs, value) })
-}
-
-fn nodes(plan: &Plan) -> Value {
-    let graph = &plan.graph;
-    let name = |v: &ValueId| format!("%{}", v.0);
-    let node = |(i, node): (usize, &nearside::graph::Node)| {
-        let fused: Vec<Value> =
-            plan.meta.origins.get(i).into_iter().flatten().map(|o| json!({ "op": o.op, "name": o.name })).collect();
+fn graph_json(graph: &DrawnGraph) -> Value {
+    let node = |node: &DrawnNode| {
+        let fused: Vec<Value> = node.fused.iter().map(|o| json!({ "op": o.op, "name": o.name })).collect();
         json!({
             "name": node.name,
-            "op": node.op.name(),
-            "text": print::attributes(&node.op).trim_matches(['<', '>']),
-            "type": node.outputs.first().map(|v| type_of(graph, *v)),
-            "inputs": node.inputs.iter().map(name).collect::<Vec<_>>(),
-            "outputs": node.outputs.iter().map(name).collect::<Vec<_>>(),
+            "op": node.op,
+            "text": node.text,
+            "type": node.result,
+            "inputs": node.inputs,
+            "outputs": node.outputs,
             "fused": fused,
         })
     };
-    let nodes: Vec<Value> = graph.nodes.iter().enumerate().map(node).collect();
-    let value = |p: &Port| name(&p.value);
-    json!({ "nodes": nodes, "inputs": ports(graph, &graph.inputs, value), "outputs": ports(graph, &graph.outputs, value) })
-}
-
-/// Inputs or outputs; `value` is what nodes call them.
-fn ports(graph: &Graph, ports: &[Port], value: impl Fn(&Port) -> String) -> Vec<Value> {
-    ports.iter().map(|p| json!({ "name": p.name, "value": value(p), "type": type_of(graph, p.value) })).collect()
-}
-
-fn type_of(graph: &Graph, value: ValueId) -> String {
-    print::type_text(&graph.value(value).ty, &graph.symbols)
+    let port = |port: &DrawnPort| json!({ "name": port.name, "value": port.value, "type": port.result });
+    json!({
+        "nodes": graph.nodes.iter().map(node).collect::<Value>(),
+        "inputs": graph.inputs.iter().map(port).collect::<Value>(),
+        "outputs": graph.outputs.iter().map(port).collect::<Value>(),
+    })
 }
 
 fn measure(session: &mut Session, dimensions: &[(String, usize)]) -> Result<Vec<NodeProfile>> {

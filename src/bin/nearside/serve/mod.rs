@@ -34,7 +34,7 @@ pub struct Args {
     /// Largest accepted request body, in bytes
     #[arg(long, default_value_t = 64 << 20)]
     max_body: usize,
-    /// A folder of static files to serve at /, with the headers that make a page cross-origin isolated
+    /// A folder of static files to serve at /, with the headers that make a page cross-origin isolated; pages named one-thread.html go without
     #[arg(long = "static", value_name = "DIR")]
     static_dir: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest, Path, Request, State, rejection::BytesRejection},
     http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -51,14 +52,28 @@ pub fn router(app: Arc<App>, max_body: usize, static_dir: Option<&FsPath>) -> Ro
         None => router,
         Some(dir) => {
             let files = ServiceBuilder::new()
-                .layer(fixed_header("cross-origin-opener-policy", "same-origin"))
-                .layer(fixed_header("cross-origin-embedder-policy", "require-corp"))
+                .layer(from_fn(isolate))
                 .layer(fixed_header("x-content-type-options", "nosniff"))
                 .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
                 .service(ServeDir::new(dir).precompressed_br());
             router.fallback_service(files)
         }
     }
+}
+
+/// The page of this name shows what a page does that no header isolates.
+const NOT_ISOLATED: &str = "/one-thread.html";
+
+/// Adds the headers that make a page cross-origin isolated.
+async fn isolate(request: Request, next: Next) -> Response {
+    let isolated = !request.uri().path().ends_with(NOT_ISOLATED);
+    let mut response = next.run(request).await;
+    if isolated {
+        let headers = response.headers_mut();
+        headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+        headers.insert("cross-origin-embedder-policy", HeaderValue::from_static("require-corp"));
+    }
+    response
 }
 
 fn fixed_header(name: &'static str, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

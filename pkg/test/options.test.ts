@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest'
+import { InputError } from '../ts/errors.js'
+import { explained } from '../ts/options.js'
+
+const cause = new TypeError('is not a function')
+
+it('names an option of the wrong type', () => {
+  for (const [options, message] of [
+    [null, 'The options are null; give an object, or leave them out.'],
+    [5, 'The options are 5; give an object, or leave them out.'],
+    [{ signal: {} }, 'The option signal is an object of type Object; give the signal of an AbortController.'],
+    [{ signal: null }, 'The option signal is null; give the signal of an AbortController.'],
+    [{ onProgress: 5 }, 'The option onProgress is 5; give a function.'],
+    [{ onTiming: 'x' }, "The option onTiming is 'x'; give a function."],
+    [{ integrity: 5 }, "The option integrity is 5; give 'sha256-' and the digest in base64, or its 64 hexadecimal digits."],
+  ] as const)
+    expect(explained(cause, options as object | null)).toEqual(new InputError(message, { cause }))
+})
+
+it('leaves others as they are', () => {
+  const { signal } = new AbortController()
+  for (const options of [{}, { signal, onProgress: () => {} }, { signal: undefined, threads: 'x' }])
+    expect(explained(cause, options as object)).toBe(cause)
+})
