@@ -127,11 +127,13 @@ describe('Model.connect', () => {
 
   it('names a server that is not there', async () => {
     for (const [server, name, options, message] of [
-      [undefined, 'm', {}, 'The server of Model.connect is undefined; give the address of a server.'],
-      ['/', 5, {}, "The name of Model.connect is 5; give the model's name there."],
-      ['/', 'm', null, 'The options of Model.connect is null; give an object, or leave them out.'],
+      [undefined, 'm', {}, "undefined, 'm', an object of type Object"],
+      ['/', 5, {}, "'/', 5, an object of type Object"],
+      ['/', 'm', null, "'/', 'm', null"],
     ] as const)
-      expect(await failure(connect(server as never, name as never, options as never))).toEqual(new InputError(message))
+      expect(await failure(connect(server as never, name as never, options as never))).toEqual(
+        new InputError(`Model.connect takes the address of a server, the name of a model and options; ${message} were given.`),
+      )
     expect(await failure(connect('http://127.0.0.1:1', 'm', {}))).toMatchObject({ name: 'NetworkError', reason: 'unreachable' })
   })
 

@@ -133,8 +133,8 @@ export class Resampler {
 
   /** Takes samples; gives those that are settled by now. Throws InputError for what is no Float32Array. */
   push(chunk: Float32Array): Float32Array<ArrayBuffer> {
-    if (!(chunk instanceof Float32Array)) throw new InputError('Samples come as numbers of 32 bits; give a Float32Array.')
-    if (isDetached(chunk)) throw new InputError('The samples are detached: their buffer was transferred; give a copy.')
+    if (!(chunk instanceof Float32Array) || isDetached(chunk))
+      throw new InputError('The samples are no Float32Array, or detached; give a copy.')
     if (this.#filter === undefined) return chunk.slice()
     this.#pushed += chunk.length
     return this.#convert(this.#filter, chunk, Infinity)

@@ -5,10 +5,6 @@ import type { AudioSource } from './types.js'
 
 /** A sound's channels; they are the sound's own. */
 export function channelsOf(audio: AudioSource, what: string): readonly Float32Array[] {
-  if (typeof audio !== 'object' || (audio as AudioSource | null) === null || !('channels' in audio || 'getChannelData' in audio))
-    throw new InputError(
-      `${what.charAt(0).toUpperCase()}${what.slice(1)} is no sound; give an AudioBuffer, or { channels, sampleRate }.`,
-    )
   const channels =
     'channels' in audio ? audio.channels : Array.from({ length: audio.numberOfChannels }, (_, i) => audio.getChannelData(i))
   const length = channels[0]?.length ?? 0

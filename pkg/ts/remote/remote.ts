@@ -10,18 +10,11 @@ import { decodeResponse, encodeRequest, HEADER_LENGTH, parseJson, ProtocolViolat
 
 const DEFAULT_TIMEOUT = 10_000
 
-/** What `connect` takes. */
-const CONNECT: { readonly [parameter: string]: string } = {
-  server: 'the address of a server',
-  name: "the model's name there",
-  options: 'an object, or leave them out',
-}
-
 /** Asks the server for the model's inputs and outputs. */
 export async function connect(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
-  for (const [what, given] of Object.entries({ server, name, options })) {
-    if (Object(given) === given ? what === 'name' : typeof given !== 'string' || what === 'options')
-      throw new InputError(`The ${what} of Model.connect is ${describeValue(given)}; give ${CONNECT[what]}.`)
+  if ((typeof server !== 'string' && !(server instanceof URL)) || typeof name !== 'string' || Object(options) !== options) {
+    const given = [server, name, options].map(describeValue).join(', ')
+    throw new InputError(`Model.connect takes the address of a server, the name of a model and options; ${given} were given.`)
   }
   const timeout = options.timeout ?? DEFAULT_TIMEOUT
   if (!(timeout >= 0))
