@@ -80,7 +80,7 @@ pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> 
         .collect();
     let mut packed = PackedWeights::default();
     let kernel =
-        prepare(&mut Prepare { node: &node, inputs, outputs, packed: &mut packed, then: None, place: None, joined: &[] })?;
+        prepare(&mut Prepare::new(&node, inputs, outputs, &mut packed))?;
     let mut results: Vec<Tensor> = outs.iter().map(|o| Tensor::zeros(o.dtype, &o.shape)).collect::<Result<_>>()?;
     let mut first: Option<Vec<Vec<u8>>> = None;
     for (team, fill) in [Team::ALONE].iter().chain(teams()).zip([0xA5u8, 0x5A, 0x3C, 0xC3, 0x69]) {

@@ -6,6 +6,7 @@ use super::{Columns, Gemm, InPlace, Packed, Scheme, Weights};
 use crate::{
     error::{Result, ensure},
     kernels::{
+        choice::Choice,
         requant::{Raw, Requant, requantize},
         team::Crew,
     },
@@ -108,7 +109,7 @@ fn check(scheme: Scheme, m: usize, n: usize, k: usize) -> Result<()> {
     let a: Vec<u8> = (0..m * k).map(|_| next()).collect();
     let w: Vec<u8> = (0..n * k).map(|_| next()).collect();
     let packed = Packed::new(scheme, Weights::by_column(&w, k), n, k)?;
-    let gemm = Gemm::new(scheme, m, n, k, false);
+    let gemm = Gemm::new(scheme, m, n, k, false, Choice::AUTO);
     let padded = gemm.padded_columns();
     let init: Vec<i32> = packed.sums.iter().map(|s| scheme.row_offset() * s + 5).collect();
     let multiplier: Vec<f32> = (0..padded).map(|c| 0.001 + c as f32 * 1e-4).collect();
