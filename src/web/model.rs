@@ -348,12 +348,16 @@ impl RawModel {
         out
     }
 
-    /// What made the plan, and the sha-256 of the ONNX file that it was made from; both empty where there is no plan.
+    /// What made the plan, the sha-256 of the ONNX file that it was made from, and something if the plan is tuned for this device; all empty
+    /// where there is no plan.
     pub fn provenance(&self) -> Array {
         let meta = match &self.executor {
-            Executor::Plan(session) => [session.meta().producer.as_str(), session.meta().source_sha256.as_str()],
+            Executor::Plan(session) => {
+                let tuned = if session.choices().is_some() { "tuned" } else { "" };
+                [session.meta().producer.as_str(), session.meta().source_sha256.as_str(), tuned]
+            }
             #[cfg(feature = "compiler")]
-            Executor::Fallback(_) => ["", ""],
+            Executor::Fallback(_) => [""; 3],
         };
         meta.into_iter().map(JsString::from).collect()
     }

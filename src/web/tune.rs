@@ -38,13 +38,13 @@ impl RawModel {
         }
     }
 
-    /// Ends tuning; the model changes if all was done and it became faster. Gives the record for `device`, to be kept behind the plan and empty
+    /// Ends tuning; with `keep`, the model changes if all was done and it became faster. Gives the record for `device`, to be kept behind the plan and empty
     /// if nothing changed, and the report, flat: whether it is kept, times of the whole model before and after, and for each node its index, its
     /// times before and after, and method, inner loops and two sizes of blocks of the way before and of the one after.
-    pub fn tune_end(&mut self, device: &str) -> Array {
+    pub fn tune_end(&mut self, device: &str, keep: bool) -> Array {
         let mut record = Vec::new();
         let mut numbers = Vec::new();
-        if let (Some(tuner), Ok(session)) = (self.tuner.take(), session(&mut self.executor)) {
+        if let (Some(tuner), Ok(session)) = (self.tuner.take().filter(|_| keep), session(&mut self.executor)) {
             let report = tuner.finish(session);
             numbers.extend([f64::from(u8::from(report.kept)), report.before_ms, report.after_ms]);
             for node in &report.nodes {

@@ -18,7 +18,7 @@ use tile::{Block, run as run_block};
 use crate::kernels::{
     choice::{Choice, Inner, Made, Method},
     team::{Shared, Team, part, tiles},
-    vector::on_isa,
+    vector::{Isa, on_isa},
 };
 use core::ops::Range;
 
@@ -90,7 +90,7 @@ impl Blocking {
         Blocking {
             elements: choice.scale(BLOCK_ELEMENTS),
             depth: if choice.inner == Inner::Shallow { MAX_DEPTH / 4 } else { MAX_DEPTH },
-            rows: if choice.inner == Inner::Low { 4 } else { usize::MAX },
+            rows: if choice.inner == Inner::Low { 4 } else { Isa::best().rows() },
         }
     }
 

@@ -52,7 +52,7 @@ impl Scheme {
         Scheme::Scalar
     }
 
-    /// What is written of a choice.
+    /// The choice that leads to this scheme.
     pub fn inner(self) -> Inner {
         if self == Scheme::best() { Inner::Auto } else { Inner::Wide }
     }

@@ -90,8 +90,9 @@ pub struct Tuner {
     packed: PackedWeights,
     /// Time of each step, summed over the surveys.
     times: Vec<f64>,
-    /// By step: whether it is tried.
+    /// By step: whether it is tried, and the step that is tried for it, whose shapes are the same.
     wanted: Vec<bool>,
+    twins: Vec<Option<usize>>,
     trials: Trials,
     choices: Choices,
     report: Tuned,
@@ -144,6 +145,7 @@ impl Tuner {
             packed: PackedWeights::default(),
             times: vec![0.0; steps],
             wanted: vec![false; steps],
+            twins: vec![None; steps],
             trials: Trials::default(),
             choices,
             report: Tuned::default(),
@@ -218,8 +220,11 @@ impl Tuner {
                 let over = self.trials.round(step, &mut self.scratch, team, clock, self.tick_ms)?;
                 if over {
                     if let Some((choice, node)) = self.trials.end(step) {
-                        self.choices.set(step.node, choice);
-                        self.report.nodes.push(node);
+                        let twins = self.twins.iter().zip(&binding.steps).filter(|(twin, _)| **twin == Some(self.at));
+                        for step in twins.map(|(_, twin)| twin).chain([step]) {
+                            self.choices.set(step.node, choice);
+                            self.report.nodes.push(TunedNode { index: step.node, ..node.clone() });
+                        }
                     }
                     self.packed = PackedWeights::default();
                     self.at += 1;
@@ -238,9 +243,18 @@ impl Tuner {
         }
         (self.at, self.walk) = (0, self.walk + 1);
         if self.walk == SURVEYS {
-            let tunable = binding.steps.iter().map(|step| step.made != Made::default());
-            self.select(tunable.collect());
+            let tunable = binding.steps.iter().map(|step| step.made != Made::default()).collect();
+            let shapes = |i: usize, k: usize| Some(&self.frame.shapes[binding.steps[i].operands.get(k)?.index()]);
+            let twin = |i: usize, k: usize| {
+                let (a, b) = (&binding.steps[i], &binding.steps[k]);
+                let same = own.nodes[a.node].op.name() == own.nodes[b.node].op.name() && a.made == b.made;
+                same && self.choices.of(a.node) == self.choices.of(b.node) && (0..3).all(|o| shapes(i, o) == shapes(k, o))
+            };
+            let mut twins = vec![None; self.times.len()];
+            let wanted = self.select(tunable, &mut twins, &twin);
+            (self.wanted, self.twins) = (wanted, twins);
         } else if self.walk > SURVEYS {
+            self.report.nodes.sort_by_key(|node| node.index);
             let changed = self.report.nodes.iter().any(|node| node.after != node.before);
             let graph = core::mem::take(&mut self.graph);
             let plan = Plan { graph, meta: core::mem::take(&mut self.meta) };
@@ -253,20 +267,32 @@ impl Tuner {
         Ok(())
     }
 
-    /// Chooses the steps to be tried, the longest first, as many as there is time for.
-    fn select(&mut self, mut tunable: Vec<bool>) {
+    /// Chooses the steps to be tried, the longest first, as many as there is time for; of `twin`s one for all.
+    fn select(
+        &self,
+        mut tunable: Vec<bool>,
+        twins: &mut [Option<usize>],
+        twin: &dyn Fn(usize, usize) -> bool,
+    ) -> Vec<bool> {
+        let mut wanted = vec![false; tunable.len()];
         let total: f64 = self.times.iter().sum();
         let mut left = (self.budget_ms - self.spent_ms) * FOR_NODES;
         loop {
             let longest = (0..self.times.len()).filter(|i| tunable[*i]).max_by(|a, b| self.times[*a].total_cmp(&self.times[*b]));
             let Some(longest) = longest.filter(|i| self.times[*i] >= total * LEAST_SHARE) else { break };
-            tunable[longest] = false;
+            for i in 0..tunable.len() {
+                if tunable[i] && twin(longest, i) {
+                    tunable[i] = false;
+                    twins[i] = Some(longest).filter(|longest| *longest != i);
+                }
+            }
             left -= Trials::cost(self.times[longest] / SURVEYS as f64, self.tick_ms);
-            self.wanted[longest] = left >= 0.0;
+            wanted[longest] = left >= 0.0;
             if left < 0.0 {
                 break;
             }
         }
+        wanted
     }
 
     fn conclude(&mut self) {
