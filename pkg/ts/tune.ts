@@ -3,7 +3,6 @@
 import { keepTuned } from './cache.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput } from './engine/protocol.js'
-import { rows } from './engine/rows.js'
 import { InputError, UnsupportedError, WorkerError } from './errors.js'
 import type { TunedNode, TuneReport, Way } from './explanation.js'
 import { isPlan } from './magic.js'
@@ -16,7 +15,8 @@ const SLICE = 50
 
 const METHODS = ['rows', 'rows', 'windows', 'winograd'] as const
 const INNERS = ['usual', 'low', 'shallow', 'wide'] as const
-/** Numbers of a way, and of a node. */
+/** Numbers of the report's head, of a way and of a node. */
+const HEAD = 3
 const WAY = 4
 const NODE = 3 + 2 * WAY
 
@@ -89,7 +89,8 @@ async function conclude(resident: Resident, plan: Blob, { record, report }: End,
     stored,
     before: compared ? before : undefined,
     after: compared ? after : undefined,
-    nodes: rows<number[]>([...report.subarray(3)], NODE).map(([index = 0, before = 0, after = 0, ...ways]): TunedNode => {
+    nodes: Array.from({ length: (report.length - HEAD) / NODE }, (_, i): TunedNode => {
+      const [index = 0, before = 0, after = 0, ...ways] = report.subarray(HEAD + i * NODE)
       const { name, op } = nodes[index] ?? { name: '', op: '' }
       return { name, op, before: way(before, ways.slice(0, WAY)), after: way(after, ways.slice(WAY)) }
     }),

@@ -85,11 +85,11 @@ pub struct Made {
 
 /// What is worth trying for a product of floats, or of integers.
 pub fn candidates(float: bool) -> impl Iterator<Item = Choice> {
-    let methods = METHODS[1..].iter().filter(move |method| !float || **method != Method::Windows);
-    methods.flat_map(move |&method| {
-        let sizes = BLOCKS.iter().map(move |&blocks| Choice { method, blocks, inner: Inner::Auto });
-        let loops = INNERS[1..].iter().filter(move |inner| float != (**inner == Inner::Wide));
-        sizes.chain(loops.map(move |&inner| Choice { method, blocks: 0, inner }))
+    let all = (1..=u8::MAX).map(Choice::from_byte);
+    all.filter(move |choice| {
+        let fits =
+            if float { choice.method != Method::Windows && choice.inner != Inner::Wide } else { choice.inner as u8 % 3 == 0 };
+        choice.method != Method::Auto && fits && (choice.blocks == 0 || choice.inner == Inner::Auto)
     })
 }
 

@@ -6,8 +6,9 @@ mod winograd;
 use alloc::boxed::Box;
 
 use super::{
-    Io, Kernel, Placement, Prepare, depthwise_f32,
+    Io, Kernel, Placement, Prepare,
     choice::Method,
+    depthwise_f32,
     gemm_f32::{Blocking, Cut, Gemm, Right, RightShape},
     im2col::{Geometry, im2col},
     team::Shared,
@@ -35,9 +36,7 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
         Method::Auto => winograd::applies(&geometry),
         method => method == Method::Winograd && winograd::can(&geometry),
     };
-    if by_winograd
-        && let Some(kernel) = winograd::prepare(conv, &geometry, p)?
-    {
+    if by_winograd && let Some(kernel) = winograd::prepare(conv, &geometry, p)? {
         return Ok(kernel);
     }
     let depth = geometry.depth();

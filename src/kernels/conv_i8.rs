@@ -52,11 +52,8 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     if winograd.is_some() {
         scheme = Scheme::of_winograd();
     }
-    let windows = if direct && winograd.is_none() && method != Method::Rows {
-        Windows::new(&geometry, scheme, p.choice)
-    } else {
-        None
-    };
+    let windows =
+        if direct && winograd.is_none() && method != Method::Rows { Windows::new(&geometry, scheme, p.choice) } else { None };
     let padded = windows.as_ref().and_then(|_| Windows::pad_filters(&geometry, bytes, unsigned));
     let layout = match (&winograd, &padded, scheme.widens()) {
         (Some(_), ..) => "conv_i8, by tap",

@@ -183,7 +183,12 @@ pub fn follower(product: &Op, op: &Op, inputs: &[Operand<'_>], y: &Operand<'_>) 
 
 impl<'a> Prepare<'a> {
     /// A node by itself, computed by the kernel's own rules.
-    pub fn new(node: &'a Node, inputs: Vec<Operand<'a>>, outputs: Vec<Operand<'a>>, packed: &'a mut PackedWeights) -> Prepare<'a> {
+    pub fn new(
+        node: &'a Node,
+        inputs: Vec<Operand<'a>>,
+        outputs: Vec<Operand<'a>>,
+        packed: &'a mut PackedWeights,
+    ) -> Prepare<'a> {
         let (choice, made) = (Choice::AUTO, Made::default());
         Prepare { node, inputs, outputs, packed, then: None, place: None, joined: &[], choice, made }
     }

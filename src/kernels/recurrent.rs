@@ -125,7 +125,16 @@ impl Kernel for Sequence {
         let (panels, _) = self.right.load(0, weight, None, packed, false);
         let multiply = |rows: &[f32], product: &mut [f32]| {
             let bounds = (f32::NEG_INFINITY, f32::INFINITY);
-            Gemm { a: rows, a_stride: hidden, b: panels, bias: None, bounds, c_stride: width, blocking: Blocking::of(Choice::AUTO) }.run(batch, product);
+            Gemm {
+                a: rows,
+                a_stride: hidden,
+                b: panels,
+                bias: None,
+                bounds,
+                c_stride: width,
+                blocking: Blocking::of(Choice::AUTO),
+            }
+            .run(batch, product);
         };
         for step in 0..steps {
             multiply(state, product);

@@ -103,11 +103,11 @@ pub(crate) fn run_op(op: Op, args: &[Arg], outs: &[Out]) -> Result<Vec<Tensor>> 
     for float in [true, false] {
         for choice in candidates(float) {
             let mut packed = PackedWeights::default();
-            let mut prepared =
-                Prepare { choice, ..Prepare::new(&node, inputs.clone(), outputs.clone(), &mut packed) };
+            let mut prepared = Prepare { choice, ..Prepare::new(&node, inputs.clone(), outputs.clone(), &mut packed) };
             let kernel = prepare(&mut prepared)?;
             let other = prepared.made;
-            let rounds = args[0].tensor.dtype() == DType::F32 && (other.method == Method::Winograd) != (made.method == Method::Winograd);
+            let rounds =
+                args[0].tensor.dtype() == DType::F32 && (other.method == Method::Winograd) != (made.method == Method::Winograd);
             if known.contains(&other) || rounds {
                 continue;
             }

@@ -63,6 +63,7 @@ impl Session {
     }
 
     /// As [`Session::with_team`], with the ways in which nodes are computed for inputs of certain shapes (see [`super::Tuner`]).
+    #[inline(never)]
     pub fn with_choices(plan: Plan, limits: &Limits, team: Team, choices: Option<Choices>) -> Result<Session> {
         let Plan { graph, meta } = plan;
         let mut session = Session {
@@ -131,6 +132,7 @@ impl Session {
     }
 
     /// Prepares for inputs of these shapes, in the order of [`Session::inputs`]. `run` does so by itself when it must.
+    #[inline(never)]
     pub fn bind(&mut self, shapes: &[&[usize]]) -> Result<()> {
         ensure!(
             shapes.len() == self.inputs.len(),
@@ -220,6 +222,8 @@ impl Session {
     }
 
     /// The binding for these input shapes, made if there is none, and what it runs with.
+    #[cold]
+    #[inline(never)]
     pub(super) fn bound(&mut self, shapes: &[Vec<usize>]) -> Result<Bound<'_>> {
         self.bind(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         let index = self.find_binding(|i| shapes.get(i).map(Vec::as_slice)).unwrap_or_default();
@@ -231,6 +235,7 @@ impl Session {
         self.choices.as_ref()
     }
 
+    #[inline(never)]
     pub(super) fn check_inputs(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<()> {
         for (i, (name, view)) in inputs.iter().enumerate() {
             let Some(port) = self.inputs.iter().find(|p| p.name == *name) else {

@@ -62,6 +62,8 @@ impl RawModel {
 }
 
 impl RawModel {
+    #[cold]
+    #[inline(never)]
     fn try_tune(&mut self, loader: RawLoader, budget: f64) -> Result<()> {
         let RawModel { executor, inputs, staged, tuner } = self;
         let session = session(executor)?;

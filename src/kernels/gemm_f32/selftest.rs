@@ -29,7 +29,8 @@ fn check(isa: Isa, rows: usize, depth: usize, columns: usize) -> Result<()> {
     let bounds = (-20.0, 60.0);
     let mut c = vec![0.0; rows * columns];
     let blocking = Blocking::of(Choice::AUTO);
-    Gemm { a: &a, a_stride: depth, b: packed.matrix(0), bias: Some(&bias), bounds, c_stride: columns, blocking }.run(rows, &mut c);
+    Gemm { a: &a, a_stride: depth, b: packed.matrix(0), bias: Some(&bias), bounds, c_stride: columns, blocking }
+        .run(rows, &mut c);
     for (at, &value) in c.iter().enumerate() {
         let (i, j) = (at / columns, at % columns);
         let sum = (0..depth).map(|k| a[i * depth + k] * b[k * columns + j]).sum::<f32>() + bias[j];

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// Schemes that give exact results on this engine, the fastest last.
+#[inline(never)]
 pub(crate) fn exact_schemes() -> Vec<Scheme> {
     #[allow(unused_mut)]
     let mut schemes = alloc::vec![Scheme::Scalar];

@@ -106,6 +106,8 @@ enum Stage {
 
 impl Tuner {
     /// Prepares for tuning `session` for these inputs, in about `budget_ms` milliseconds. `plan` is another copy of what it was loaded from.
+    #[cold]
+    #[inline(never)]
     pub fn new(plan: Plan, session: &mut Session, inputs: &[(&str, TensorView<'_>)], budget_ms: f64) -> Result<Tuner> {
         session.check_inputs(inputs)?;
         let ports = session.inputs();
@@ -124,7 +126,11 @@ impl Tuner {
         let steps = {
             let Bound { graph: own, binding, .. } = session.bound(&shapes)?;
             let types = own.values.iter().zip(&graph.values).all(|(a, b)| a.ty.dtype == b.ty.dtype);
-            ensure!(types && binding.shapes == frame.shapes, InvalidInput, "the plan is not the one that the model was loaded from");
+            ensure!(
+                types && binding.shapes == frame.shapes,
+                InvalidInput,
+                "the plan is not the one that the model was loaded from"
+            );
             binding.steps.len()
         };
         Ok(Tuner {
@@ -154,6 +160,8 @@ impl Tuner {
 
     /// Goes on for about `slice_ms` milliseconds by `clock`; between calls the model may run on other inputs. Gives how much of all is done;
     /// 1 when there is no more to do.
+    #[cold]
+    #[inline(never)]
     pub fn advance(&mut self, session: &mut Session, clock: &mut dyn FnMut() -> f64, slice_ms: f64) -> Result<f64> {
         let start = clock();
         if self.tick_ms == 0.0 {
@@ -184,6 +192,8 @@ impl Tuner {
 
     /// What was found. Where it is kept, `session` becomes the faster one, for which [`Session::choices`] can be recorded. Before the end,
     /// nothing is kept.
+    #[cold]
+    #[inline(never)]
     pub fn finish(self, session: &mut Session) -> Tuned {
         if let Stage::Over(Some(tuned)) = self.stage {
             *session = *tuned;
@@ -192,6 +202,8 @@ impl Tuner {
     }
 
     /// Runs and measures steps of the model until `end`, or the last of the walks.
+    #[cold]
+    #[inline(never)]
     fn walk_on(&mut self, session: &mut Session, clock: &mut dyn FnMut() -> f64, end: f64) -> Result<()> {
         let Bound { graph: own, binding, team } = session.bound(&self.shapes)?;
         self.arena.reserve(binding.arena_len)?;
@@ -213,8 +225,8 @@ impl Tuner {
                     continue;
                 };
                 let (choice, packed) = (self.choices.of(step.node), &mut self.packed);
-                let prepare = |choice| self.frame.prepare(&self.graph, packed, &call, choice).ok();
-                self.trials.begin(step, choice, prepare);
+                let mut prepare = |choice| self.frame.prepare(&self.graph, packed, &call, choice).ok();
+                self.trials.begin(step, choice, &mut prepare);
                 self.scratch = self.trials.scratch(core::mem::take(&mut self.scratch), team)?;
             } else if tried {
                 let over = self.trials.round(step, &mut self.scratch, team, clock, self.tick_ms)?;
@@ -223,7 +235,8 @@ impl Tuner {
                         let twins = self.twins.iter().zip(&binding.steps).filter(|(twin, _)| **twin == Some(self.at));
                         for step in twins.map(|(_, twin)| twin).chain([step]) {
                             self.choices.set(step.node, choice);
-                            self.report.nodes.push(TunedNode { index: step.node, ..node.clone() });
+                            let at = self.report.nodes.partition_point(|other| other.index < step.node);
+                            self.report.nodes.insert(at, TunedNode { index: step.node, ..node.clone() });
                         }
                     }
                     self.packed = PackedWeights::default();
@@ -254,7 +267,6 @@ impl Tuner {
             let wanted = self.select(tunable, &mut twins, &twin);
             (self.wanted, self.twins) = (wanted, twins);
         } else if self.walk > SURVEYS {
-            self.report.nodes.sort_by_key(|node| node.index);
             let changed = self.report.nodes.iter().any(|node| node.after != node.before);
             let graph = core::mem::take(&mut self.graph);
             let plan = Plan { graph, meta: core::mem::take(&mut self.meta) };
@@ -268,12 +280,9 @@ impl Tuner {
     }
 
     /// Chooses the steps to be tried, the longest first, as many as there is time for; of `twin`s one for all.
-    fn select(
-        &self,
-        mut tunable: Vec<bool>,
-        twins: &mut [Option<usize>],
-        twin: &dyn Fn(usize, usize) -> bool,
-    ) -> Vec<bool> {
+    #[cold]
+    #[inline(never)]
+    fn select(&self, mut tunable: Vec<bool>, twins: &mut [Option<usize>], twin: &dyn Fn(usize, usize) -> bool) -> Vec<bool> {
         let mut wanted = vec![false; tunable.len()];
         let total: f64 = self.times.iter().sum();
         let mut left = (self.budget_ms - self.spent_ms) * FOR_NODES;
@@ -295,6 +304,8 @@ impl Tuner {
         wanted
     }
 
+    #[cold]
+    #[inline(never)]
     fn conclude(&mut self) {
         if let Stage::Judging(verdict) = core::mem::replace(&mut self.stage, Stage::Over(None)) {
             let tuned = verdict.end(&mut self.report);

@@ -26,6 +26,8 @@ pub struct Choices {
 
 impl Choices {
     /// By the kernels' own rules, for inputs of these shapes and a graph of `nodes` nodes.
+    #[cold]
+    #[inline(never)]
     pub fn none(shapes: &[&[usize]], nodes: usize) -> Choices {
         Choices { shapes: sum_of_shapes(shapes), nodes: alloc::vec![0; nodes] }
     }
@@ -48,6 +50,8 @@ impl Choices {
     }
 
     /// The record for the device of this description, to be appended to the plan's file.
+    #[cold]
+    #[inline(never)]
     pub fn encode(&self, device: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + self.nodes.len());
         out.extend_from_slice(RECORD_MAGIC);
@@ -61,6 +65,8 @@ impl Choices {
     }
 
     /// Reads a record; `None` if it is damaged, of another device, or of a graph with another number of nodes.
+    #[cold]
+    #[inline(never)]
     pub fn decode(record: &[u8], device: &str, nodes: usize) -> Option<Choices> {
         let number = |at: usize| Some(u64::from_le_bytes(record.get(at..at + 8)?.try_into().ok()?));
         let fits = record.starts_with(RECORD_MAGIC)
@@ -71,12 +77,14 @@ impl Choices {
     }
 }
 
+#[inline(never)]
 fn sum(bytes: &[u8]) -> u64 {
     let mut sum = XxHash64::with_seed(0);
     sum.write(bytes);
     sum.finish()
 }
 
+#[inline(never)]
 fn sum_of_shapes(shapes: &[&[usize]]) -> u64 {
     let mut sum = XxHash64::with_seed(0);
     for shape in shapes {

@@ -18,7 +18,7 @@ fn model(quantized: bool) -> Plan {
         shape: shape.iter().map(|&d| Dim::fixed(d)).collect(),
         quant: quantized.then(|| Quant::per_tensor(scale, 120)),
     };
-    let mut weight = |graph: &mut Graph, shape: &[usize]| {
+    let weight = |graph: &mut Graph, shape: &[usize]| {
         let count = shape.iter().product::<usize>();
         let bytes: Vec<i8> = (0..count).map(|i| (i * 89 % 255) as u8 as i8).collect();
         let floats: Vec<f32> = bytes.iter().map(|b| f32::from(*b) / 100.0).collect();
@@ -28,13 +28,7 @@ fn model(quantized: bool) -> Plan {
         }
     };
     let conv = |kernel: usize| {
-        let window = Window {
-            kernel: [kernel; 2],
-            strides: [1; 2],
-            dilations: [1; 2],
-            pads: [[kernel / 2; 2]; 2],
-            ceil: false,
-        };
+        let window = Window { kernel: [kernel; 2], strides: [1; 2], dilations: [1; 2], pads: [[kernel / 2; 2]; 2], ceil: false };
         Op::Conv(Conv { window, groups: 1, bias: false, dynamic: false, activation: Activation::None })
     };
     let x = graph.add_input("x", ty(&[1, 14, 13, 24], 0.02));

@@ -52,7 +52,9 @@ impl Trials {
     }
 
     /// Prepares all ways of the node that `own` computes by `choice`.
-    pub fn begin(&mut self, own: &Step, choice: Choice, mut prepare: impl FnMut(Choice) -> Option<Step>) {
+    #[cold]
+    #[inline(never)]
+    pub fn begin(&mut self, own: &Step, choice: Choice, prepare: &mut dyn FnMut(Choice) -> Option<Step>) {
         let rival = |choice, made, step| Rival { choice, made, step, best_ms: f64::INFINITY };
         *self = Trials { rivals: Vec::from([rival(choice, own.made, None)]), ..Trials::default() };
         // The same kernel may be what several choices give.
@@ -69,6 +71,8 @@ impl Trials {
     }
 
     /// Scratch space for any of them, `present` if that is enough.
+    #[cold]
+    #[inline(never)]
     pub fn scratch(&self, present: AlignedBytes, team: &Team) -> Result<AlignedBytes> {
         let needed = self.rivals.iter().flat_map(|r| &r.step).map(|step| scratch_len(&*step.kernel, team)).max();
         match needed.filter(|needed| *needed > present.len()) {
@@ -78,6 +82,8 @@ impl Trials {
     }
 
     /// Measures every way that is left once; whether that was the last time.
+    #[cold]
+    #[inline(never)]
     pub fn round(
         &mut self,
         own: &Step,
@@ -120,18 +126,15 @@ impl Trials {
     }
 
     /// How the node is to be computed, and what was found.
+    #[cold]
+    #[inline(never)]
     pub fn end(&mut self, own: &Step) -> Option<(Choice, TunedNode)> {
         let rivals = core::mem::take(self).rivals;
         let first = rivals.first()?;
         let best = rivals.iter().min_by(|a, b| a.best_ms.total_cmp(&b.best_ms))?;
         let best = if best.best_ms < first.best_ms * WORTH { best } else { first };
-        let node = TunedNode {
-            index: own.node,
-            before_ms: first.best_ms,
-            after_ms: best.best_ms,
-            before: first.made,
-            after: best.made,
-        };
+        let node =
+            TunedNode { index: own.node, before_ms: first.best_ms, after_ms: best.best_ms, before: first.made, after: best.made };
         Some((best.choice, node))
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// Prepares the model as it would be; weights go from `plan` to the kernels' layouts.
+    #[cold]
+    #[inline(never)]
     pub fn new(plan: Plan, session: &Session, choices: Choices, tick_ms: f64) -> Result<Verdict> {
         let limits = Limits { tensor_bytes: session.tensor_bytes, ..Limits::default() };
         let tuned = Box::new(Session::with_choices(plan, &limits, session.team.clone(), Some(choices))?);
@@ -38,6 +40,8 @@ impl Verdict {
     }
 
     /// Runs both; whether that was the last time, as `left_ms` are left.
+    #[cold]
+    #[inline(never)]
     pub fn compare(
         &mut self,
         session: &mut Session,
@@ -68,6 +72,8 @@ impl Verdict {
     }
 
     /// The model as it would be, if it is faster by more than noise: in the shortest time and in three of four comparisons.
+    #[cold]
+    #[inline(never)]
     pub fn end(self, report: &mut Tuned) -> Option<Box<Session>> {
         [report.before_ms, report.after_ms] = self.best;
         report.kept = report.after_ms < report.before_ms * WORTH && 4 * self.wins >= 3 * self.pairs;
