@@ -52,6 +52,9 @@ pub(crate) trait Vector: Copy {
     unsafe fn clamp(self, lo: Self, hi: Self) -> Self;
 }
 
+/// Rows of a tile in WebAssembly where multiplication and addition are two instructions.
+pub(crate) const UNFUSED_ROWS: usize = 4;
+
 /// The instruction sets that there are code paths for. The value of [`Isa::best`] is proof that the CPU has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isa {
@@ -97,6 +100,15 @@ impl Isa {
     #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
     pub fn available() -> &'static [Isa] {
         &[Isa::Portable]
+    }
+
+    /// Rows of a tile of its type: [`Vector::ROWS`], or fewer where a product takes a register more than expected.
+    pub fn rows(self) -> usize {
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        if !wasm::is_fused() {
+            return UNFUSED_ROWS;
+        }
+        usize::MAX
     }
 
     /// [`Vector::LANES`] of its type.
