@@ -59,10 +59,21 @@ impl StridedCopy {
 
     /// Copies.
     pub(super) fn run<T: Element>(&self, x: &[T], y: &mut [T]) {
-        walk(&self.outer, [self.from, self.to], &mut |[from, to]| match self.inner {
-            Inner::Row(n) => copy_row(&x[from..from + n], &mut y[to..to + n]),
-            Inner::Strided(axis) => strided(axis, x, from, y, to),
-            Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], &mut y[to..]),
+        let (turns, outer) = match self.outer.split_last() {
+            Some((last, outer)) => (*last, outer),
+            None => (Axis { size: 1, strides: [0, 0] }, &[][..]),
+        };
+        walk(outer, [self.from, self.to], &mut |start| {
+            let [mut from, mut to] = start;
+            for _ in 0..turns.size {
+                match self.inner {
+                    Inner::Row(n) => copy_row(&x[from..from + n], &mut y[to..to + n]),
+                    Inner::Strided(axis) => strided(axis, x, from, y, to),
+                    Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], &mut y[to..]),
+                }
+                from = from.wrapping_add_signed(turns.strides[0]);
+                to = to.wrapping_add_signed(turns.strides[1]);
+            }
         });
     }
 }
