@@ -87,8 +87,11 @@ pub struct Made {
 pub fn candidates(float: bool) -> impl Iterator<Item = Choice> {
     let all = (1..=u8::MAX).map(Choice::from_byte);
     all.filter(move |choice| {
-        let fits =
-            if float { choice.method != Method::Windows && choice.inner != Inner::Wide } else { choice.inner as u8 % 3 == 0 };
+        let fits = if float {
+            choice.method != Method::Windows && choice.inner != Inner::Wide
+        } else {
+            matches!(choice.inner, Inner::Auto | Inner::Wide)
+        };
         choice.method != Method::Auto && fits && (choice.blocks == 0 || choice.inner == Inner::Auto)
     })
 }

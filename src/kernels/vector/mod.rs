@@ -52,9 +52,6 @@ pub(crate) trait Vector: Copy {
     unsafe fn clamp(self, lo: Self, hi: Self) -> Self;
 }
 
-/// Rows of a tile in WebAssembly where multiplication and addition are two instructions.
-pub(crate) const UNFUSED_ROWS: usize = 4;
-
 /// The instruction sets that there are code paths for. The value of [`Isa::best`] is proof that the CPU has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Isa {
@@ -106,7 +103,7 @@ impl Isa {
     pub fn rows(self) -> usize {
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
         if !wasm::is_fused() {
-            return UNFUSED_ROWS;
+            return wasm::UNFUSED_ROWS;
         }
         usize::MAX
     }

@@ -4,6 +4,9 @@ use core::arch::wasm32::*;
 
 use super::Vector;
 
+/// Rows of a tile where multiplication and addition are two instructions.
+pub(super) const UNFUSED_ROWS: usize = 4;
+
 /// Whether a product is added without being rounded before, as relaxed SIMD allows and CPUs without FMA do not. The answer is in the result:
 /// (1 + 2⁻¹²)² − (1 + 2⁻¹¹) is 2⁻²⁴, and 0 if the square was rounded.
 #[cfg(target_feature = "relaxed-simd")]
@@ -20,7 +23,7 @@ impl Vector for Wasm {
     const LANES: usize = 4;
     // V8 has 15 registers on x86-64: 12 accumulators, two columns and one row element. Unfused, a product needs one more; what then
     // spills costs up to half the speed, while 8 accumulators hide the shorter latency of an addition.
-    const ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { super::UNFUSED_ROWS };
+    const ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { UNFUSED_ROWS };
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
