@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
     browser: { type: 'string', default: 'chromium' },
     filter: { type: 'string', default: '' },
     plan: { type: 'string', multiple: true, default: [] },
+    tune: { type: 'boolean', default: false },
   },
 })
 if (options.module === undefined) throw new Error('--module DIR is needed')
@@ -55,7 +56,7 @@ let fail = () => undefined
 try {
   for (const [i, file] of options.plan.entries()) {
     console.log(basename(file))
-    await measure(`plan=${i}`)
+    await measure(`plan=${i}${options.tune ? '&tune' : ''}`)
   }
   if (options.plan.length === 0) await measure(`filter=${encodeURIComponent(options.filter)}`)
 } finally {

@@ -103,6 +103,7 @@ pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Opt
                 source_sha256,
                 notes: report.notes.clone(),
                 origins: origins(&report.sources, &graph),
+                record: Vec::new(),
             };
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
         }

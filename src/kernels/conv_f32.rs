@@ -6,8 +6,10 @@ mod winograd;
 use alloc::boxed::Box;
 
 use super::{
-    Io, Kernel, Placement, Prepare, depthwise_f32,
-    gemm_f32::{Cut, Gemm, Right, RightShape, block_rows},
+    Io, Kernel, Placement, Prepare,
+    choice::Method,
+    depthwise_f32,
+    gemm_f32::{Blocking, Cut, Gemm, Right, RightShape},
     im2col::{Geometry, im2col},
     team::Shared,
 };
@@ -21,6 +23,7 @@ struct ConvF32 {
     block: usize,
     stride: usize,
     place: Placement,
+    blocking: Blocking,
 }
 
 /// Prepares a [`Conv`] on f32.
@@ -29,20 +32,24 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     if depthwise_f32::applies(&geometry) {
         return depthwise_f32::prepare(conv, geometry, p);
     }
-    if winograd::applies(&geometry)
-        && let Some(kernel) = winograd::prepare(conv, &geometry, p)?
-    {
+    let by_winograd = match p.choice.method {
+        Method::Auto => winograd::applies(&geometry),
+        method => method == Method::Winograd && winograd::can(&geometry),
+    };
+    if by_winograd && let Some(kernel) = winograd::prepare(conv, &geometry, p)? {
         return Ok(kernel);
     }
     let depth = geometry.depth();
     let columns = geometry.out_channels / geometry.groups;
     let weights = Right::prepare(p, conv.bias, &RightShape { depth, columns, count: geometry.groups, transposed: true })?;
-    let block = if geometry.is_pointwise() { 0 } else { block_rows(geometry.rows(), depth) };
+    let blocking = Blocking::of(p.choice);
+    p.made = blocking.made(p.choice, geometry.rows(), depth);
+    let block = if geometry.is_pointwise() { 0 } else { blocking.block_rows(geometry.rows(), depth) };
     // Rows a multiple of 4 KB apart would fall on the same few lines of the L1 cache.
     let stride = if depth.is_multiple_of(1024) { depth + 16 } else { depth };
     element_count(&[block, stride])?;
     let place = p.placement(geometry.out_channels);
-    Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride, place }))
+    Ok(Box::new(ConvF32 { geometry, weights, bounds: conv.activation.bounds(), block, stride, place, blocking }))
 }
 
 impl Kernel for ConvF32 {
@@ -62,14 +69,14 @@ impl Kernel for ConvF32 {
         let (y, packed, crew) = io.output_scratch_and_crew::<f32>(0);
         let packed = bytemuck::cast_slice_mut::<u8, f32>(packed);
         let (channels, columns, rows) = (g.group_channels(), self.weights.columns, g.rows());
-        let (bounds, c_stride) = (self.bounds, self.place.stride);
+        let (bounds, c_stride, blocking) = (self.bounds, self.place.stride, self.blocking);
         for group in 0..g.groups {
             let (b, bias) = self.weights.load(group, weight, bias, packed, false);
             let first = group * channels;
             let y = y.get_mut(self.place.offset + group * columns..).unwrap_or_default();
             if self.block == 0 {
                 let a = x.get(first..).unwrap_or_default();
-                Gemm { a, a_stride: g.channels, b, bias, bounds, c_stride }.share(team, rows, y);
+                Gemm { a, a_stride: g.channels, b, bias, bounds, c_stride, blocking }.share(team, rows, y);
                 continue;
             }
             let cut = Cut::new(team, rows, self.block, &b);
@@ -80,7 +87,7 @@ impl Kernel for ConvF32 {
                 for row in rows.clone().step_by(self.block) {
                     let count = self.block.min(rows.end - row);
                     im2col(g, x, first..first + channels, row..row + count, 0.0, self.stride, matrix);
-                    let gemm = Gemm { a: matrix, a_stride: self.stride, b, bias, bounds, c_stride };
+                    let gemm = Gemm { a: matrix, a_stride: self.stride, b, bias, bounds, c_stride, blocking };
                     // SAFETY: tiles do not overlap, and neither do blocks of rows.
                     unsafe { gemm.run_part(0..count, columns.clone(), &y.from(row * c_stride)) }
                 }

@@ -7,7 +7,9 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::ops::Range;
 
 use super::{
-    Io, Kernel, Placement, Prepare, depthwise_i8,
+    Io, Kernel, Placement, Prepare,
+    choice::Method,
+    depthwise_i8,
     gemm_i8::{Columns, Gemm, InPlace, Packed, RowSource, Rows, Scheme, Store, Weights, padded_depth},
     im2col::{Geometry, im2col},
     linear_i8::{ColumnSet, Linear, Parameters, Product},
@@ -37,17 +39,28 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     if geometry.is_depthwise() && n == geometry.channels {
         return depthwise_i8::prepare(geometry, linear, id, bytes, unsigned, p.packed);
     }
-    let scheme = Scheme::best();
+    let method = p.choice.method;
+    let mut scheme = Scheme::of(p.choice);
     let per_group = n / geometry.groups;
     // Corrections by row need the rows themselves.
     let direct = !linear.is_staged();
-    let winograd = if direct && !unsigned { Winograd::new(&geometry, scheme, bytes) } else { None };
-    let windows = if direct && winograd.is_none() { Windows::new(&geometry, scheme) } else { None };
+    let winograd = match method {
+        Method::Auto if direct && !unsigned && winograd::applies(&geometry, scheme) => Winograd::new(&geometry, bytes, p.choice),
+        Method::Winograd if direct && !unsigned => Winograd::new(&geometry, bytes, p.choice),
+        _ => None,
+    };
+    if winograd.is_some() {
+        scheme = Scheme::of_winograd();
+    }
+    let windows =
+        if direct && winograd.is_none() && method != Method::Rows { Windows::new(&geometry, scheme, p.choice) } else { None };
     let padded = windows.as_ref().and_then(|_| Windows::pad_filters(&geometry, bytes, unsigned));
-    let layout = match (&winograd, &padded) {
-        (Some(_), _) => "conv_i8, by tap",
-        (_, Some(_)) => "conv_i8, padded",
-        _ => "conv_i8",
+    let layout = match (&winograd, &padded, scheme.widens()) {
+        (Some(_), ..) => "conv_i8, by tap",
+        (_, Some(_), false) => "conv_i8, padded",
+        (_, Some(_), true) => "conv_i8, padded, widened",
+        (_, None, false) => "conv_i8",
+        (_, None, true) => "conv_i8, widened",
     };
     let packed = p.packed.get(id, layout, || {
         if let Some(winograd) = &winograd {
@@ -62,7 +75,12 @@ pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     })?;
     let gemm = match &windows {
         Some(windows) => windows.gemm(&geometry, scheme, n),
-        None => Gemm::new(scheme, geometry.rows(), per_group, k, linear.is_staged()),
+        None => Gemm::new(scheme, geometry.rows(), per_group, k, linear.is_staged(), p.choice),
+    };
+    p.made = match (&winograd, &windows) {
+        (Some(winograd), _) => winograd.made(),
+        (_, Some(_)) => gemm.made(Method::Windows),
+        _ => gemm.made(Method::Rows),
     };
     let place = p.placement(n);
     let mut kernel = ConvI8 { geometry, linear, gemm, winograd, windows, place, packed, parameters: Vec::new() };

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::{
     Io, Kernel, Prepare,
-    gemm_f32::{Gemm, Right, RightShape},
+    gemm_f32::{Blocking, Gemm, Right, RightShape},
     team::{Shared, Team, part},
 };
 use crate::{
@@ -21,6 +21,7 @@ struct MatMulF32 {
     rows: usize,
     right: Right,
     bounds: (f32, f32),
+    blocking: Blocking,
     /// For each matrix of the output, which matrices of a and b it comes from.
     pairs: Vec<(usize, usize)>,
 }
@@ -51,7 +52,9 @@ pub(crate) fn prepare(mm: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
     };
     let (bias, bounds, transposed) = (mm.bias, mm.activation.bounds(), mm.transpose_b);
     let right = Right::prepare(p, bias, &RightShape { depth, columns, count, transposed })?;
-    Ok(Box::new(MatMulF32 { rows, right, bounds, pairs }))
+    let blocking = Blocking::of(p.choice);
+    p.made = blocking.made(p.choice, rows, depth);
+    Ok(Box::new(MatMulF32 { rows, right, bounds, blocking, pairs }))
 }
 
 /// Leading dimensions, and the last two.
@@ -97,7 +100,7 @@ impl Kernel for MatMulF32 {
                 let (b, bias) = self.right.load(bi, b, bias, scratch, loaded == Some(bi));
                 loaded = Some(bi);
                 let a = &a[ai * self.rows * depth..][..self.rows * depth];
-                let gemm = Gemm { a, a_stride: depth, b, bias, bounds: self.bounds, c_stride: columns };
+                let gemm = Gemm { a, a_stride: depth, b, bias, bounds: self.bounds, c_stride: columns, blocking: self.blocking };
                 gemm.share(team, self.rows, &mut c[i * size..][..size]);
             }
         };

@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use super::{
     Io, Kernel, Prepare,
+    choice::Method,
     gemm_i8::{Columns, Gemm, InPlace, Packed, Padded, Scheme, Store, Weights, cast, pack_into, packed_len},
     linear_i8::{ColumnSet, Linear, Parameters, Product, RowQuant},
     team::{Crew, Shared, part},
@@ -55,15 +56,21 @@ pub(crate) fn prepare(op: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel
         m *= batches.len();
         batches = alloc::vec![(0, 0)];
     }
-    let scheme = Scheme::best();
+    let scheme = Scheme::of(p.choice);
     let layout = Layout { n, k, transposed: op.transpose_b, unsigned: b.dtype == DType::U8 };
-    let gemm = Gemm::new(scheme, m, n, k, linear.is_staged());
+    let gemm = Gemm::new(scheme, m, n, k, linear.is_staged(), p.choice);
+    p.made = gemm.made(Method::Rows);
     let mut kernel = MatMulI8 { linear, gemm, layout, batches, packed: None, parameters: Vec::new() };
     if let Some(bytes) = b.data {
         let count: usize = b_batch.iter().product();
         let there = bytes.len() == count * n * k || p.packed.holds(b.id);
         ensure!(there, InvalidModel, "b has {} bytes, its shape needs {}", bytes.len(), count * n * k);
-        let name = if op.transpose_b { "matmul_i8 transposed" } else { "matmul_i8" };
+        let name = match (scheme.widens(), op.transpose_b) {
+            (false, false) => "matmul_i8",
+            (false, true) => "matmul_i8 transposed",
+            (true, false) => "matmul_i8 widened",
+            (true, true) => "matmul_i8 transposed, widened",
+        };
         let pack = |i: usize| Packed::new(scheme, layout.weights(&bytes[i * n * k..][..n * k]), n, k);
         let packed = p.packed.get(b.id, name, || (0..count).map(pack).collect::<Result<Vec<Packed>>>())?;
         kernel.parameters = packed.iter().map(|b| kernel.linear.parameters(&kernel.columns(&b.sums), true)).collect();

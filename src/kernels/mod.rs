@@ -8,6 +8,7 @@ mod broadcast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod byte_pairs;
 mod cast;
+mod choice;
 mod concat;
 mod conv_f32;
 mod conv_i8;
@@ -57,6 +58,7 @@ mod where_op;
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use core::any::Any;
 
+pub use choice::{Choice, Inner, Made, Method, candidates};
 pub use io::{Io, Region, scratch_len};
 pub use team::{Pool, Team};
 
@@ -137,6 +139,10 @@ pub struct Prepare<'a> {
     pub place: Option<Placement>,
     /// The inputs of a Concat that are in its result already; [`Io`] has only the others.
     pub joined: &'a [usize],
+    /// How to go about it, where there are several ways.
+    pub choice: Choice,
+    /// What preparation made of the choice.
+    pub made: Made,
 }
 
 /// Rows of results as some columns of a larger tensor, in elements.
@@ -175,7 +181,18 @@ pub fn follower(product: &Op, op: &Op, inputs: &[Operand<'_>], y: &Operand<'_>) 
     Some(Follower { line, quant: x.quant?.clone() })
 }
 
-impl Prepare<'_> {
+impl<'a> Prepare<'a> {
+    /// A node by itself, computed by the kernel's own rules.
+    pub fn new(
+        node: &'a Node,
+        inputs: Vec<Operand<'a>>,
+        outputs: Vec<Operand<'a>>,
+        packed: &'a mut PackedWeights,
+    ) -> Prepare<'a> {
+        let (choice, made) = (Choice::AUTO, Made::default());
+        Prepare { node, inputs, outputs, packed, then: None, place: None, joined: &[], choice, made }
+    }
+
     /// Where rows of `columns` results go.
     pub(crate) fn placement(&self, columns: usize) -> Placement {
         self.place.unwrap_or(Placement { offset: 0, stride: columns })

@@ -7,7 +7,8 @@ use alloc::{boxed::Box, vec::Vec};
 
 use super::{
     Io, Kernel, Prepare,
-    gemm_f32::{Gemm, Right, RightShape},
+    choice::Choice,
+    gemm_f32::{Blocking, Gemm, Right, RightShape},
     unary,
 };
 use crate::{
@@ -124,7 +125,16 @@ impl Kernel for Sequence {
         let (panels, _) = self.right.load(0, weight, None, packed, false);
         let multiply = |rows: &[f32], product: &mut [f32]| {
             let bounds = (f32::NEG_INFINITY, f32::INFINITY);
-            Gemm { a: rows, a_stride: hidden, b: panels, bias: None, bounds, c_stride: width }.run(batch, product);
+            Gemm {
+                a: rows,
+                a_stride: hidden,
+                b: panels,
+                bias: None,
+                bounds,
+                c_stride: width,
+                blocking: Blocking::of(Choice::AUTO),
+            }
+            .run(batch, product);
         };
         for step in 0..steps {
             multiply(state, product);

@@ -1,16 +1,16 @@
 //! Binding: from the shapes of the inputs to concrete shapes, a memory plan and prepared kernels.
 
-use alloc::{borrow::Cow, boxed::Box, vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 use super::{
-    along::{Along, along, only_readers},
     arena::{Lifetime, place},
+    frame::{Done, Frame, constant_bytes, has_fixed_inputs, reads},
 };
 use crate::{
-    error::{Result, bail, ensure},
-    graph::{Blob, Dim, Graph, Init, Node, Op, Port, ValueId, dim, shape},
-    kernels::{self, Kernel, Operand, PackedWeights, Prepare, Region, Team},
-    tensor::{AlignedBytes, DType, describe_shape, element_count},
+    error::{Result, bail},
+    graph::{Graph, Init, Node, Op, ValueId},
+    kernels::{self, Choice, Io, Kernel, Made, PackedWeights, Region, Team},
+    tensor::AlignedBytes,
 };
 
 /// Where a value lives while a binding runs.
@@ -43,58 +43,75 @@ pub(super) struct Step {
     /// Index of the node, for messages.
     pub node: usize,
     pub kernel: Box<dyn Kernel>,
-    operands: Vec<ValueId>,
-    results: Vec<ValueId>,
+    /// What the kernel was prepared to do.
+    pub made: Made,
+    pub operands: Vec<ValueId>,
+    pub results: Vec<ValueId>,
     scratch: Place,
     pub inputs: Vec<Region>,
     pub outputs: Vec<Region>,
-    pub scratch_region: Region,
+    scratch_region: Region,
+}
+
+impl Step {
+    /// A step that is not laid out yet.
+    pub fn new(node: usize, kernel: Box<dyn Kernel>, made: Made, operands: Vec<ValueId>, results: Vec<ValueId>) -> Step {
+        Step {
+            node,
+            kernel,
+            made,
+            scratch: Place::Arena { offset: 0, len: 0 },
+            inputs: vec![Region::EMPTY; operands.len()],
+            outputs: vec![Region::EMPTY; results.len()],
+            operands,
+            results,
+            scratch_region: Region::EMPTY,
+        }
+    }
+
+    /// Where its own kernel's scratch space is.
+    pub fn scratch(&self) -> Region {
+        self.scratch_region
+    }
+
+    /// Computes the step with `kernel`, its own or another for the same node.
+    ///
+    /// # Safety
+    /// The regions must be those of one memory, laid out so that what lives at the same time does not overlap, and nobody else may touch
+    /// it; `scratch` must not overlap them and have [`kernels::scratch_len`] bytes for `kernel` and `team`.
+    pub unsafe fn run(&self, kernel: &dyn Kernel, scratch: Region, team: &Team) -> Result<()> {
+        // SAFETY: as the caller promises.
+        let mut io = unsafe { Io::new(kernel, &self.inputs, &self.outputs, scratch, team) };
+        kernel.run(&mut io)
+    }
 }
 
 impl Binding {
     /// Binds `graph` to the shapes of its inputs, given in the order of `graph.inputs`, for runs by `team`. `limit` is the most bytes that
-    /// its arena may take. Weights that are packed and that no other binding will ask for are given back one by one.
+    /// its arena may take, `choices` says of each node how to go about it. Weights that are packed and that no other binding will ask for
+    /// are given back one by one.
     pub fn new(
         graph: &mut Graph,
         packed: &mut PackedWeights,
         input_shapes: &[&[usize]],
+        choices: &dyn Fn(usize) -> Choice,
         limit: usize,
         team: &Team,
     ) -> Result<Binding> {
-        let symbols = solve_symbols(graph, input_shapes)?;
-        let shapes = bind_shapes(graph, &symbols)?;
-        let dims = bind_all_dims(graph, &symbols)?;
-        let roots = alias_roots(graph);
-        let mut binding =
-            Binding { shapes, places: Vec::new(), dims, steps: Vec::new(), arena_len: 0, resolved_for: 0, last_used: 0 };
-        let reads = reads(graph);
-        let (readers, releasable) = (only_readers(graph, &reads), releasable_weights(graph, &reads));
-        let mut done = Done { absorbed: vec![false; graph.nodes.len()], joined: vec![Vec::new(); graph.nodes.len()] };
+        let frame = Frame::new(graph, input_shapes)?;
+        let releasable = releasable_weights(graph, &reads(graph));
+        let (mut done, mut steps) = (Done::nothing(graph), Vec::new());
         for (i, releasable) in releasable.into_iter().enumerate() {
-            let node = with_fixed_dims(&graph.nodes[i], &symbols)?;
-            let shapes = |ids: &[ValueId]| ids.iter().map(|v| binding.shapes[v.index()].as_slice()).collect::<Vec<_>>();
-            let checked = shape::check(&node.op, &shapes(&node.inputs), &shapes(&node.outputs));
-            checked.map_err(|e| e.at_node(node.op.name(), &node.name))?;
-            if done.absorbed[i] || is_alias(&node.op) || !node.inputs.is_empty() && done.joined[i].len() == node.inputs.len() {
-                continue;
-            }
-            let operand = |id| operand(graph, &binding.dims, &roots, &binding.shapes[ValueId::index(id)], id);
-            let along = along(graph, &readers, i, &node, &operand);
-            if let Some(absorbed) = along.as_ref().and_then(|a| a.absorbed) {
-                done.absorbed[absorbed] = true;
-            }
-            if let Some((concat, input)) = along.as_ref().and_then(|a| a.joined) {
-                done.joined[concat].push(input);
-            }
-            let step = prepare_step(packed, i, &node, &operand, along, &done.joined[i]);
-            let step = step.map_err(|e| e.at_node(node.op.name(), &node.name))?;
-            binding.steps.push(step);
+            let Some(call) = frame.call(graph, &mut done, i)? else { continue };
+            steps.push(frame.prepare(graph, packed, &call, choices(i))?);
             if let Some(weight) = releasable.filter(|weight| packed.holds(*weight))
                 && let Some(Init::Data(blob)) = &mut graph.value_mut(weight).init
             {
                 blob.release();
             }
         }
+        let Frame { shapes, dims, roots, .. } = frame;
+        let mut binding = Binding { shapes, places: Vec::new(), dims, steps, arena_len: 0, resolved_for: 0, last_used: 0 };
         binding.lay_out(graph, &roots, limit, team)?;
         Ok(binding)
     }
@@ -185,203 +202,15 @@ impl Binding {
     }
 }
 
-/// What steps of other nodes compute already.
-struct Done {
-    /// Whether a node is computed as a whole.
-    absorbed: Vec<bool>,
-    /// The inputs that are where a Concat would copy them.
-    joined: Vec<Vec<usize>>,
-}
-
-/// The step of a node whose inputs `joined` need no copying.
-fn prepare_step<'a>(
-    packed: &mut PackedWeights,
-    index: usize,
-    node: &Node,
-    operand: &dyn Fn(ValueId) -> Operand<'a>,
-    along: Option<Along<'a>>,
-    joined: &[usize],
-) -> Result<Step> {
-    let inputs = node.inputs.iter().map(|v| operand(*v)).collect();
-    let (results, outputs, then, place) = match along {
-        Some(along) => (vec![along.result], vec![along.output], along.then, along.place),
-        None => (node.outputs.clone(), node.outputs.iter().map(|v| operand(*v)).collect(), None, None),
-    };
-    let kernel = kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then, place, joined })?;
-    let operands = node.inputs.iter().enumerate().filter(|(i, _)| !joined.contains(i)).map(|(_, v)| *v);
-    let operands: Vec<ValueId> = operands.collect();
-    Ok(Step {
-        node: index,
-        kernel,
-        scratch: Place::Arena { offset: 0, len: 0 },
-        inputs: vec![Region::EMPTY; operands.len()],
-        outputs: vec![Region::EMPTY; results.len()],
-        operands,
-        results,
-        scratch_region: Region::EMPTY,
-    })
-}
-
-/// Checks a node's shapes and prepares its kernel; `None` for an alias.
-pub(super) fn prepare_node<'s>(
-    graph: &Graph,
-    packed: &mut PackedWeights,
-    roots: &[usize],
-    dims: &[Option<AlignedBytes>],
-    shape: &dyn Fn(ValueId) -> &'s [usize],
-    node: &Node,
-) -> Result<Option<Box<dyn Kernel>>> {
-    let shapes_of = |ids: &[ValueId]| ids.iter().map(|v| shape(*v)).collect::<Vec<_>>();
-    shape::check(&node.op, &shapes_of(&node.inputs), &shapes_of(&node.outputs))?;
-    if is_alias(&node.op) {
-        return Ok(None);
-    }
-    let operand = |id: &ValueId| operand(graph, dims, roots, shape(*id), *id);
-    let inputs = node.inputs.iter().map(operand).collect();
-    let outputs = node.outputs.iter().map(operand).collect();
-    kernels::prepare(&mut Prepare { node, inputs, outputs, packed, then: None, place: None, joined: &[] }).map(Some)
-}
-
-fn operand<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], roots: &[usize], shape: &[usize], id: ValueId) -> Operand<'a> {
-    let ty = &graph.value(id).ty;
-    let data = constant_bytes(graph, dims, roots[id.index()]);
-    Operand { id, dtype: ty.dtype, shape: shape.to_vec(), quant: ty.quant.as_ref(), data }
-}
-
-/// For every value, how often it is read, as an output of the graph too, and the last node that reads it.
-fn reads(graph: &Graph) -> Vec<(usize, usize)> {
-    let mut reads: Vec<(usize, usize)> = vec![(0, 0); graph.values.len()];
-    for (i, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().for_each(|v| reads[v.index()] = (reads[v.index()].0 + 1, i));
-    }
-    graph.outputs.iter().for_each(|port| reads[port.value.index()].0 += 1);
-    reads
-}
-
 /// For every node, the weight that needs no memory of its own once the node's kernel has packed it: nobody else reads it, and the node is
 /// prepared only once, as all shapes are fixed, or packs its weight the same way whatever the shapes are.
 fn releasable_weights(graph: &Graph, reads: &[(usize, usize)]) -> Vec<Option<ValueId>> {
-    let fixed = graph.inputs.iter().all(|port| graph.value(port.value).ty.fixed_shape().is_some());
+    let fixed = has_fixed_inputs(graph);
     let weight = |node: &Node| {
         let packs = matches!(node.op, Op::MatMul(_)) || fixed && matches!(node.op, Op::Conv(_));
         node.inputs.get(1).copied().filter(|weight| packs && reads[weight.index()].0 == 1)
     };
     graph.nodes.iter().map(weight).collect()
-}
-
-/// Whether the operator gives its input's memory another type.
-fn is_alias(op: &Op) -> bool {
-    matches!(op, Op::Reshape | Op::Reinterpret)
-}
-
-/// For every value, the value whose memory it shares; itself if none.
-pub(super) fn alias_roots(graph: &Graph) -> Vec<usize> {
-    let mut roots: Vec<usize> = (0..graph.values.len()).collect();
-    for node in graph.nodes.iter().filter(|n| is_alias(&n.op)) {
-        roots[node.outputs[0].index()] = roots[node.inputs[0].index()];
-    }
-    roots
-}
-
-fn constant_bytes<'a>(graph: &'a Graph, dims: &'a [Option<AlignedBytes>], value: usize) -> Option<&'a [u8]> {
-    match &graph.values[value].init {
-        Some(Init::Data(blob)) => Some(Blob::bytes(blob)),
-        Some(Init::Dims(_)) => dims[value].as_deref(),
-        None => None,
-    }
-}
-
-/// Values of the graph's symbols, from the shapes of its inputs.
-fn solve_symbols(graph: &Graph, input_shapes: &[&[usize]]) -> Result<Vec<i64>> {
-    let mut symbols = vec![dim::UNKNOWN; graph.symbols.len()];
-    for (port, shape) in graph.inputs.iter().zip(input_shapes) {
-        let dims = &graph.value(port.value).ty.shape;
-        ensure!(
-            dims.len() == shape.len(),
-            InvalidInput,
-            "input '{}' is {}, the model expects {} ({} dimensions)",
-            port.name,
-            describe_shape(shape),
-            describe_dims(graph, port),
-            dims.len()
-        );
-        for (d, &given) in dims.iter().zip(*shape) {
-            if let Some(s) = d.as_symbol()
-                && let Some(slot) = symbols.get_mut(s as usize)
-                && *slot == dim::UNKNOWN
-            {
-                *slot = given as i64;
-            }
-        }
-    }
-    for (port, shape) in graph.inputs.iter().zip(input_shapes) {
-        for (axis, (d, &given)) in graph.value(port.value).ty.shape.iter().zip(*shape).enumerate() {
-            let expected = d.eval(&symbols)?;
-            ensure!(
-                expected == given,
-                InvalidInput,
-                "input '{}' is {}, the model expects {}: axis {axis} must be {expected}",
-                port.name,
-                describe_shape(shape),
-                describe_dims(graph, port)
-            );
-        }
-    }
-    Ok(symbols)
-}
-
-fn describe_dims(graph: &Graph, port: &Port) -> alloc::string::String {
-    let dims = &graph.value(port.value).ty.shape;
-    if dims.is_empty() {
-        return "a scalar".into();
-    }
-    dims.iter().map(|d| d.display(&graph.symbols)).collect::<Vec<_>>().join("×")
-}
-
-fn bind_shapes(graph: &Graph, symbols: &[i64]) -> Result<Vec<Vec<usize>>> {
-    let mut shapes = Vec::with_capacity(graph.values.len());
-    for value in &graph.values {
-        let shape = value.ty.shape.iter().map(|d| d.eval(symbols)).collect::<Result<Vec<usize>>>()?;
-        element_count(&shape)?;
-        ensure!(
-            value.ty.dtype != DType::String,
-            Unsupported,
-            "'{}' is a string tensor, which the light runtime does not hold",
-            value.name
-        );
-        shapes.push(shape);
-    }
-    Ok(shapes)
-}
-
-/// Contents of the constants that depend on shapes.
-fn bind_all_dims(graph: &Graph, symbols: &[i64]) -> Result<Vec<Option<AlignedBytes>>> {
-    let values = graph.values.iter();
-    values
-        .map(|v| match &v.init {
-            Some(Init::Dims(dims)) => bind_dims(dims, symbols).map(Some),
-            _ => Ok(None),
-        })
-        .collect()
-}
-
-pub(super) fn bind_dims(dims: &[Dim], symbols: &[i64]) -> Result<AlignedBytes> {
-    let numbers = dims.iter().map(|d| d.eval_signed(symbols)).collect::<Result<Vec<i64>>>()?;
-    Ok(AlignedBytes::copy_of(bytemuck::cast_slice(&numbers)))
-}
-
-/// The node with the symbolic dimensions among its attributes replaced by numbers.
-pub(super) fn with_fixed_dims<'a>(node: &'a Node, symbols: &[i64]) -> Result<Cow<'a, Node>> {
-    let fix = |d: &Dim| d.eval_signed(symbols).map(Dim::constant);
-    let op = match &node.op {
-        Op::Slice { axis, start, step } => Op::Slice { axis: *axis, start: fix(start)?, step: *step },
-        Op::Pad { pads, value } => {
-            let pads = pads.iter().map(|(a, b)| Ok((fix(a)?, fix(b)?))).collect::<Result<_>>()?;
-            Op::Pad { pads, value: *value }
-        }
-        _ => return Ok(Cow::Borrowed(node)),
-    };
-    Ok(Cow::Owned(Node { op, ..node.clone() }))
 }
 
 /// Fails unless a port of this name exists.

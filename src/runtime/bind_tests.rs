@@ -1,12 +1,12 @@
 use super::*;
 use crate::{
     graph::{
-        Quant, ValueType,
+        Dim, Quant, ValueType,
         ops::{Activation, Conv, MatMul, Unary, Window},
         plan::{Meta, Plan},
     },
     runtime::Session,
-    tensor::{Tensor, TensorView},
+    tensor::{DType, Tensor, TensorView},
 };
 
 fn bytes_type(shape: &[usize], quant: (f32, i32)) -> ValueType {

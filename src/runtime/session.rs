@@ -6,6 +6,7 @@ use super::{
     arena::Arena,
     bind::{self, Binding},
     info::{NodeInfo, PortInfo, dims_of},
+    tune::Choices,
 };
 use crate::{
     error::{Error, Result, ensure},
@@ -13,7 +14,7 @@ use crate::{
         Graph, Node,
         plan::{Meta, Origin, Plan},
     },
-    kernels::{Io, PackedWeights, Team},
+    kernels::{Choice, PackedWeights, Team},
     limits::Limits,
     tensor::TensorView,
 };
@@ -40,8 +41,9 @@ pub struct Session {
     bindings: Vec<Binding>,
     arena: Arena,
     runs: u64,
-    tensor_bytes: usize,
-    team: Team,
+    pub(super) tensor_bytes: usize,
+    pub(super) team: Team,
+    choices: Option<Choices>,
 }
 
 impl Session {
@@ -57,6 +59,12 @@ impl Session {
 
     /// As [`Session::with_limits`], for a session whose work `team` shares. Results are the same for every team.
     pub fn with_team(plan: Plan, limits: &Limits, team: Team) -> Result<Session> {
+        Session::with_choices(plan, limits, team, None)
+    }
+
+    /// As [`Session::with_team`], with the ways in which nodes are computed for inputs of certain shapes (see [`super::Tuner`]).
+    #[inline(never)]
+    pub fn with_choices(plan: Plan, limits: &Limits, team: Team, choices: Option<Choices>) -> Result<Session> {
         let Plan { graph, meta } = plan;
         let mut session = Session {
             meta,
@@ -68,6 +76,7 @@ impl Session {
             runs: 0,
             tensor_bytes: limits.tensor_bytes,
             team,
+            choices,
             graph,
         };
         let fixed: Option<Vec<Vec<usize>>> =
@@ -123,6 +132,7 @@ impl Session {
     }
 
     /// Prepares for inputs of these shapes, in the order of [`Session::inputs`]. `run` does so by itself when it must.
+    #[inline(never)]
     pub fn bind(&mut self, shapes: &[&[usize]]) -> Result<()> {
         ensure!(
             shapes.len() == self.inputs.len(),
@@ -134,7 +144,11 @@ impl Session {
         if self.find_binding(|i| shapes.get(i).copied()).is_some() {
             return Ok(());
         }
-        let binding = Binding::new(&mut self.graph, &mut self.packed, shapes, self.tensor_bytes, &self.team)?;
+        let binding = {
+            let choices = self.choices.as_ref().filter(|choices| choices.are_for(shapes));
+            let choice = |node: usize| choices.map_or(Choice::AUTO, |choices| choices.of(node));
+            Binding::new(&mut self.graph, &mut self.packed, shapes, &choice, self.tensor_bytes, &self.team)?
+        };
         self.arena.reserve(binding.arena_len)?;
         if self.bindings.len() == MAX_BINDINGS
             && let Some(oldest) = (0..MAX_BINDINGS).min_by_key(|&i| self.bindings[i].last_used)
@@ -197,17 +211,32 @@ impl Session {
         let binding = &mut self.bindings[index];
         binding.resolve(&self.graph, self.arena.bytes_mut());
         for step in &binding.steps {
+            let node = &self.graph.nodes[step.node];
             // SAFETY: the regions point into the arena (borrowed mutably here, laid out so that what lives at the same time does
             // not overlap, which holds for all operands and the scratch of one step) and into the graph's constants, only read.
-            let mut io = unsafe { Io::new(&*step.kernel, &step.inputs, &step.outputs, step.scratch_region, &self.team) };
-            let node = &self.graph.nodes[step.node];
-            step.kernel.run(&mut io).map_err(|e| e.at_node(node.op.name(), &node.name))?;
+            let result = unsafe { step.run(&*step.kernel, step.scratch(), &self.team) };
+            result.map_err(|e| e.at_node(node.op.name(), &node.name))?;
             observe(step.node, node);
         }
         Ok(())
     }
 
-    fn check_inputs(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<()> {
+    /// The binding for these input shapes, made if there is none, and what it runs with.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn bound(&mut self, shapes: &[Vec<usize>]) -> Result<Bound<'_>> {
+        self.bind(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let index = self.find_binding(|i| shapes.get(i).map(Vec::as_slice)).unwrap_or_default();
+        Ok(Bound { graph: &self.graph, binding: &mut self.bindings[index], team: &self.team })
+    }
+
+    /// How nodes are computed for inputs of certain shapes, if not by the kernels' own rules.
+    pub fn choices(&self) -> Option<&Choices> {
+        self.choices.as_ref()
+    }
+
+    #[inline(never)]
+    pub(super) fn check_inputs(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<()> {
         for (i, (name, view)) in inputs.iter().enumerate() {
             let Some(port) = self.inputs.iter().find(|p| p.name == *name) else {
                 return bind::unknown_input(&self.graph, name);
@@ -234,6 +263,13 @@ impl Session {
             Some(missing) => Err(Error::InvalidInput(alloc::format!("input '{}' is missing", missing.name))),
         }
     }
+}
+
+/// A binding and what it runs with.
+pub(super) struct Bound<'a> {
+    pub graph: &'a Graph,
+    pub binding: &'a mut Binding,
+    pub team: &'a Team,
 }
 
 /// The results of a run, borrowed from the session.

@@ -4,7 +4,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::bind::{alias_roots, bind_dims, prepare_node, with_fixed_dims};
+use super::frame::{alias_roots, bind_dims, prepare_node, with_fixed_dims};
 use crate::{
     error::{Error, ErrorKind, Result, ensure},
     graph::{Graph, Init, Op, ValueId},

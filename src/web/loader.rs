@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
 use super::{RawModel, error::to_js, model::Executor};
-use crate::{error::Result, graph::plan, limits::Limits, runtime::Session};
+use crate::{error::Result, graph::plan, limits::Limits, runtime::Choices, runtime::Session};
 
 /// How much a model may ask for; what is not set has its default.
 #[wasm_bindgen]
@@ -54,20 +54,23 @@ impl RawLoader {
         self.try_push(piece).map_err(to_js)
     }
 
-    /// The model, when all bytes are there.
-    pub fn finish(self, limits: &RawLimits) -> Result<RawModel, JsValue> {
+    /// The model, when all bytes are there. A record of how `device` computes it best, if one follows the plan, is heeded.
+    pub fn finish(self, limits: &RawLimits, device: &str) -> Result<RawModel, JsValue> {
         #[cfg(target_feature = "atomics")]
         let team = super::team::current();
         #[cfg(not(target_feature = "atomics"))]
         let team = crate::kernels::Team::ALONE;
-        let session = self.0.finish().and_then(|plan| Session::with_team(plan, &limits.0, team)).map_err(to_js)?;
+        let session = self.0.finish().and_then(|plan| {
+            let choices = Choices::decode(&plan.meta.record, device, plan.graph.nodes.len());
+            Session::with_choices(plan, &limits.0, team, choices)
+        });
+        let session = session.map_err(to_js)?;
         Ok(RawModel::with(Executor::Plan(Box::new(session))))
     }
 }
 
 impl RawLoader {
     /// The plan, when all bytes are there.
-    #[cfg(feature = "compiler")]
     pub(super) fn into_plan(self) -> Result<plan::Plan> {
         self.0.finish()
     }

@@ -10,6 +10,7 @@ mod loader;
 mod model;
 #[cfg(target_feature = "atomics")]
 mod team;
+mod tune;
 
 #[cfg(feature = "compiler")]
 pub use compile::{RawCompiled, RawOnnx};

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result, ensure},
     graph::plan::Origin,
     kernels::image::{Area, Colors, Recipe, prepare_image},
-    runtime::{self, DimInfo, PortInfo, Session},
+    runtime::{self, DimInfo, PortInfo, Session, Tuner},
     tensor::{self, AlignedBytes, TensorView},
 };
 
@@ -25,20 +25,22 @@ pub(super) enum Executor {
 
 /// An input as JavaScript gave it. Its memory is kept from run to run.
 #[derive(Default)]
-struct Staged {
+pub(super) struct Staged {
     shape: Vec<usize>,
     data: AlignedBytes,
     /// The elements of a string tensor, in place of `data`.
     strings: Option<Vec<String>>,
-    given: bool,
+    pub(super) given: bool,
 }
 
 /// A loaded model.
 #[wasm_bindgen]
 pub struct RawModel {
-    executor: Executor,
-    inputs: Vec<PortInfo>,
-    staged: Vec<Staged>,
+    pub(super) executor: Executor,
+    pub(super) inputs: Vec<PortInfo>,
+    pub(super) staged: Vec<Staged>,
+    /// What measures the model, while it is tuned.
+    pub(super) tuner: Option<Box<Tuner>>,
 }
 
 impl RawModel {
@@ -49,7 +51,7 @@ impl RawModel {
             Executor::Fallback(model) => model.inputs().to_vec(),
         };
         let staged = inputs.iter().map(|_| Staged::default()).collect();
-        RawModel { executor, inputs, staged }
+        RawModel { executor, inputs, staged, tuner: None }
     }
 
     fn outputs(&self) -> &[PortInfo] {
@@ -109,7 +111,7 @@ impl RawModel {
     }
 
     fn try_run(&mut self) -> Result<Array> {
-        let RawModel { executor, inputs, staged } = self;
+        let RawModel { executor, inputs, staged, .. } = self;
         let results = Array::new();
         match executor {
             Executor::Plan(session) => {
@@ -130,7 +132,7 @@ impl RawModel {
 
 impl RawModel {
     fn try_profile(&mut self, runs: usize, clock: &Function) -> Result<Array> {
-        let RawModel { executor, inputs, staged } = self;
+        let RawModel { executor, inputs, staged, .. } = self;
         let inputs = views(inputs, staged)?;
         match executor {
             Executor::Plan(session) => {
@@ -179,7 +181,7 @@ fn recipe_of(numbers: &Float64Array) -> Result<(usize, usize, Recipe)> {
     Ok((width as usize, height as usize, recipe))
 }
 
-fn views<'a>(ports: &'a [PortInfo], staged: &'a [Staged]) -> Result<Vec<(&'a str, TensorView<'a>)>> {
+pub(super) fn views<'a>(ports: &'a [PortInfo], staged: &'a [Staged]) -> Result<Vec<(&'a str, TensorView<'a>)>> {
     let given = ports.iter().zip(staged).filter(|(_, s)| s.given);
     let view = |(port, s): (&'a PortInfo, &'a Staged)| {
         ensure!(s.strings.is_none(), InvalidInput, "input '{}' takes {}, strings were given", port.name, port.dtype);
@@ -346,12 +348,16 @@ impl RawModel {
         out
     }
 
-    /// What made the plan, and the sha-256 of the ONNX file that it was made from; both empty where there is no plan.
+    /// What made the plan, the sha-256 of the ONNX file that it was made from, and something if the plan is tuned for this device; all empty
+    /// where there is no plan.
     pub fn provenance(&self) -> Array {
         let meta = match &self.executor {
-            Executor::Plan(session) => [session.meta().producer.as_str(), session.meta().source_sha256.as_str()],
+            Executor::Plan(session) => {
+                let tuned = if session.choices().is_some() { "tuned" } else { "" };
+                [session.meta().producer.as_str(), session.meta().source_sha256.as_str(), tuned]
+            }
             #[cfg(feature = "compiler")]
-            Executor::Fallback(_) => ["", ""],
+            Executor::Fallback(_) => [""; 3],
         };
         meta.into_iter().map(JsString::from).collect()
     }

@@ -22,6 +22,9 @@ pub struct Options {
     /// Measure the operators of this plan, on invented inputs
     #[arg(long, value_name = "FILE")]
     plan: Vec<PathBuf>,
+    /// With --plan: measure the ways to compute each product, and the whole model by the fastest of them
+    #[arg(long, requires = "plan")]
+    tune: bool,
     /// With --kernels or --plan: measure what is published, link-time optimisation included; building it takes a minute more
     #[arg(long)]
     exact: bool,
@@ -61,6 +64,9 @@ fn natively(options: &Options) -> Result<()> {
     let mut cargo = shell::cargo();
     cargo.args(["run", "--quiet", "--release", "--locked", "--package", "kernel-bench", "--", "--filter", &options.filter]);
     options.plan.iter().for_each(|plan| _ = cargo.arg("--plan").arg(plan));
+    if options.tune {
+        cargo.arg("--tune");
+    }
     shell::run(&mut cargo)
 }
 
@@ -74,6 +80,9 @@ fn in_browser(options: &Options, variant: Variant, browser: Browser) -> Result<(
         node.arg("benches/kernels/run.mjs").arg("--module").arg(stage);
         node.args(["--browser", browser.name(), "--filter", &options.filter]);
         options.plan.iter().for_each(|plan| _ = node.arg("--plan").arg(plan));
+        if options.tune {
+            node.arg("--tune");
+        }
         shell::run(&mut node)?;
     }
     Ok(())

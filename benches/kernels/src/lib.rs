@@ -5,6 +5,7 @@ mod cases;
 mod measure;
 mod peaks;
 mod profile;
+mod tune;
 #[cfg(target_arch = "wasm32")]
 mod web;
 
@@ -13,6 +14,7 @@ use nearside::{Result, kernels};
 pub use cases::{Case, Work};
 pub use measure::Clock;
 pub use profile::profile;
+pub use tune::tune;
 
 /// Measures every case whose name contains one of the words of `filter`, which commas separate; all if it is empty.
 /// `say` gets a line of the table as soon as it is known.

@@ -13,6 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         /// Measure the operators of this plan instead
         #[arg(long)]
         plan: Vec<std::path::PathBuf>,
+        /// Tune the plans rather than list their operators
+        #[arg(long)]
+        tune: bool,
     }
 
     let options = Options::parse();
@@ -20,7 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let clock = || start.elapsed().as_secs_f64() * 1e3;
     for file in &options.plan {
         println!("{}", file.display());
-        kernel_bench::profile(&std::fs::read(file)?, &clock, |line| println!("{line}"))?;
+        let (bytes, say) = (std::fs::read(file)?, |line: &str| println!("{line}"));
+        if options.tune { kernel_bench::tune(&bytes, &clock, say)? } else { kernel_bench::profile(&bytes, &clock, say)? }
     }
     if options.plan.is_empty() {
         kernel_bench::run(&options.filter, &clock, |line| println!("{line}"))?;

@@ -18,16 +18,7 @@ const BUDGET_MS: f64 = 1500.0;
 /// Runs a plan on invented inputs and tells the fastest time of every operator kind, and of the slowest nodes.
 pub fn profile(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Result<()> {
     let mut session = Session::new(plan::read(AlignedBytes::copy_of(file))?)?;
-    let mut inputs = Vec::new();
-    for port in session.inputs() {
-        let size = |d: &DimInfo| match d {
-            DimInfo::Fixed(n) => *n,
-            DimInfo::Symbol(name) if name.to_lowercase().starts_with('b') || name == "N" => 1,
-            DimInfo::Symbol(_) => OPEN,
-        };
-        let shape: Vec<usize> = port.shape.iter().map(size).collect();
-        inputs.push((port.name.clone(), invented(port.dtype, &shape)?));
-    }
+    let inputs = inputs(&session)?;
     let views: Vec<(&str, TensorView<'_>)> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let mut nodes: Vec<(String, f64)> = Vec::new();
     let mut whole = f64::INFINITY;
@@ -64,6 +55,21 @@ pub fn profile(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Resu
         say(&format!("{:>9.1} µs {:>5.1} %  {name}", ms * 1e3, ms / sum * 100.0));
     }
     Ok(())
+}
+
+/// An input for each port of a model.
+pub(crate) fn inputs(session: &Session) -> Result<Vec<(String, Tensor)>> {
+    let mut inputs = Vec::new();
+    for port in session.inputs() {
+        let size = |d: &DimInfo| match d {
+            DimInfo::Fixed(n) => *n,
+            DimInfo::Symbol(name) if name.to_lowercase().starts_with('b') || name == "N" => 1,
+            DimInfo::Symbol(_) => OPEN,
+        };
+        let shape: Vec<usize> = port.shape.iter().map(size).collect();
+        inputs.push((port.name.clone(), invented(port.dtype, &shape)?));
+    }
+    Ok(inputs)
 }
 
 /// Numbers that no kernel treats specially: reals around zero, small indices.

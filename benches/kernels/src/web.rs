@@ -20,6 +20,12 @@ pub fn profile_plan(file: &[u8]) -> Result<String, JsValue> {
     collect(|say| crate::profile(file, &|| now(), say))
 }
 
+/// What tuning a plan finds.
+#[wasm_bindgen]
+pub fn tune_plan(file: &[u8]) -> Result<String, JsValue> {
+    collect(|say| crate::tune(file, &|| now(), say))
+}
+
 fn collect(f: impl FnOnce(&mut dyn FnMut(&str)) -> nearside::Result<()>) -> Result<String, JsValue> {
     let mut text = String::new();
     let result = f(&mut |line| {

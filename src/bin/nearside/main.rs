@@ -25,6 +25,8 @@ enum Command {
     Inspect(commands::inspect::Args),
     /// Run a model once and print its outputs
     Run(commands::run::Args),
+    /// Measure a model; with --tune, choose the fastest ways to compute it on this machine
+    Bench(commands::bench::Args),
     /// Run models with a model.json and compare their outputs with those that it names
     Check(commands::check::Args),
     /// Run ONNX's backend tests
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => commands::compile::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => commands::inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => commands::run::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => commands::bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => commands::check::run(&args),
         Command::Conformance(args) => commands::conformance::run(&args),
         Command::Worker => cases::worker::run().map(|()| ExitCode::SUCCESS),

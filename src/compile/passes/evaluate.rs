@@ -53,15 +53,9 @@ pub(super) fn compute(graph: &Graph, node: &Node, inputs: &[Tensor], shapes: &[V
         data: None,
     };
     let mut packed = PackedWeights::default();
-    let kernel = prepare(&mut Prepare {
-        node,
-        inputs: node.inputs.iter().zip(inputs).map(|(v, t)| Operand { data: Some(t.bytes()), ..operand(*v, t) }).collect(),
-        outputs: node.outputs.iter().zip(&outputs).map(|(v, t)| operand(*v, t)).collect(),
-        packed: &mut packed,
-        then: None,
-        place: None,
-        joined: &[],
-    })?;
+    let operands = node.inputs.iter().zip(inputs).map(|(v, t)| Operand { data: Some(t.bytes()), ..operand(*v, t) }).collect();
+    let results = node.outputs.iter().zip(&outputs).map(|(v, t)| operand(*v, t)).collect();
+    let kernel = prepare(&mut Prepare::new(node, operands, results, &mut packed))?;
     run_once(&*kernel, inputs, &mut outputs)?;
     Ok(outputs)
 }

@@ -9,6 +9,7 @@
 //! 32  XXH64 of all bytes but these 32, and 24 zeros
 //! 64  metadata: the graph without weights (postcard), zero-padded to a multiple of 64
 //! …   weights, each starting at a multiple of 64
+//! …   on a device that tuned the plan, a record of that (`runtime::tune`), which is no part of the file's length and sum
 //! ```
 //! Numbers are little-endian. `docs/plan-format.md` describes the metadata.
 
@@ -27,6 +28,8 @@ use crate::error::{Error, Result};
 pub use reader::{Reader, read};
 
 const MAGIC: &[u8; 8] = b"NEARPLAN";
+/// How a record behind a plan begins.
+pub const RECORD_MAGIC: &[u8; 8] = b"NEARTUNE";
 const HEADER: usize = 64;
 const ALIGN: usize = 64;
 
@@ -53,6 +56,9 @@ pub struct Meta {
     pub notes: Vec<String>,
     /// For each node of the graph, the ONNX nodes that became part of it; empty if unknown.
     pub origins: Vec<Vec<Origin>>,
+    /// The record that follows the plan in its file, of how a device computes it best; empty if there is none. Not written with the plan.
+    #[serde(skip)]
+    pub record: Vec<u8>,
 }
 
 /// A node of the ONNX model from which a plan was made.

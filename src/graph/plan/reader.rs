@@ -1,11 +1,11 @@
 //! Reading plans: whole, or in pieces as they arrive.
 
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec, vec::Vec};
 use core::{hash::Hasher, ops::Range};
 
 use twox_hash::XxHash64;
 
-use super::{ALIGN, HEADER, Plan, Stored, StoredInit, VERSION, begin_sum, end_sum, is_plan};
+use super::{ALIGN, HEADER, Meta, Plan, RECORD_MAGIC, Stored, StoredInit, VERSION, begin_sum, end_sum, is_plan};
 use crate::{
     error::{Error, Result, bail, ensure},
     graph::{Blob, Graph, Init, Value, verify},
@@ -17,12 +17,16 @@ const OWN_MEMORY: usize = 1 << 16;
 
 /// Reads and verifies a plan. Weights stay in `bytes`, which the graph shares.
 pub fn read(bytes: AlignedBytes) -> Result<Plan> {
-    let metadata_len = check_header(&bytes, bytes.len())?;
-    check_sum(begin_sum(&bytes), &bytes)?;
+    let (metadata_len, total) = check_header(&bytes, bytes.len())?;
+    let record = check_record(&bytes[total..], total)?;
+    check_sum(begin_sum(&bytes[..total]), &bytes)?;
     let stored = decode(&bytes[HEADER..HEADER + metadata_len])?;
     let weights_at = HEADER + metadata_len.next_multiple_of(ALIGN);
     let buffer = Arc::new(bytes);
-    plan_of(stored, |range| Blob::range(&buffer, range.start.checked_add(weights_at)?, range.len()))
+    plan_of(stored, record, |range| {
+        let start = range.start.checked_add(weights_at)?;
+        (range.end <= total - weights_at.min(total)).then(|| Blob::range(&buffer, start, range.len()))?
+    })
 }
 
 /// What an aligned allocation may take beyond its bytes: a weight that is packed into as many bytes as one that was given back then finds room
@@ -44,9 +48,13 @@ const ROOM: usize = 128;
 /// # assert!(read(b"nothing").is_err());
 /// ```
 pub struct Reader {
+    /// Bytes of the plan, without the record.
     total: usize,
-    /// Bytes that arrived.
+    /// Bytes of the plan that arrived.
     filled: usize,
+    /// What follows the plan, and how much of it arrived.
+    record: Vec<u8>,
+    recorded: usize,
     /// Header, metadata and padding; a part of it until all of that is there.
     head: AlignedBytes,
     /// From when the head is complete.
@@ -69,7 +77,7 @@ impl Reader {
     /// Prepares for a file of `total` bytes.
     pub fn new(total: usize) -> Reader {
         let head = AlignedBytes::zeroed(total.min(HEADER));
-        Reader { total, filled: 0, head, body: None }
+        Reader { total, filled: 0, record: Vec::new(), recorded: 0, head, body: None }
     }
 
     /// Takes the next bytes.
@@ -86,6 +94,9 @@ impl Reader {
 
     /// Where the next bytes belong; never empty. Tell [`Reader::advance`] how many were written.
     pub fn space(&mut self) -> Result<&mut [u8]> {
+        if self.filled == self.total && self.recorded < self.record.len() {
+            return Ok(&mut self.record[self.recorded..]);
+        }
         ensure!(self.filled < self.total, Internal, "more than the {} bytes came that were announced", self.total);
         Ok(match &mut self.body {
             None => &mut self.head[self.filled..],
@@ -98,6 +109,10 @@ impl Reader {
 
     /// Takes note of `len` bytes, at most as many as the space has.
     pub fn advance(&mut self, len: usize) -> Result<()> {
+        if self.filled == self.total {
+            self.recorded += len;
+            return Ok(());
+        }
         self.filled += len;
         match &mut self.body {
             None if self.filled == self.head.len() => self.grow_head(),
@@ -114,7 +129,11 @@ impl Reader {
 
     /// After the header, makes room for the metadata; after that, for the weights.
     fn grow_head(&mut self) -> Result<()> {
-        let metadata_len = check_header(&self.head, self.total)?;
+        let (metadata_len, total) = check_header(&self.head, self.total)?;
+        if total < self.total {
+            self.record = vec![0; self.total - total];
+            self.total = total;
+        }
         let weights_at = (HEADER + metadata_len.next_multiple_of(ALIGN)).min(self.total);
         if self.head.len() < weights_at {
             let mut head = AlignedBytes::try_zeroed(weights_at)?;
@@ -131,13 +150,15 @@ impl Reader {
 
     /// Verifies what arrived.
     pub fn finish(self) -> Result<Plan> {
-        let Reader { total, filled, head, body } = self;
-        let Some(Body { sum, stored, segments, memory, .. }) = body.filter(|_| filled == total) else {
+        let Reader { total, filled, record, recorded, head, body } = self;
+        let all = filled == total && recorded == record.len();
+        let Some(Body { sum, stored, segments, memory, .. }) = body.filter(|_| all) else {
             check_header(&head[..filled.min(head.len())], filled)?;
             bail!(InvalidPlan, "the plan is truncated: {filled} of {total} bytes came; download it again");
         };
+        let record = check_record(&record, total)?;
         check_sum(sum, &head)?;
-        plan_of(stored?, |range| {
+        plan_of(stored?, record, |range| {
             let i = segments.partition_point(|s| s.end <= range.start && s.end < range.end);
             let start = segments.get(i).map_or(0, |s| s.start);
             match memory.get(i) {
@@ -185,7 +206,7 @@ fn decode(metadata: &[u8]) -> Result<Stored> {
 }
 
 /// The plan, with its constants from `blob`, which gets ranges of the weights.
-fn plan_of(stored: Stored, blob: impl Fn(Range<usize>) -> Option<Blob>) -> Result<Plan> {
+fn plan_of(stored: Stored, record: Vec<u8>, blob: impl Fn(Range<usize>) -> Option<Blob>) -> Result<Plan> {
     let mut values = Vec::with_capacity(stored.values.len());
     for v in stored.values {
         let init = match v.init {
@@ -200,11 +221,11 @@ fn plan_of(stored: Stored, blob: impl Fn(Range<usize>) -> Option<Blob>) -> Resul
     }
     let graph = Graph { symbols: stored.symbols, values, nodes: stored.nodes, inputs: stored.inputs, outputs: stored.outputs };
     verify::verify(&graph)?;
-    Ok(Plan { graph, meta: stored.meta })
+    Ok(Plan { graph, meta: Meta { record, ..stored.meta } })
 }
 
-/// Checks magic, version and length of a file of `len` bytes that starts with `bytes`; returns the metadata's length.
-fn check_header(bytes: &[u8], len: usize) -> Result<usize> {
+/// Checks magic, version and length of a file of `len` bytes that starts with `bytes`; returns the lengths of the metadata and of the plan.
+fn check_header(bytes: &[u8], len: usize) -> Result<(usize, usize)> {
     ensure!(is_plan(bytes), InvalidPlan, "these bytes are not a Nearside plan: they do not start with NEARPLAN");
     ensure!(
         bytes.len() >= HEADER,
@@ -219,15 +240,30 @@ fn check_header(bytes: &[u8], len: usize) -> Result<usize> {
     );
     ensure!(version == VERSION, InvalidPlan, "the plan has format version {version}, which is not known");
     let total = u64::from_le_bytes(field(bytes, 24));
-    ensure!(
-        total == len as u64,
-        InvalidPlan,
-        "the plan is truncated or padded: its header says {total} bytes, there are {len}; download it again"
-    );
+    let record = (len as u64).checked_sub(total).filter(|&record| record == 0 || RECORD_LENGTHS.contains(&record));
+    let Some(total) = usize::try_from(total).ok().filter(|&total| record.is_some() && total >= HEADER) else {
+        return Err(padded(total, len));
+    };
     let metadata_len = u64::from_le_bytes(field(bytes, 16));
     match usize::try_from(metadata_len) {
-        Ok(metadata_len) if metadata_len <= len - HEADER => Ok(metadata_len),
+        Ok(metadata_len) if metadata_len <= total - HEADER => Ok((metadata_len, total)),
         _ => bail!(InvalidPlan, "the plan's metadata is said to have {metadata_len} bytes, more than the file"),
+    }
+}
+
+/// Lengths that a record may have: at least its header, and a byte for each node.
+const RECORD_LENGTHS: Range<u64> = 32..1 << 16;
+
+fn padded(total: u64, len: usize) -> Error {
+    let text = "the plan is truncated or padded: its header says";
+    Error::InvalidPlan(format!("{text} {total} bytes, there are {len}; download it again"))
+}
+
+/// Whether what follows a plan of `total` bytes is a record. What it says is for whoever runs the plan.
+fn check_record(record: &[u8], total: usize) -> Result<Vec<u8>> {
+    match record.is_empty() || record.starts_with(RECORD_MAGIC) {
+        true => Ok(record.to_vec()),
+        false => Err(padded(total as u64, total + record.len())),
     }
 }
 

@@ -15,7 +15,8 @@ use core::ops::Range;
 
 use super::super::{
     Io, Kernel, Placement, Prepare,
-    gemm_f32::{Gemm, Packed, Panels, panel_width},
+    choice::{Choice, Made, Method},
+    gemm_f32::{Blocking, Gemm, Packed, Panels, panel_width},
     im2col::Geometry,
     team::{Crew, Shared, part},
     vector::{Isa, on_isa},
@@ -41,9 +42,17 @@ const TILE_MACS: usize = 192 << 10;
 /// Elements between the matrices of neighbouring points beyond their size, so that they do not fall on the same lines of the L1 cache.
 const GAP: usize = 16;
 
+/// Whether the convolution can be computed this way, if its weight is a constant.
+pub(super) fn can(g: &Geometry) -> bool {
+    // Transforms go by vectors of channels.
+    (g.kernel, g.strides, g.dilations, g.groups) == ([3, 3], [1, 1], [1, 1], 1)
+        && g.channels.min(g.out_channels) >= Isa::best().lanes()
+        && tiles(g) > 0
+}
+
 /// Whether this is the way to compute the convolution, if its weight and bias are constants.
 pub(super) fn applies(g: &Geometry) -> bool {
-    (g.kernel, g.strides, g.dilations, g.groups) == ([3, 3], [1, 1], [1, 1], 1)
+    can(g)
         && g.channels.min(g.out_channels) >= MIN_CHANNELS
         && tiles(g) >= MIN_TILES
         // Narrow images waste most of a tile.
@@ -78,7 +87,9 @@ pub(super) fn prepare(conv: &Conv, geometry: &Geometry, p: &mut Prepare<'_>) -> 
     }
     let taps = p.packed.get(weight.id, "f32 by tap", || pack(geometry, isa, weight.constant().unwrap_or_default()))?;
     let place = p.placement(geometry.out_channels);
-    Ok(Some(Box::new(Winograd::new(geometry.clone(), isa, taps, conv.bias, conv.activation.bounds(), place))))
+    let kernel = Winograd::new(geometry.clone(), isa, taps, conv.bias, conv.activation.bounds(), place, p.choice);
+    p.made = Made { method: Method::Winograd, blocks: [kernel.block, kernel.columns], ..Made::default() };
+    Ok(Some(Box::new(kernel)))
 }
 
 /// Filters `[outputs][3][3][channels]` as a matrix in panels for each tap.
@@ -92,7 +103,15 @@ fn pack(g: &Geometry, isa: Isa, weight: &[f32]) -> Result<Packed> {
 }
 
 impl Winograd {
-    fn new(geometry: Geometry, isa: Isa, taps: Arc<Packed>, has_bias: bool, bounds: (f32, f32), place: Placement) -> Winograd {
+    fn new(
+        geometry: Geometry,
+        isa: Isa,
+        taps: Arc<Packed>,
+        has_bias: bool,
+        bounds: (f32, f32),
+        place: Placement,
+        choice: Choice,
+    ) -> Winograd {
         let (channels, outputs, panel) = (geometry.channels, geometry.out_channels, panel_width(isa));
         let filter = POINTS * size_of::<f32>() * channels;
         let columns = (FILTER_BYTES / filter / panel).max(1) * panel;
@@ -102,8 +121,8 @@ impl Winograd {
         while (outputs - 1) % columns + 1 < isa.lanes() {
             columns += panel;
         }
-        let fit = BLOCK_BYTES / (POINTS * size_of::<f32>() * (channels + columns));
-        let most = (fit / 6 * 6).clamp(6, MAX_BLOCK);
+        let fit = choice.scale(BLOCK_BYTES) / (POINTS * size_of::<f32>() * (channels + columns));
+        let most = (fit / 6 * 6).clamp(6, choice.scale(MAX_BLOCK));
         let tiles = tiles(&geometry);
         let block = tiles.div_ceil(tiles.div_ceil(most));
         Winograd { geometry, isa, taps, has_bias, bounds, place, block, columns }
@@ -147,6 +166,7 @@ impl Winograd {
                 bias: None,
                 bounds: (f32::NEG_INFINITY, f32::INFINITY),
                 c_stride: columns.len(),
+                blocking: Blocking::of(Choice::AUTO),
             };
             gemm.run(count, &mut products[point * product_stride..][..product_stride]);
         }

@@ -61,7 +61,7 @@ fn check(g: &Geometry, bounds: (f32, f32), with_bias: bool, seed: u32) {
     }
     for &isa in Isa::available().iter().filter(|isa| isa.lanes() <= g.channels.min(g.out_channels)) {
         let taps = pack(g, isa, &weight).unwrap();
-        let mut kernel = Winograd::new(g.clone(), isa, Arc::new(taps), with_bias, bounds, place(g));
+        let mut kernel = Winograd::new(g.clone(), isa, Arc::new(taps), with_bias, bounds, place(g), Choice::AUTO);
         if seed % 2 == 1 && (g.out_channels - 1) % panel_width(isa) + 1 >= isa.lanes() {
             // Several parts of the outputs, as large filters have them.
             kernel.columns = panel_width(isa);
@@ -100,7 +100,7 @@ fn threads_give_the_same_bytes() {
     let g = geometry(1, [40, 41], [1, 1], [40, 41], 32, 32);
     let (x, weight) = (numbers(40 * 41 * 32, 5), numbers(9 * 32 * 32, 6));
     let taps = Arc::new(pack(&g, Isa::best(), &weight).unwrap());
-    let kernel = Winograd::new(g.clone(), Isa::best(), taps, false, (f32::NEG_INFINITY, f32::INFINITY), place(&g));
+    let kernel = Winograd::new(g.clone(), Isa::best(), taps, false, (f32::NEG_INFINITY, f32::INFINITY), place(&g), Choice::AUTO);
     let [alone, shared] = [1, 3].map(|size| {
         let team = Team::spawn(size);
         let mut y = vec![0.0; g.rows() * 32];

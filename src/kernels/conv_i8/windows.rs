@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::super::{
+    choice::Choice,
     gemm_i8::{Gemm, RowSource, Rows, Scheme, Segments, cast, widen},
     im2col::Geometry,
 };
@@ -31,7 +32,7 @@ pub(super) struct Windows {
 impl Windows {
     /// `None` for windows that are single pixels, skip columns or see only some channels, whose rows are not made of long runs, and for
     /// very long lines.
-    pub fn new(g: &Geometry, scheme: Scheme) -> Option<Windows> {
+    pub fn new(g: &Geometry, scheme: Scheme, choice: Choice) -> Option<Windows> {
         let [height, width] = g.output;
         if g.groups != 1 || g.kernel == [1, 1] || g.dilations[1] != 1 || height * width == 0 || g.channels == 0 {
             return None;
@@ -40,7 +41,7 @@ impl Windows {
         let line_width = (width - 1) * g.strides[1] + g.kernel[1];
         let line = line_width.checked_mul(g.channels)?.checked_mul(if wide { 2 } else { 1 })?;
         let reach = (g.kernel[0] - 1) * g.dilations[0] + 1;
-        let fit = (LINES_BYTES / line.max(1)).saturating_sub(reach) / g.strides[0] + 1;
+        let fit = (choice.scale(LINES_BYTES) / line.max(1)).saturating_sub(reach) / g.strides[0] + 1;
         let lines = fit.max(MIN_BLOCK.div_ceil(width)).min(height);
         let windows = Windows { lines, width: line_width, offsets: Vec::new(), wide };
         if windows.bytes(g) > MAX_BYTES {

@@ -14,6 +14,7 @@ use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 use super::super::{
+    choice::{Choice, Inner, Made, Method},
     gemm_i8::{Packed, Scheme, Store, cast, padded_depth, run_wide},
     im2col::Geometry,
     team::{Crew, Shared, part},
@@ -71,20 +72,23 @@ pub(super) struct Winograd {
 }
 
 impl Winograd {
-    /// `None` where another way is faster, or where `filters` (i8) may give results of more than 25 bits.
-    pub fn new(g: &Geometry, scheme: Scheme, filters: &[u8]) -> Option<Winograd> {
-        let pays = scheme.multiplies_i16()
+    /// `None` where it cannot be done, as for `filters` (i8) that may give results of more than 25 bits.
+    pub fn new(g: &Geometry, filters: &[u8], choice: Choice) -> Option<Winograd> {
+        let can = cfg!(any(test, target_feature = "simd128"))
             && (g.kernel, g.strides, g.dilations, g.groups) == ([3, 3], [1, 1], [1, 1], 1)
-            && g.channels.min(g.out_channels) >= MIN_CHANNELS
-            && tiles(g) >= MIN_TILES
-            && tiles(g) * POINTS * 2 <= g.rows() * 9;
-        if !pays || !filters.chunks_exact(9 * g.channels).all(fits) {
-            return None;
-        }
-        Some(Winograd::cut(g))
+            && g.channels >= Bytes::LANES
+            && g.out_channels >= Sums::LANES
+            && tiles(g) > 0
+            && filters.chunks_exact(9 * g.channels).all(fits);
+        can.then(|| Winograd::cut(g, choice))
     }
 
-    fn cut(g: &Geometry) -> Winograd {
+    /// What is prepared.
+    pub fn made(&self) -> Made {
+        Made { method: Method::Winograd, inner: Inner::Auto, blocks: [self.block, self.step] }
+    }
+
+    fn cut(g: &Geometry, choice: Choice) -> Winograd {
         let (depth, columns) = (padded_depth(g.channels), g.out_channels.next_multiple_of(PANEL));
         let fit = FILTER_BYTES / (POINTS * 2 * PANEL * depth);
         let parts = columns.div_ceil(fit.max(1) * PANEL);
@@ -93,8 +97,8 @@ impl Winograd {
         while (g.out_channels - 1) % step + 1 < Sums::LANES {
             step += PANEL;
         }
-        let fit = BLOCK_BYTES / (POINTS * (2 * depth + 4 * step));
-        let most = (fit / 6 * 6).clamp(BLOCKS[0], BLOCKS[1]);
+        let fit = choice.scale(BLOCK_BYTES) / (POINTS * (2 * depth + 4 * step));
+        let most = (fit / 6 * 6).clamp(BLOCKS[0], choice.scale(BLOCKS[1]));
         let tiles = tiles(g);
         Winograd { block: tiles.div_ceil(tiles.div_ceil(most)), depth, columns, step, zeros: vec![0; step] }
     }
@@ -214,6 +218,14 @@ impl Winograd {
             Ok(())
         })
     }
+}
+
+/// Whether this is the way for a convolution that can be computed so.
+pub(super) fn applies(g: &Geometry, scheme: Scheme) -> bool {
+    scheme.multiplies_i16()
+        && g.channels.min(g.out_channels) >= MIN_CHANNELS
+        && tiles(g) >= MIN_TILES
+        && tiles(g) * POINTS * 2 <= g.rows() * 9
 }
 
 /// Tiles of the whole batch.

@@ -38,7 +38,7 @@ fn check(g: &Geometry, fill: u8, seed: u32, extreme: bool) {
     let x = noise.bytes(g.batch * h * w * g.channels, extreme);
     let filters = noise.bytes(n * 9 * g.channels, extreme);
     assert!(filters.chunks(9 * g.channels).all(fits));
-    let mut plan = Winograd::cut(g);
+    let mut plan = Winograd::cut(g, Choice::AUTO);
     if seed % 2 == 1 && (n - 1) % PANEL >= 3 {
         // Several parts of the outputs, as large filters have them.
         plan.step = PANEL;

@@ -16,8 +16,9 @@ pub(crate) use selftest::selftest;
 use tile::{Block, run as run_block};
 
 use crate::kernels::{
+    choice::{Choice, Inner, Made, Method},
     team::{Shared, Team, part, tiles},
-    vector::on_isa,
+    vector::{Isa, on_isa},
 };
 use core::ops::Range;
 
@@ -72,11 +73,44 @@ impl Cut {
     }
 }
 
-/// Rows of each of the nearly equal blocks that `rows` rows are cut into when the depth is `depth`. Callers that produce the left
-/// operand piecemeal do well to use it.
-pub(crate) fn block_rows(rows: usize, depth: usize) -> usize {
-    let most = (BLOCK_ELEMENTS / depth.max(1)).clamp(24, MAX_ROWS);
-    rows.div_ceil(rows.div_ceil(most).max(1))
+/// How a product is cut for caches and registers. All give the same bytes: a sum is never reordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocking {
+    /// Elements of the left operand that a block of rows may have.
+    elements: usize,
+    /// Deepest range of the depth that is summed up in registers.
+    depth: usize,
+    /// Most rows of a tile.
+    rows: usize,
+}
+
+impl Blocking {
+    /// What is usual, or what was chosen instead.
+    pub fn of(choice: Choice) -> Blocking {
+        Blocking {
+            elements: choice.scale(BLOCK_ELEMENTS),
+            depth: if choice.inner == Inner::Shallow { MAX_DEPTH / 4 } else { MAX_DEPTH },
+            rows: if choice.inner == Inner::Low { 4 } else { Isa::best().rows() },
+        }
+    }
+
+    /// What a product of `rows` rows is prepared to do.
+    pub fn made(self, choice: Choice, rows: usize, depth: usize) -> Made {
+        let depth_parts = depth.div_ceil(self.depth);
+        let inner = match choice.inner {
+            Inner::Shallow if depth_parts == depth.div_ceil(MAX_DEPTH) => Inner::Auto,
+            Inner::Wide => Inner::Auto,
+            inner => inner,
+        };
+        Made { method: Method::Rows, inner, blocks: [self.block_rows(rows, depth), depth_parts] }
+    }
+
+    /// Rows of each of the nearly equal blocks that `rows` rows are cut into when the depth is `depth`. Callers that produce the left
+    /// operand piecemeal do well to use it.
+    pub fn block_rows(self, rows: usize, depth: usize) -> usize {
+        let most = (self.elements / depth.max(1)).clamp(24, MAX_ROWS);
+        rows.div_ceil(rows.div_ceil(most).max(1))
+    }
 }
 
 /// A product to be computed: `c[row] = clamp(a[row] · b + bias)`.
@@ -92,6 +126,7 @@ pub(crate) struct Gemm<'a> {
     pub bounds: (f32, f32),
     /// Elements from one row of the result to the next.
     pub c_stride: usize,
+    pub blocking: Blocking,
 }
 
 impl Gemm<'_> {
@@ -103,7 +138,7 @@ impl Gemm<'_> {
 
     /// Computes `rows` rows, shared by `team`.
     pub fn share(&self, team: &Team, rows: usize, c: &mut [f32]) {
-        let cut = Cut::new(team, rows, BLOCK_SHARED.min(block_rows(rows, self.b.depth)), &self.b);
+        let cut = Cut::new(team, rows, BLOCK_SHARED.min(self.blocking.block_rows(rows, self.b.depth)), &self.b);
         let c = Shared::new(c);
         team.run(cut.tiles(), &|tile, _| {
             let [rows, columns] = cut.tile(tile);
@@ -129,9 +164,9 @@ impl Gemm<'_> {
         assert!(data.len() == padded * depth && self.bias.is_none_or(|b| b.len() >= padded), "b or bias is too short");
         assert!(rows.end == 1 || self.c_stride >= columns, "rows of c overlap");
 
-        let depth_parts = depth.div_ceil(MAX_DEPTH).max(1);
+        let depth_parts = depth.div_ceil(self.blocking.depth).max(1);
         let depth_step = depth.div_ceil(depth_parts).max(1);
-        let row_step = block_rows(rows.len(), depth);
+        let row_step = self.blocking.block_rows(rows.len(), depth);
         let mut row = rows.start;
         while row < rows.end {
             let height = row_step.min(rows.end - row);
@@ -156,6 +191,7 @@ impl Gemm<'_> {
                             hi: if last { self.bounds.1 } else { f32::INFINITY },
                             c: c.as_ptr().add(row * self.c_stride + column),
                             c_stride: self.c_stride,
+                            most_rows: self.blocking.rows,
                         }
                     };
                     let block = &block;

@@ -2,7 +2,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::{Gemm, MAX_DEPTH, Packed, panel_width};
+use super::{Blocking, Choice, Gemm, MAX_DEPTH, Packed, panel_width};
 use crate::{
     error::{Error, Result, ensure},
     kernels::vector::Isa,
@@ -28,7 +28,9 @@ fn check(isa: Isa, rows: usize, depth: usize, columns: usize) -> Result<()> {
     let packed = Packed::new(isa, &b, depth, columns, false).ok_or_else(|| Error::Internal("a product is too large".into()))?;
     let bounds = (-20.0, 60.0);
     let mut c = vec![0.0; rows * columns];
-    Gemm { a: &a, a_stride: depth, b: packed.matrix(0), bias: Some(&bias), bounds, c_stride: columns }.run(rows, &mut c);
+    let blocking = Blocking::of(Choice::AUTO);
+    Gemm { a: &a, a_stride: depth, b: packed.matrix(0), bias: Some(&bias), bounds, c_stride: columns, blocking }
+        .run(rows, &mut c);
     for (at, &value) in c.iter().enumerate() {
         let (i, j) = (at / columns, at % columns);
         let sum = (0..depth).map(|k| a[i * depth + k] * b[k * columns + j]).sum::<f32>() + bias[j];

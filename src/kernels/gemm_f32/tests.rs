@@ -47,8 +47,15 @@ fn check(case: &Case) {
         if let Some(bias) = &mut bias {
             bias.resize(case.columns.next_multiple_of(panel_width(isa)), f32::NAN);
         }
-        let gemm =
-            Gemm { a: &case.a, a_stride: case.a_stride, b, bias: bias.as_deref(), bounds: case.bounds, c_stride: case.c_stride };
+        let gemm = Gemm {
+            a: &case.a,
+            a_stride: case.a_stride,
+            b,
+            bias: bias.as_deref(),
+            bounds: case.bounds,
+            c_stride: case.c_stride,
+            blocking: Blocking::of(Choice::AUTO),
+        };
         let mut c = vec![-77.0; case.rows * case.c_stride];
         gemm.run(case.rows, &mut c);
         for i in 0..case.rows {
@@ -131,7 +138,16 @@ fn nan_is_not_clamped() {
     for &isa in Isa::available() {
         let packed = Packed::new(isa, &[1.0, f32::NAN], 1, 2, false).unwrap();
         let mut c = [0.0; 2];
-        Gemm { a: &[-3.0], a_stride: 1, b: packed.matrix(0), bias: None, bounds: (0.0, 6.0), c_stride: 2 }.run(1, &mut c);
+        Gemm {
+            a: &[-3.0],
+            a_stride: 1,
+            b: packed.matrix(0),
+            bias: None,
+            bounds: (0.0, 6.0),
+            c_stride: 2,
+            blocking: Blocking::of(Choice::AUTO),
+        }
+        .run(1, &mut c);
         assert!(c[0] == 0.0 && c[1].is_nan(), "{isa:?}: {c:?}");
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Block {
     pub hi: f32,
     pub c: *mut f32,
     pub c_stride: usize,
+    /// Most rows of a tile, if fewer than the instruction set's.
+    pub most_rows: usize,
 }
 
 /// Rows and columns of the largest tile of any instruction set.
@@ -35,7 +37,7 @@ const MAX_TILE: usize = 12 * 32;
 #[inline(always)]
 pub(super) unsafe fn run<V: Vector>(block: &Block) {
     // Tiles of almost equal height waste less than full tiles and a low rest.
-    let tiles = block.rows.div_ceil(V::ROWS);
+    let tiles = block.rows.div_ceil(V::ROWS.min(block.most_rows));
     let (height, higher) = (block.rows / tiles.max(1), block.rows % tiles.max(1));
     // SAFETY: the two ranges of rows are within the block.
     unsafe {

@@ -29,6 +29,7 @@ pub(crate) use wasm::{Rdot, RdotSigned};
 pub(crate) use wide::run_wide;
 
 use super::{
+    choice::{Choice, Made, Method},
     requant::{Finish, Raw},
     team::{Crew, Shared, part},
 };
@@ -82,9 +83,9 @@ const TILE_COLUMNS: usize = if cfg!(test) { 8 } else { 64 };
 
 impl Gemm {
     /// A product of `m` rows with `n` columns of depth `k`. `staged` must hold if columns have row sums or the finish is not bounded.
-    pub fn new(scheme: Scheme, m: usize, n: usize, k: usize, staged: bool) -> Gemm {
-        let fit = BLOCK_BYTES / padded_depth(k).max(1);
-        let block = if staged { 12 } else { (fit / 12 * 12).clamp(24, 96) };
+    pub fn new(scheme: Scheme, m: usize, n: usize, k: usize, staged: bool, choice: Choice) -> Gemm {
+        let fit = choice.scale(BLOCK_BYTES) / padded_depth(k).max(1);
+        let block = if staged { 12 } else { (fit / 12 * 12).clamp(24, choice.scale(96)) };
         let block = block.min(m.max(1));
         let segments = Segments { count: 1, len: k, stride: 0 };
         Gemm { scheme, m, n, k, block, segments, rows_bytes: block * padded_depth(k), staged }
@@ -94,6 +95,11 @@ impl Gemm {
     /// for a block.
     pub fn of_windows(scheme: Scheme, [m, n]: [usize; 2], segments: Segments, block: usize, rows_bytes: usize) -> Gemm {
         Gemm { scheme, m, n, k: segments.depth(), block: block.clamp(1, m.max(1)), segments, rows_bytes, staged: false }
+    }
+
+    /// What the product is prepared to do.
+    pub fn made(&self, method: Method) -> Made {
+        Made { method, inner: self.scheme.inner(), blocks: [self.block, 0] }
     }
 
     /// Columns of whole panels.

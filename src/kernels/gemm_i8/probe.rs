@@ -6,12 +6,14 @@ use super::{Columns, Gemm, InPlace, Packed, Scheme, Weights};
 use crate::{
     error::{Result, ensure},
     kernels::{
+        choice::Choice,
         requant::{Raw, Requant, requantize},
         team::Crew,
     },
 };
 
 /// Schemes that give exact results on this engine, the fastest last.
+#[inline(never)]
 pub(crate) fn exact_schemes() -> Vec<Scheme> {
     #[allow(unused_mut)]
     let mut schemes = alloc::vec![Scheme::Scalar];
@@ -108,7 +110,7 @@ fn check(scheme: Scheme, m: usize, n: usize, k: usize) -> Result<()> {
     let a: Vec<u8> = (0..m * k).map(|_| next()).collect();
     let w: Vec<u8> = (0..n * k).map(|_| next()).collect();
     let packed = Packed::new(scheme, Weights::by_column(&w, k), n, k)?;
-    let gemm = Gemm::new(scheme, m, n, k, false);
+    let gemm = Gemm::new(scheme, m, n, k, false, Choice::AUTO);
     let padded = gemm.padded_columns();
     let init: Vec<i32> = packed.sums.iter().map(|s| scheme.row_offset() * s + 5).collect();
     let multiplier: Vec<f32> = (0..padded).map(|c| 0.001 + c as f32 * 1e-4).collect();

@@ -1,6 +1,7 @@
 //! The ways in which products of u8 with i8 are computed, one per instruction set.
 
 use super::probe;
+use crate::kernels::choice::{Choice, Inner};
 
 /// How products are computed. All give the same results; [`Scheme::best`] is the fastest that is exact on this engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,28 @@ impl Scheme {
     pub fn best() -> Scheme {
         static BEST: std::sync::OnceLock<Scheme> = std::sync::OnceLock::new();
         *BEST.get_or_init(|| *probe::exact_schemes().last().unwrap_or(&Scheme::Scalar))
+    }
+
+    /// [`Scheme::best`], or the exact one that multiplies integers of 16 bits, if that was chosen.
+    pub fn of(choice: Choice) -> Scheme {
+        let best = Scheme::best();
+        match choice.inner {
+            Inner::Wide => probe::exact_schemes().into_iter().find(|scheme| scheme.widens()).unwrap_or(best),
+            _ => best,
+        }
+    }
+
+    /// The scheme of products that Winograd's method makes: of 16 bits, without an offset of rows.
+    pub const fn of_winograd() -> Scheme {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return Scheme::Dot16;
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        Scheme::Scalar
+    }
+
+    /// The choice that leads to this scheme.
+    pub fn inner(self) -> Inner {
+        if self == Scheme::best() { Inner::Auto } else { Inner::Wide }
     }
 
     /// What the page shows.

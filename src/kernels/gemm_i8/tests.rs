@@ -62,7 +62,7 @@ impl Case {
             (self.w.clone(), k)
         };
         let packed = Packed::new(scheme, Weights { bytes: &bytes, stride, by_depth, unsigned: false }, n, k).unwrap();
-        let gemm = Gemm::new(scheme, self.m, n, k, staged);
+        let gemm = Gemm::new(scheme, self.m, n, k, staged, Choice::AUTO);
         let mut init: Vec<i32> = self.init.iter().zip(&packed.sums).map(|(i, s)| i + s * scheme.row_offset()).collect();
         init.resize(gemm.padded_columns(), 77);
         let mut scratch = AlignedBytes::zeroed(gemm.scratch());

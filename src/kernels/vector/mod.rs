@@ -99,6 +99,15 @@ impl Isa {
         &[Isa::Portable]
     }
 
+    /// Rows of a tile of its type: [`Vector::ROWS`], or fewer where a product takes a register more than expected.
+    pub fn rows(self) -> usize {
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        if !wasm::is_fused() {
+            return wasm::UNFUSED_ROWS;
+        }
+        usize::MAX
+    }
+
     /// [`Vector::LANES`] of its type.
     pub fn lanes(self) -> usize {
         match self {

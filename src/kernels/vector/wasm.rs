@@ -4,6 +4,18 @@ use core::arch::wasm32::*;
 
 use super::Vector;
 
+/// Rows of a tile where multiplication and addition are two instructions.
+pub(super) const UNFUSED_ROWS: usize = 4;
+
+/// Whether a product is added without being rounded before, as relaxed SIMD allows and CPUs without FMA do not. The answer is in the result:
+/// (1 + 2⁻¹²)² − (1 + 2⁻¹¹) is 2⁻²⁴, and 0 if the square was rounded.
+#[cfg(target_feature = "relaxed-simd")]
+pub(crate) fn is_fused() -> bool {
+    use core::hint::black_box;
+    let (x, y) = (black_box(1.0 + 1.0 / 4096.0), black_box(-1.0 - 1.0 / 2048.0));
+    f32x4_extract_lane::<0>(f32x4_relaxed_madd(f32x4_splat(x), f32x4_splat(x), f32x4_splat(y))) != 0.0
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Wasm(v128);
 
@@ -11,7 +23,7 @@ impl Vector for Wasm {
     const LANES: usize = 4;
     // V8 has 15 registers on x86-64: 12 accumulators, two columns and one row element. Unfused, a product needs one more; what then
     // spills costs up to half the speed, while 8 accumulators hide the shorter latency of an addition.
-    const ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { 4 };
+    const ROWS: usize = if cfg!(target_feature = "relaxed-simd") { 6 } else { UNFUSED_ROWS };
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {

@@ -1,5 +1,6 @@
 //! One file per subcommand, and how they read models.
 
+pub mod bench;
 pub mod check;
 pub mod compile;
 pub mod conformance;

@@ -34,7 +34,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let mut model = Engine::of(super::load(&args.model)?, Team::spawn(args.threads))?;
-    let inputs = read_inputs(args, model.inputs())?;
+    let inputs = read_inputs(&args.inputs, model.inputs())?;
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let mut times = Vec::new();
     let mut outputs = Vec::new();
@@ -84,9 +84,10 @@ fn profile(session: &mut Session, inputs: &[(String, Tensor)], repeat: usize) ->
     Ok(())
 }
 
-fn read_inputs(args: &Args, ports: &[PortInfo]) -> Result<Vec<(String, Tensor)>> {
+/// The inputs that `specs` name, as `--input` takes them; the others are zeros.
+pub fn read_inputs(specs: &[String], ports: &[PortInfo]) -> Result<Vec<(String, Tensor)>> {
     let mut given = std::collections::BTreeMap::new();
-    for spec in &args.inputs {
+    for spec in specs {
         let (target, file) = spec.split_once('=').with_context(|| format!("'{spec}' is not NAME[:SHAPE]=FILE"))?;
         let (name, shape) = match target.rsplit_once(':') {
             Some((name, shape)) => (name, Some(parse_shape(shape)?)),
