@@ -14,8 +14,17 @@ const here = dirname(fileURLToPath(import.meta.url))
 const dist = join(here, 'dist')
 const compiler = join(dist, 'wasm/compiler.wasm')
 
-// Cached plans are kept under this name: a changed compiler makes them anew.
-const compilerId = existsSync(compiler) ? createHash('sha256').update(readFileSync(compiler)).digest('hex').slice(0, 16) : 'none'
+const digest = (...files) =>
+  files
+    .reduce((hash, file) => hash.update(readFileSync(file)), createHash('sha256'))
+    .digest('hex')
+    .slice(0, 16)
+const define = {
+  // Cached plans are kept under this name: a changed compiler makes them anew.
+  NEARSIDE_COMPILER_ID: JSON.stringify(existsSync(compiler) ? digest(compiler) : 'none'),
+  // And what a device measured of plans is good for these kernels.
+  NEARSIDE_RUNTIME_ID: JSON.stringify(digest(...['core.simd.wasm', 'core.relaxed.wasm'].map((name) => join(dist, 'wasm', name)))),
+}
 
 /** A build without the compiler has no glue for it either; loading raw ONNX then fails with its missing .wasm file. */
 const withoutCompiler = {
@@ -40,7 +49,7 @@ const packageEntry = {
 const lazyErrors = {
   name: 'lazy-errors',
   resolveId: (id, importer) =>
-    id === './errors.js' && /[\\/]ts[\\/](external|integrity|sniff)\.ts$/.test(importer ?? '')
+    id === './errors.js' && /[\\/]ts[\\/](external|integrity|sniff|tune)\.ts$/.test(importer ?? '')
       ? join(here, 'ts/index.ts')
       : undefined,
 }
@@ -53,7 +62,7 @@ async function bundle(entry, folder = '.', one = false) {
     preserveEntrySignatures: 'allow-extension',
     tsconfig: join(here, 'tsconfig.json'),
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
-    transform: { target: 'es2022', define: { NEARSIDE_COMPILER_ID: JSON.stringify(compilerId) } },
+    transform: { target: 'es2022', define },
     plugins: [withoutCompiler, folder === '.' ? lazyErrors : packageEntry],
   })
   // Chunks lie flat beside the entry, so that `new URL('./wasm/…', import.meta.url)` is right in each of them.
@@ -85,7 +94,7 @@ async function bundleTools() {
     preserveEntrySignatures: 'allow-extension',
     tsconfig: join(here, 'ts/tools/tsconfig.json'),
     resolve: { extensionAlias: { '.js': ['.ts', '.js'] } },
-    transform: { target: 'node20', define: { NEARSIDE_COMPILER_ID: JSON.stringify(compilerId) } },
+    transform: { target: 'node20', define },
     plugins: [withoutCompiler, packageEntry],
   })
   const options = { dir, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { evict, formatIndex, parseIndex, versionOf } from '../ts/cache-index.js'
-import { clearCache, compiledKey, openPlanCache, type PlanCache } from '../ts/cache.js'
+import { clearCache, compiledKey, keepTuned, openPlanCache, type PlanCache } from '../ts/cache.js'
 
 interface FakeStorage {
   readonly storage: CacheStorage
@@ -14,11 +14,11 @@ function fakeStorage(): FakeStorage {
   const entries = new Map<string, Response>()
   const url = (key: string | Request): string => (typeof key === 'string' ? key : key.url)
   const cache = {
-    match: (key: string) => Promise.resolve(entries.get(key)?.clone()),
-    put: async (key: string, response: Response) => {
+    match: (key: string | Request) => Promise.resolve(entries.get(url(key))?.clone()),
+    put: async (key: string | Request, response: Response) => {
       const { size } = await response.clone().blob()
       if (size > fake.quota) throw new DOMException('no room', 'QuotaExceededError')
-      entries.set(key, response)
+      entries.set(url(key), response)
     },
     keys: () => Promise.resolve([...entries.keys()].map((key) => new Request(key))),
     delete: (key: string | Request) => Promise.resolve(entries.delete(url(key))),
@@ -135,5 +135,32 @@ describe('the index', () => {
     [{}, ''],
   ])('tells versions by tag, else by date and size: %o', (headers, version) => {
     expect(versionOf(new Response('', { headers: headers as Record<string, string> }))).toBe(version)
+  })
+})
+
+describe('a tuned plan', () => {
+  const tuned = (plan: Blob): Blob => new Blob([plan, 'a record'])
+  const wide = plan(100)
+
+  it('takes the place of the plan, whatever its key, and of the one tuned before', async () => {
+    const fake = fakeStorage()
+    const cache = open(fake.storage)
+    await cache.put('aa', wide)
+    await cache.put('bb', new Blob([new Uint8Array(100).fill(8)]))
+    for (const twice of [1, 2]) {
+      expect(await keepTuned(fake.storage, wide, tuned(wide)), String(twice)).toBe(true)
+      expect((await cache.get('aa')) as Uint8Array).toHaveLength(108)
+      expect((await cache.get('bb')) as Uint8Array).toHaveLength(100)
+    }
+  })
+
+  it('is not kept where the plan is not, or nothing can be', async () => {
+    const fake = fakeStorage()
+    expect(await keepTuned(fake.storage, wide, tuned(wide))).toBe(false)
+    expect(await keepTuned(undefined, wide, tuned(wide))).toBe(false)
+    await open(fake.storage).put('aa', wide)
+    fake.quota = 100
+    expect(await keepTuned(fake.storage, wide, tuned(wide))).toBe(false)
+    expect(await open(fake.storage).get('aa')).toHaveLength(100)
   })
 })

@@ -21,6 +21,8 @@ export interface OnnxNode {
   readonly op: string
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
+  /** Lists of whole numbers. */
+  readonly attributes?: { readonly [name: string]: readonly number[] }
 }
 
 /** Constants in another file. */
@@ -66,11 +68,14 @@ export function encodeOnnx(model: OnnxModel, type: keyof typeof TYPES = 'float32
     const raw = [...new Uint8Array(Float32Array.from(data).buffer)]
     return [...dims.flatMap((d) => number(1, d)), ...number(2, FLOAT), ...text(8, name), ...bytes(9, raw)]
   }
-  const node = ({ op, inputs, outputs }: OnnxNode): Bytes => [
+  const attribute = ([name, ints]: [string, readonly number[]]): Bytes =>
+    bytes(5, [...text(1, name), ...ints.flatMap((n) => number(8, n)), ...number(20, 7)])
+  const node = ({ op, inputs, outputs, attributes = {} }: OnnxNode): Bytes => [
     ...inputs.flatMap((name) => text(1, name)),
     ...outputs.flatMap((name) => text(2, name)),
     ...text(3, `the ${op}`),
     ...text(4, op),
+    ...Object.entries(attributes).flatMap(attribute),
   ]
   const graph = [
     ...model.nodes.flatMap((n) => bytes(1, node(n))),

@@ -33,6 +33,8 @@ const STORE = 'nearside-models'
 /** Cache Storage wants http addresses; nothing ever asks a server for this one. */
 const FOLDER = 'https://nearside.invalid/'
 const INDEX = `${FOLDER}index`
+/** Bytes of a plan's header. */
+const PLAN_HEAD = 64
 
 /** Digest of the compiler's binary, set by the build: any change of it makes plans anew. */
 declare const NEARSIDE_COMPILER_ID: string
@@ -104,6 +106,28 @@ export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: Ca
 /** Deletes all plans on the device. */
 export async function clearCache(storage: CacheStorage | undefined): Promise<void> {
   await storage?.delete(STORE).catch(() => {})
+}
+
+/**
+ * Puts `tuned`, a plan with the record that follows it, where the cache has that plan, whatever the key: with or without another record. Tells whether
+ * it was there.
+ */
+export async function keepTuned(storage: CacheStorage | undefined, plan: Blob, tuned: Blob): Promise<boolean> {
+  try {
+    const cache = await storage?.open(STORE)
+    const head = await plan.slice(0, PLAN_HEAD).text()
+    let found = false
+    for (const request of (await cache?.keys()) ?? []) {
+      const kept = await (await cache?.match(request))?.blob()
+      // The head holds the length and the sum of the plan.
+      if (kept === undefined || (await kept.slice(0, PLAN_HEAD).text()) !== head) continue
+      await cache?.put(request, new Response(tuned, { headers: { 'content-type': 'application/octet-stream' } }))
+      found = true
+    }
+    return found
+  } catch {
+    return false
+  }
 }
 
 async function readIndex(cache: Cache): Promise<Index> {

@@ -56,6 +56,49 @@ export interface Explanation {
   readonly producer: string
   /** Sha-256 of the ONNX file from which the plan was made, in hexadecimal; empty if unknown. */
   readonly sourceSha256: string
+  /** Whether the ways to compute it were chosen by `tune`, now or at an earlier visit. */
+  readonly tuned: boolean
   /** The graph, in the order in which it runs; empty without a plan. */
   readonly nodes: readonly GraphNode[]
+}
+
+/** A way to compute a node, as `tune` tells it. */
+export interface Way {
+  /** Shortest time, in milliseconds. */
+  readonly ms: number
+  /**
+   * How a convolution goes about its windows: a product on rows that are copied (or on the input as it lies), on windows of copied lines, or
+   * by Winograd's method, which takes fewer products. Matrix products have rows.
+   */
+  readonly method: 'rows' | 'windows' | 'winograd'
+  /** The inner loops: as usual, tiles of fewer rows, a part of the depth at a time, products of 16 bits. */
+  readonly inner: 'usual' | 'low' | 'shallow' | 'wide'
+  /** Sizes of the kernel's blocks. */
+  readonly blocks: readonly [number, number]
+}
+
+/** What became of a node, as `tune` tells it. */
+export interface TunedNode {
+  /** The node's name in the model. */
+  readonly name: string
+  /** The operator of the compiled graph, e.g. `Conv`. */
+  readonly op: string
+  /** The way that the model had. */
+  readonly before: Way
+  /** The fastest way; the same if no other was faster by more than noise. */
+  readonly after: Way
+}
+
+/** What came of tuning. */
+export interface TuneReport {
+  /** Whether the whole model became faster by more than noise. If not, all stays as it was. */
+  readonly kept: boolean
+  /** Whether the device keeps it for later visits. */
+  readonly stored: boolean
+  /** Shortest time of a run in milliseconds, as the model was; `undefined` if no node had a faster way, so that nothing was compared. */
+  readonly before: number | undefined
+  /** Shortest time of a run in milliseconds, by the fastest ways. */
+  readonly after: number | undefined
+  /** The nodes that were measured, in the order in which they run. Of those with the same shapes, one was measured for all. */
+  readonly nodes: readonly TunedNode[]
 }

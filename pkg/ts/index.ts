@@ -31,7 +31,7 @@ export type {
   LocalFeeds,
   PixelData,
 } from './media/types.js'
-export type { Explanation, GraphNode, NodeProfile, OnnxNode } from './explanation.js'
+export type { Explanation, GraphNode, NodeProfile, OnnxNode, TunedNode, TuneReport, Way } from './explanation.js'
 export { Model } from './model.js'
 export { type AnyTensor, type DataType, type PlainArray, Tensor, type TensorDataMap, type TypedArray } from './tensor.js'
 export type {
@@ -67,5 +67,6 @@ export type {
   Span,
   SpanName,
   TensorLike,
+  TuneOptions,
   Variant,
 } from './types.js'

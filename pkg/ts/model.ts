@@ -4,7 +4,7 @@ import { lazily } from './chunk.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
-import type { Explanation, NodeProfile } from './explanation.js'
+import type { Explanation, NodeProfile, TuneReport } from './explanation.js'
 import { mayHaveMedia, resolveFeeds, toWire } from './feeds.js'
 import { load, type Loaded } from './load.js'
 import type { withMedia } from './media/media.js'
@@ -31,7 +31,11 @@ import type {
   RemoteOptions,
   RunOptions,
   RunTiming,
+  TuneOptions,
 } from './types.js'
+
+/** Inputs, or those that are still being read. */
+type WireInputs = WireInput[] | Promise<WireInput[]>
 
 let media: typeof withMedia | undefined
 
@@ -139,18 +143,29 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
     this.#assertUsable()
     if (!Number.isInteger(runs) || runs < 1)
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
-    return [...(await this.#with(feeds, (inputs) => this.#resident.profile(inputs, runs, signal)))]
+    const profile = async (inputs: WireInputs): Promise<readonly NodeProfile[]> =>
+      this.#resident.ask(
+        'profile',
+        Promise.resolve(inputs).then((inputs) => ({ inputs, runs })),
+        signal,
+      )
+    return [...(await this.#with(feeds, profile))]
+  }
+
+  async tune(feeds: F, options: TuneOptions = {}): Promise<TuneReport> {
+    this.#assertUsable()
+    return this.#with(feeds, async (inputs) => (await lazily(import('./tune.js'))).tune(this.#resident, inputs, options))
   }
 
   async explain(): Promise<Explanation> {
     this.#assertUsable()
     const { notes } = this.#resident
-    return { ...(await this.#resident.explain()), notes, fallbackOperators: this.engine.fallbackOperators }
+    return { ...(await this.#resident.ask('explain', {})), notes, fallbackOperators: this.engine.fallbackOperators }
   }
 
   async memory(): Promise<MemoryUse> {
     this.#assertUsable()
-    return this.#resident.memory()
+    return this.#resident.ask('memory', {})
   }
 
   dispose(): void {
@@ -165,7 +180,7 @@ export class Model<F extends LocalFeeds = LocalFeeds, O extends OutputValues = O
   }
 
   /** Calls `use` with the inputs, which are copied before this returns, except for elements in the first call with pictures or sounds. */
-  async #with<T>(feeds: LocalFeeds, use: (inputs: WireInput[] | Promise<WireInput[]>) => Promise<T>): Promise<T> {
+  async #with<T>(feeds: LocalFeeds, use: (inputs: WireInputs) => Promise<T>): Promise<T> {
     const note = (message: string): void => this.#note(message)
     if (!mayHaveMedia(feeds)) return use(resolveFeeds(this.inputs, feeds as Feeds, note).map(toWire))
     let owned = false

@@ -1,6 +1,6 @@
 /** The public types: what a model is for its caller, and the options of loading, running and connecting. */
 
-import type { Explanation, NodeProfile } from './explanation.js'
+import type { Explanation, NodeProfile, TuneReport } from './explanation.js'
 import type { AudioFeed, ImageFeed, ImageSource, LocalFeeds } from './media/types.js'
 import type { AnyTensor, DataType, PlainArray, Tensor, TensorDataMap, TypedArray } from './tensor.js'
 
@@ -329,6 +329,16 @@ export interface ProfileOptions extends Pick<RunOptions, 'signal'> {
   runs?: number | undefined
 }
 
+/** Options of `tune`. */
+export interface TuneOptions extends Pick<RunOptions, 'signal'> {
+  /** About how many milliseconds it may take. Default 5000. The longest parts of the model come first. */
+  budget?: number | undefined
+  /** Called now and then with how much of it is done, from 0 to 1. */
+  onProgress?: ((fraction: number) => void) | undefined
+  /** Whether to keep what was found on the device, where the model's plan is kept there. Default true. */
+  keep?: boolean | undefined
+}
+
 /** A model in the page, as `Model.load` gives it; of its inputs `F` and outputs `O` more is known where its address has a type. */
 export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputValues = Outputs> extends Omit<Predictor, 'run'> {
   /**
@@ -351,6 +361,14 @@ export interface LocalModel<F extends LocalFeeds = LocalFeeds, O extends OutputV
    * clock is 20 times finer. Rejects with `UnsupportedError` for models that need the fallback executor.
    */
   profile(feeds: F, options?: ProfileOptions): Promise<NodeProfile[]>
+  /**
+   * Measures several ways to compute each convolution and matrix product, on this device and for the shapes of these inputs, and takes the fastest ones
+   * if that makes the whole model faster by more than noise; otherwise all stays as it was. Integers are the same bytes by every way; floats
+   * may differ as between two machines, by a few roundings. Runs go on meanwhile, between slices of some 50 ms. What was found counts
+   * at once, and at later visits where the plan is in the cache. Takes the memory of a second copy of the weights. Rejects with `UnsupportedError`
+   * for models that need the fallback executor, `InputError` for inputs or options that do not fit, `WorkerError` if the Worker was lost on the way.
+   */
+  tune(feeds: F, options?: TuneOptions): Promise<TuneReport>
   /** What runs where and why: the compiled graph with the ONNX nodes that each of its nodes was made of, and any fallback. */
   explain(): Promise<Explanation>
 }

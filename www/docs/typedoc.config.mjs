@@ -23,6 +23,7 @@ const GUIDES = [
   'quantizing',
   'from-onnxruntime-web',
   'threads-and-headers',
+  'tuning',
   'content-security-policy',
   'workers',
   'node',

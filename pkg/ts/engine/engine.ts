@@ -91,7 +91,7 @@ export class Engine {
   /** Loads a plan. Bytes in memory move to the other side unless `keep` is set. */
   async load(plan: FileBytes, keep: boolean, limits: Limits, signal?: AbortSignal): Promise<Resident> {
     const file = plan instanceof Blob ? plan : new Blob([plan])
-    const again = async (instance: Instance): Promise<Loaded> => instance.channel.call('load', { plan: file, limits })
+    const again = (instance: Instance, plan: Blob): Promise<Loaded> => instance.channel.call('load', { plan, limits })
     return this.enqueue(async (instance) => {
       const moved = keep || plan instanceof Blob ? [] : [plan.buffer]
       const loaded = await instance.channel.call('load', { plan, limits }, moved)
@@ -116,7 +116,7 @@ export class Engine {
       }
       return { ...(await channel.call('compile', { id })), external: needed.length > 0 }
     }
-    const again = async (instance: Instance): Promise<Loaded> => {
+    const again = async (instance: Instance, file: Blob): Promise<Loaded> => {
       const result = await compile(instance, file)
       if (result.kind === 'plan')
         throw new InternalError('A model that needed the fallback compiled to a plan after a restart; load it again.')
@@ -256,6 +256,10 @@ export type Compiled =
 /** Inputs of a model; those that are still being read arrive when its turn has come. */
 type Inputs = RequestOf<'run'>['inputs'] | Promise<RequestOf<'run'>['inputs']>
 
+/** Messages about a model, and what they say beside its id. */
+type AboutModel = 'profile' | 'explain' | 'memory' | 'tune' | 'tuneOn' | 'tuneEnd'
+type Asked<K extends AboutModel> = Omit<RequestOf<K>, 'id'>
+
 /** A model that lives in an engine, and comes back from its bytes when the instance is replaced. */
 export class Resident {
   readonly engine: Engine
@@ -269,13 +273,19 @@ export class Resident {
   /** When the engine ran it last. */
   turn = 0
   /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
-  readonly file: Blob
-  readonly #again: (instance: Instance) => Promise<Loaded>
+  file: Blob
+  readonly #again: (instance: Instance, file: Blob) => Promise<Loaded>
   #id: number
   #home: Instance | undefined
   #dropped = false
 
-  constructor(engine: Engine, file: Blob, again: (instance: Instance) => Promise<Loaded>, loaded: Loaded, home: Instance) {
+  constructor(
+    engine: Engine,
+    file: Blob,
+    again: (instance: Instance, file: Blob) => Promise<Loaded>,
+    loaded: Loaded,
+    home: Instance,
+  ) {
     this.engine = engine
     this.inputs = loaded.inputs
     this.outputs = loaded.outputs
@@ -310,32 +320,14 @@ export class Resident {
     )
   }
 
-  /** Runs the model several times; tells what each node took. */
-  profile(inputs: Inputs, runs: number, signal?: AbortSignal): Promise<ResponseOf<'profile'>> {
+  /** Sends a message about the model when its turn comes. */
+  ask<K extends AboutModel>(name: K, request: Asked<K> | Promise<Asked<K>>, signal?: AbortSignal): Promise<ResponseOf<K>> {
     return this.engine.enqueue(
       async (instance) => {
         const id = await this.#settle(instance)
-        return instance.channel.call('profile', { id, inputs: await inputs, runs })
+        return instance.channel.call(name, { id, ...(await request) })
       },
       signal,
-      this,
-    )
-  }
-
-  /** Tells of what the model is made. */
-  explain(): Promise<ResponseOf<'explain'>> {
-    return this.engine.enqueue(
-      async (instance) => instance.channel.call('explain', { id: await this.#settle(instance) }),
-      undefined,
-      this,
-    )
-  }
-
-  /** Memory in use. */
-  memory(): Promise<ResponseOf<'memory'>> {
-    return this.engine.enqueue(
-      async (instance) => instance.channel.call('memory', { id: await this.#settle(instance) }),
-      undefined,
       this,
     )
   }
@@ -354,7 +346,7 @@ export class Resident {
   async #settle(instance: Instance): Promise<number> {
     if (this.#dropped) throw new DisposedError('The model was disposed before its turn to run came.')
     if (this.#home === instance) return this.#id
-    this.#id = (await this.#again(instance)).id
+    this.#id = (await this.#again(instance, this.file)).id
     this.#home = instance
     return this.#id
   }

@@ -7,10 +7,14 @@ import type { GraphNode, NodeProfile, OnnxNode } from '../explanation.js'
 import type { Limits, Port, PortKind } from '../types.js'
 import { isMedia, openAll, type Opened, stageImages } from './media.js'
 import { isErrorKind } from './protocol.js'
+import type { FileBytes } from '../file.js'
 import type { CompileResult, Loaded, MessageName, Protocol, RequestOf, ResponseOf, Role, WireError } from './protocol.js'
 import { ranges, rows } from './rows.js'
 import { buffers, values } from './wire-values.js'
-import type { Raw, RawCompiled, RawLimits, RawModel, RawOnnx } from './raw.js'
+import type { Raw, RawCompiled, RawLimits, RawLoader, RawModel, RawOnnx } from './raw.js'
+
+/** Digest of the runtime's binaries, set by the build: what was measured with others does not count. */
+declare const NEARSIDE_RUNTIME_ID: string
 
 type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => ResponseOf<K> | Promise<ResponseOf<K>> }
 
@@ -23,6 +27,7 @@ export class Host {
   readonly #opened = new Map<number, RawOnnx>()
   #raw: Raw | undefined
   #nextId = 1
+  #integerPath = ''
   #panic: string | undefined
   #lost = false
 
@@ -56,18 +61,16 @@ export class Host {
   readonly #handlers: Handlers = {
     start: async ({ role, module, threads }) => {
       const raw = await this.#instantiate(role, module, threads)
-      const integerPath = raw.start((text: string) => {
+      const integerPath = (this.#integerPath = raw.start((text: string) => {
         this.#panic = text
-      })
+      }))
       this.#raw = raw
       return { integerPath }
     },
     load: async ({ plan, limits }) => {
       const start = performance.now()
-      const instance = this.#instance()
-      const loader = new instance.RawLoader(sizeOf(plan))
-      await eachPiece(plan, (piece) => loader.push(piece))
-      return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw), start))
+      const loader = await this.#loader(plan)
+      return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw, this.#device()), start))
     },
     open: async ({ onnx, limits }) => {
       const { RawOnnx } = this.#instance()
@@ -115,9 +118,20 @@ export class Host {
     },
     explain: ({ id }) => {
       const model = this.#model(id)
-      const [producer, sourceSha256] = model.provenance() as [string, string]
+      const [producer, sourceSha256, tuned] = model.provenance() as [string, string, string]
       const executor = producer === '' ? 'compiler' : 'runtime'
-      return { executor, producer, sourceSha256, nodes: graphNodes(model.nodes()) }
+      return { executor, producer, sourceSha256, tuned: tuned !== '', nodes: graphNodes(model.nodes()) }
+    },
+    tune: async ({ id, plan, inputs, budget }) => {
+      const loader = await this.#loader(plan)
+      const model = this.#staged(id, await openAll(inputs), true)
+      model.tune(loader, budget)
+      return null
+    },
+    tuneOn: ({ id, slice }) => this.#model(id).tune_on(slice, () => performance.now()),
+    tuneEnd: ({ id, keep }) => {
+      const [record, report] = this.#model(id).tune_end(this.#device(), keep) as [Uint8Array<ArrayBuffer>, Float64Array]
+      return { record, report }
     },
     drop: ({ id }) => {
       const model = this.#models.get(id) ?? this.#opened.get(id)
@@ -135,6 +149,18 @@ export class Host {
       await eachPiece(file, (piece) => digest.push(piece))
       return digest.finish()
     },
+  }
+
+  async #loader(plan: FileBytes): Promise<RawLoader> {
+    const loader = new (this.#instance().RawLoader)(sizeOf(plan))
+    await eachPiece(plan, (piece) => loader.push(piece))
+    return loader
+  }
+
+  /** For what a plan is tuned: this build, by this browser, on so many cores and threads. */
+  #device(): string {
+    const { userAgent, hardwareConcurrency } = (globalThis.navigator as Navigator | undefined) ?? {}
+    return [NEARSIDE_RUNTIME_ID, userAgent, hardwareConcurrency, this.#threads(), this.#integerPath].join()
   }
 
   /** A model with its inputs; `waited` if other messages may have been answered since the call. */

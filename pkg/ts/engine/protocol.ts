@@ -122,6 +122,12 @@ export interface Protocol {
   profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }
   /** Tells of what a model is made. */
   explain: { request: { id: number }; response: Omit<Explanation, 'fallbackOperators' | 'notes'> }
+  /** Begins to tune a model for inputs, in about `budget` milliseconds; `plan` is its plan again. */
+  tune: { request: { id: number; plan: FileBytes; inputs: readonly WireInput[]; budget: number }; response: null }
+  /** Goes on with that for about `slice` milliseconds; gives how much of all is done. */
+  tuneOn: { request: { id: number; slice: number }; response: number }
+  /** Ends it. Gives the record that belongs behind the plan, empty if nothing changed, and the report, flat. */
+  tuneEnd: { request: { id: number; keep: boolean }; response: { record: Uint8Array<ArrayBuffer>; report: Float64Array } }
   /** Forgets a model. */
   drop: { request: { id: number }; response: null }
   /** Memory in use. */

@@ -10,7 +10,7 @@ import { UnsupportedError } from '../errors.js'
 import type { Role } from './protocol.js'
 import { type HelpMessage, sharedMemory, startHelpers } from './team.js'
 
-export type { RawCompiled, RawLimits, RawModel, RawOnnx } from '../../dist/wasm/compiler.js'
+export type { RawCompiled, RawLimits, RawLoader, RawModel, RawOnnx } from '../../dist/wasm/compiler.js'
 
 /** What both binaries export, and what only the compiler does. */
 export type Raw = Pick<typeof coreGlue, 'RawDigest' | 'RawLimits' | 'RawLoader' | 'start'> &
