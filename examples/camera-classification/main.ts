@@ -15,6 +15,7 @@ const MEAN = [0.485, 0.456, 0.406]
 const DEVIATION = [0.229, 0.224, 0.225]
 const SHOWN = 3
 
+const loading = new AbortController()
 const video = document.querySelector('video') as HTMLVideoElement
 const start = document.querySelector('button') as HTMLButtonElement
 const answers = document.querySelector('ol') as HTMLOListElement
@@ -22,7 +23,10 @@ const state = document.querySelector('#state') as HTMLElement
 
 async function main(): Promise<void> {
   const [model, labels] = await Promise.all([
-    Model.load(MODEL, { onProgress: ({ fraction }) => (state.textContent = `Loading: ${Math.round(100 * fraction)} %`) }),
+    Model.load(MODEL, {
+      signal: loading.signal,
+      onProgress: ({ fraction }) => (state.textContent = `Loading: ${Math.round(100 * fraction)} %`),
+    }),
     fetchJson(LABELS) as Promise<string[]>,
   ])
   state.textContent = 'Ready.'
@@ -60,5 +64,7 @@ function fail(error: unknown): void {
 
 start.disabled = true
 main().catch((error: unknown) => {
+  // Without its labels the model need not go on loading, nor tell of it.
+  loading.abort()
   state.textContent = sentence(error)
 })

@@ -21,6 +21,7 @@ const SENTENCES = [
   'Neural networks can run in a browser.',
 ]
 
+const loading = new AbortController()
 const form = document.querySelector('form') as HTMLFormElement
 const question = document.querySelector('input') as HTMLInputElement
 const button = document.querySelector('button') as HTMLButtonElement
@@ -70,7 +71,10 @@ function fail(error: unknown): void {
 
 async function main(): Promise<void> {
   const [model, ...files] = await Promise.all([
-    Model.load(MODEL, { onProgress: ({ fraction }) => (state.textContent = `Loading: ${Math.round(100 * fraction)} %`) }),
+    Model.load(MODEL, {
+      signal: loading.signal,
+      onProgress: ({ fraction }) => (state.textContent = `Loading: ${Math.round(100 * fraction)} %`),
+    }),
     json('tokenizer.json'),
     json('tokenizer_config.json'),
   ])
@@ -100,4 +104,8 @@ async function main(): Promise<void> {
   }
 }
 
-main().catch(fail)
+main().catch((error: unknown) => {
+  // Without all of its files the model need not go on loading, nor tell of it.
+  loading.abort()
+  fail(error)
+})
