@@ -1,5 +1,3 @@
-import { availableParallelism } from 'node:os'
-
 import { describe, expect, it, vi } from 'vitest'
 import { InputError } from '../ts/errors.js'
 import { measureParallelism, pickThreads } from '../ts/threads.js'
@@ -37,8 +35,8 @@ describe('pickThreads', () => {
     expect(() => pickThreads({ isolated: true, cores: 8 }, true, wanted as number)).toThrow(InputError)
   })
 
-  it('finds that Node shares memory, and its cores', () => {
-    expect(measureParallelism()).toEqual({ isolated: true, cores: availableParallelism() })
+  it('finds that Node shares memory', () => {
+    expect(measureParallelism().isolated).toBe(true)
   })
 
   it('asks a page whether it is isolated', () => {

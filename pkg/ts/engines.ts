@@ -5,7 +5,6 @@ import { lazily } from './chunk.js'
 import { type Binary, Engine } from './engine/engine.js'
 import type { Channel, Role } from './engine/protocol.js'
 import { WorkerChannel } from './engine/worker-channel.js'
-import { nodeModule } from './files.js'
 import { measureParallelism, pickThreads } from './threads.js'
 import { measureFeatures, pickVariant } from './variant.js'
 import type { LoadOptions, Variant } from './types.js'
@@ -63,7 +62,7 @@ function withEarly(options: EngineOptions, variant: Variant): EngineOptions {
 
 function usesWorker({ worker, threads }: EngineOptions): boolean {
   if (typeof Worker !== 'undefined') return worker !== false
-  return (worker ?? Number(threads) > 1) && nodeModule('node:worker_threads') !== undefined
+  return (worker ?? Number(threads) > 1) && measureParallelism().isolated
 }
 
 function remember(key: string, make: () => Engine): Engine {
@@ -86,8 +85,7 @@ function engineAt(
     const started = early?.worker
     if (early !== undefined) early.worker = undefined
     if (typeof Worker !== 'undefined') return new WorkerChannel(started ?? urls?.worker)
-    const { NodeWorker } = await lazily(import('./node-worker.js'))
-    return new WorkerChannel(new NodeWorker(urls?.worker) as unknown as Worker)
+    return new WorkerChannel(new (await lazily(import('./node-worker.js'))).NodeWorker(urls?.worker) as unknown as Worker)
   }
   const plain = async (): Promise<Binary> => {
     const compiled = early === undefined ? undefined : await arrived(early.module, timeout)

@@ -6,7 +6,6 @@ import type { FileSystem } from './node-files.js'
 interface NodeModules {
   'node:url': { pathToFileURL(path: string): URL }
   'node:fs/promises': FileSystem
-  'node:os': { availableParallelism(): number }
   'node:worker_threads': unknown
 }
 

@@ -6,7 +6,7 @@ import type { Known } from './cache-index.js'
 import type { CacheSettings } from './cache.js'
 import { Resident, type WeightSource } from './engine/engine.js'
 import { compilerFor, type Placement, runtimeFor } from './engines.js'
-import { InputError, NetworkError, PlanError } from './errors.js'
+import { NetworkError, PlanError } from './errors.js'
 import { type FileBytes, headOf, LARGE } from './file.js'
 import { fileAddress } from './files.js'
 import { sha256Hex } from './sha256.js'
@@ -14,7 +14,6 @@ import { ProgressMeter } from './progress.js'
 import { describeSource, isRemote, plainAddress } from './request.js'
 import { isPlan } from './magic.js'
 import { readSource, type SourceBytes } from './source.js'
-import { describeValue } from './tensor.js'
 import { Timeline } from './timeline.js'
 import type { EngineInfo, Limits, LoadOptions, ModelSource } from './types.js'
 
@@ -67,8 +66,6 @@ class Loading {
 
   constructor(source: ModelSource, options: LoadOptions) {
     const timeout = options.timeout ?? DEFAULT_TIMEOUT
-    if (!(timeout >= 0))
-      throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
     this.#source = fileAddress(source)
     this.#options = { ...options, timeout }
     this.#signal = options.signal
@@ -76,7 +73,7 @@ class Loading {
     // What is no function fails here, and not amid a download.
     this.#progress = new ProgressMeter(options.onProgress?.bind(undefined))
     this.#address = plainAddress(this.#source, options.request)
-    const maxBytes = checkCacheBytes(options.cache)
+    const maxBytes = cacheBytes(options.cache)
     this.#cache = openCache(options.cache === false ? undefined : globalThis.caches, {
       maxBytes,
       onFailure: (why) =>
@@ -91,7 +88,9 @@ class Loading {
     // The runtime arrives while the model does; its failure counts when it is needed.
     const started = this.#place.engine.start(this.#timeline)
     started.catch(() => {})
-    const { integrity, limits } = this.#options
+    const { integrity, limits, timeout } = this.#options
+    if (!(timeout >= 0 && cacheBytes(this.#options.cache) >= 0))
+      throw (await lazily(import('./options.js'))).badNumber(this.#options)
     if (limits !== undefined) this.#limits = (await lazily(import('./options.js'))).checkLimits(limits)
     if (integrity !== undefined) this.#expected = (await lazily(import('./integrity.js'))).parseIntegrity(integrity)
     const demanded = await this.#demandedPlan()
@@ -300,8 +299,6 @@ async function openCache(storage: CacheStorage | undefined, settings: CacheSetti
   return module && { ...module.openPlanCache(storage, settings), compiledKey: module.compiledKey, versionOf: module.versionOf }
 }
 
-function checkCacheBytes(cache: LoadOptions['cache']): number {
-  const bytes = (typeof cache === 'object' ? cache.maxBytes : undefined) ?? DEFAULT_CACHE_BYTES
-  if (bytes >= 0) return bytes
-  throw new InputError(`The option cache.maxBytes is ${describeValue(bytes)}; give a number of bytes.`)
+function cacheBytes(cache: LoadOptions['cache']): number {
+  return (typeof cache === 'object' ? cache.maxBytes : undefined) ?? DEFAULT_CACHE_BYTES
 }

@@ -2,12 +2,20 @@
 
 import { InputError } from './errors.js'
 import { describeValue } from './tensor.js'
-import type { LoadOptions, RunOptions } from './types.js'
+import type { CacheOptions, LoadOptions, RunOptions } from './types.js'
 
 export { checkLimits } from './limits.js'
 
 /** Options that must be functions. */
 const FUNCTIONS = ['onProgress', 'onWarning', 'onTiming'] as const
+
+/** The error for a number that is none, or too small. */
+export function badNumber({ timeout, cache }: LoadOptions): InputError {
+  if (!(Number(timeout) >= 0))
+    return new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
+  const { maxBytes } = cache as CacheOptions
+  return new InputError(`The option cache.maxBytes is ${describeValue(maxBytes)}; give a number of bytes.`)
+}
 
 /** The error to throw for one of JavaScript's own: names an option of the wrong type, if there is any. */
 export function explained(error: TypeError, options: Partial<LoadOptions & RunOptions> | null): Error {

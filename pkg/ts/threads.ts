@@ -24,7 +24,7 @@ export function measureParallelism(): Parallelism {
   >
   return {
     isolated: crossOriginIsolated && typeof SharedArrayBuffer !== 'undefined',
-    cores: navigator?.hardwareConcurrency ?? nodeModule('node:os')?.availableParallelism() ?? 1,
+    cores: navigator?.hardwareConcurrency ?? 1,
   }
 }
 
@@ -39,7 +39,7 @@ export function pickThreads(
     throw new InputError(`The option threads is ${describeValue(wanted)}; use 'auto' or a whole number from 1 on.`)
   if (wanted === 1 || (worker && isolated)) return { threads: Math.min(wanted, MOST) }
   const why = worker
-    ? 'this page is not cross-origin isolated: serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
+    ? 'this page is not cross-origin isolated: it lacks the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
     : 'they need a Worker: leave out { worker: false }'
   return { threads: 1, note: `The model runs on one thread instead of ${wanted}, because ${why}.` }
 }

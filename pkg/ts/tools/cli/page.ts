@@ -8,7 +8,6 @@ import type { Port } from '../../types.js'
 import type { Description, DrawnNode, Drawing } from '../compiler/job.js'
 import { PAGE } from '../package-files.js'
 import { UsageError } from './usage.js'
-import { provideWorkers } from './web-worker.js'
 
 /** Runs of which the fastest times are shown. */
 const RUNS = 10
@@ -42,9 +41,8 @@ export async function measured(
   { after }: Drawing,
   sizes: ReadonlyMap<string, number>,
 ): Promise<readonly Timed[] | Error> {
-  provideWorkers()
   try {
-    using model = await Model.load(new Blob([...plan]), { threads: 1, cache: false, onWarning: () => {} })
+    using model = await Model.load(new Blob([...plan]), { worker: true, threads: 1, cache: false, onWarning: () => {} })
     const feeds = Object.fromEntries(model.inputs.map((port) => [port.name, zeros(port, sizes)]))
     const nodes: Timed[] = [...after.nodes]
     for (const { index, min, macs, bytes } of await model.profile(feeds, { runs: RUNS })) {
