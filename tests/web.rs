@@ -39,7 +39,7 @@ fn load_within(bytes: &[u8], limits: &RawLimits) -> Result<RawModel, JsValue> {
     for piece in bytes.chunks(100) {
         loader.push(&Uint8Array::from(piece))?;
     }
-    loader.finish(limits)
+    loader.finish(limits, "")
 }
 
 fn stage(model: &mut RawModel, dims: &[u32], data: &[f32]) -> Result<(), JsValue> {

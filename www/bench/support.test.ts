@@ -9,7 +9,15 @@ const node = (name: string, op: string, fused: string[]): GraphNode => ({
 })
 
 const explanation: Explanation = {
-  ...{ executor: 'runtime', fallbackOperators: [], notes: [], producer: 'nearside 1', sourceSha256: '', plan: new Blob(['abc']) },
+  ...{
+    executor: 'runtime',
+    fallbackOperators: [],
+    notes: [],
+    producer: 'nearside 1',
+    sourceSha256: '',
+    tuned: false,
+    plan: new Blob(['abc']),
+  },
   nodes: [node('a', 'Reshape', ['1']), node('b', 'Conv', ['2', '3']), node('c', 'Conv', ['3', '4'])],
 }
 

@@ -39,7 +39,7 @@ pub struct Model {
 
 /// What executors are made from.
 enum Source {
-    Plan(Plan),
+    Plan(Box<Plan>),
     Onnx(Vec<u8>),
 }
 
@@ -89,11 +89,11 @@ impl Model {
     fn load(name: &str, file: &Path) -> Result<Model> {
         let bytes = std::fs::read(file)?;
         let source = if plan::is_plan(&bytes) {
-            Source::Plan(plan::read(AlignedBytes::copy_of(&bytes))?)
+            Source::Plan(Box::new(plan::read(AlignedBytes::copy_of(&bytes))?))
         } else {
             match compile(&bytes, &Options::default())? {
                 // Float models run on tract, whose kernels use the widest vectors of the CPU: the cloud figure has to be an honest one.
-                Compiled::Plan { plan, .. } if computes_on_integers(&plan.graph) => Source::Plan(plan),
+                Compiled::Plan { plan, .. } if computes_on_integers(&plan.graph) => Source::Plan(Box::new(plan)),
                 _ => Source::Onnx(bytes),
             }
         };
@@ -127,7 +127,7 @@ impl Model {
 impl Source {
     fn executor(&self) -> nearside::Result<Executor> {
         Ok(match self {
-            Source::Plan(plan) => Executor::Session(Box::new(Session::new(plan.clone())?)),
+            Source::Plan(plan) => Executor::Session(Box::new(Session::new(Plan::clone(plan))?)),
             Source::Onnx(bytes) => match Fallback::new(bytes, &Options::default()) {
                 Ok(model) => Executor::Tract(Box::new(Resident::Tract(model))),
                 Err(_) => match compile(bytes, &Options::default())? {
