@@ -76,8 +76,7 @@ class Loading {
     const maxBytes = cacheBytes(options.cache)
     this.#cache = openCache(options.cache === false ? undefined : globalThis.caches, {
       maxBytes,
-      onFailure: (why) =>
-        this.#warn(`The plan of ${this.#label} could not be kept on this device (${why}); it is made anew at the next visit.`),
+      onFailure: (why) => this.#warn(`The plan of ${this.#label} could not be kept (${why}); it is made anew at the next visit.`),
     })
     this.#place = runtimeFor(this.#options)
   }

@@ -64,6 +64,7 @@ function end(resident: Resident, keep: boolean) {
 async function measured(resident: Resident, signal?: AbortSignal, onProgress?: (fraction: number) => void): Promise<End> {
   try {
     for (let done = 0; done < 1; onProgress?.(done)) done = await resident.ask('tuneOn', { slice: SLICE }, signal)
+    signal?.throwIfAborted()
   } catch (error) {
     // The model goes on as it was; if it is gone, so is what measured it.
     end(resident, false).catch(() => {})
