@@ -227,7 +227,7 @@ class Loading {
       this.#undo.push(() => compiled.resident.drop())
       const { operators, resident } = compiled
       const why = operators.length > 0 ? `operators that the runtime lacks (${operators.join(', ')})` : resident.notes.join(' ')
-      this.#warn(`${this.#label} needs ${why}: the whole model runs in the compiler, which is slower and a larger download.`)
+      this.#warn(`${this.#label} needs ${why}: the model runs in the compiler, more slowly.`)
       this.#releaseRuntime?.()
       return this.#finish(compiled.resident, compilerStarted, compiled.operators)
     }
