@@ -246,9 +246,7 @@ test('a device that is full: the model works, a warning says that its plan was n
       model.dispose()
       return warnings
     }, LIBRARY)
-    expect(warnings).toEqual([
-      expect.stringMatching(/could not be kept \(.*[Qq]uota.*\); it is made anew at the next visit/),
-    ])
+    expect(warnings).toEqual([expect.stringMatching(/could not be kept \(.*[Qq]uota.*\); it is made anew at the next visit/)])
   } finally {
     server.close()
   }
