@@ -1,6 +1,7 @@
 /** The experiment as code to copy, for the places where models run, with the headers that it needs. */
 
 import type { Experiment } from './experiment'
+import { ARRAYS } from './inputs'
 
 export const PLACES = {
   page: 'A page without a bundler',
@@ -19,21 +20,6 @@ export interface Shape {
 }
 
 const DIGITS: readonly Shape[] = [{ name: 'image', type: 'float32', dims: [1, 1, 28, 28] }]
-
-const ARRAYS: Readonly<Record<string, string>> = {
-  float32: 'Float32Array',
-  float64: 'Float64Array',
-  int8: 'Int8Array',
-  uint8: 'Uint8Array',
-  bool: 'Uint8Array',
-  int16: 'Int16Array',
-  uint16: 'Uint16Array',
-  float16: 'Uint16Array',
-  int32: 'Int32Array',
-  uint32: 'Uint32Array',
-  int64: 'BigInt64Array',
-  uint64: 'BigUint64Array',
-}
 
 /** The same load and run as the experiment's first side. */
 export function codeOf(experiment: Experiment, place: Place, inputs: readonly Shape[] = DIGITS): string {
@@ -142,7 +128,7 @@ function optionsOf({ variant, threads, worker }: Experiment, more: string[]): st
 
 function feedOf({ name, type, dims }: Shape): string {
   const size = dims.length === 0 ? '1' : dims.join(' * ')
-  return `${key(name)}: new Tensor('${type}', new ${ARRAYS[type] ?? 'Float32Array'}(${size}), [${dims.join(', ')}])`
+  return `${key(name)}: new Tensor('${type}', new ${(ARRAYS[type] ?? Float32Array).name}(${size}), [${dims.join(', ')}])`
 }
 
 function key(name: string): string {

@@ -1,7 +1,7 @@
 /** The gallery of mistakes: a button for each, and one for all. */
 
 import { byId, element, setText } from '../src/dom'
-import { formatMs } from '../src/format'
+import { formatMs, sentenceOf } from '../src/format'
 import { Gallery, type Mistake, MISTAKES } from './gallery'
 import { PLAN_URL } from './models'
 
@@ -43,7 +43,7 @@ function row(mistake: Mistake, gallery: Gallery): { item: HTMLElement; make: () 
       )
       return next.well
     } catch (error) {
-      outcome.replaceChildren(element('p', 'unwell', error instanceof Error ? error.message : String(error)))
+      outcome.replaceChildren(element('p', 'unwell', sentenceOf(error)))
       return false
     } finally {
       button.removeAttribute('aria-busy')

@@ -23,7 +23,8 @@ export type NumberArray =
 
 export type Values = Readonly<Record<string, Value>>
 
-const ARRAYS: Readonly<Record<string, new (length: number) => NumberArray>> = {
+/** By the type of a port. */
+export const ARRAYS: Readonly<Record<string, new (length: number) => NumberArray>> = {
   float32: Float32Array,
   float64: Float64Array,
   float16: Uint16Array,

@@ -1,7 +1,7 @@
 /** The moving source on the page: each frame, then only the latest. */
 
 import { byId, element, setText } from '../src/dom'
-import { formatMs } from '../src/format'
+import { formatMs, sentenceOf } from '../src/format'
 import type { Experiment } from './experiment'
 import type { Files } from './form'
 import { watch, type Watch } from './live'
@@ -57,7 +57,7 @@ export function showLive(of: () => { readonly experiment: Experiment; readonly f
     start.disabled = true
     compare()
       .catch((error: unknown) => {
-        setText(state, error instanceof Error ? error.message : String(error))
+        setText(state, sentenceOf(error))
       })
       .finally(() => {
         start.disabled = false

@@ -1,6 +1,7 @@
 /** The page: the form starts experiments, whose results are shown and can be taken along. */
 
 import { byId, setText } from '../src/dom'
+import { sentenceOf } from '../src/format'
 import { copyOn } from './copy'
 import { showCode } from './code-view'
 import { readExperiment, writeExperiment } from './experiment'
@@ -62,7 +63,7 @@ async function measure(): Promise<void> {
     setText(state, 'Measured.')
     globalThis.result = latest
   } catch (error) {
-    const sentence = error instanceof Error ? error.message : String(error)
+    const sentence = sentenceOf(error)
     const cancelled = stop.signal.aborted
     progress.value = 0
     setText(state, cancelled ? 'Cancelled.' : sentence)

@@ -7,7 +7,7 @@ import { Comparison, describeCompared } from './comparison'
 import { byId, setText } from './dom'
 import { Rasterizer, type Stroke } from './drawing'
 import { askEdge, type Call, type Edge } from './edge'
-import { formatMs } from './format'
+import { formatMs, sentenceOf } from './format'
 import { prepare } from './ink'
 import { LatestWins } from './latest'
 import { describeConditions, type Experiment, isSimulated, writeQuery } from './network'
@@ -266,8 +266,4 @@ export class App {
       compared: this.#comparison,
     }
   }
-}
-
-function sentenceOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

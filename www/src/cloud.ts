@@ -2,6 +2,7 @@
 
 import { Model, NetworkError, type RemoteModel, type RunTiming } from 'nearside'
 import { type Answer, feeds, logitsOf, type Part } from './edge'
+import { sentenceOf } from './format'
 import { type Experiment, serverPath } from './network'
 
 /** Milliseconds after which a call is given up. */
@@ -144,9 +145,7 @@ export function partsOf({ total, server = {} }: RunTiming): Part[] {
 /** What is wrong with the cloud, for a reader who wants to know whether to wait. */
 export function explain(error: unknown, { conditions }: Pick<Experiment, 'conditions'>): string {
   if (conditions.offline) return 'The cloud cannot be reached: the simulated network is offline.'
-  if (!(error instanceof NetworkError)) {
-    return `The cloud refused: ${error instanceof Error ? error.message : String(error)}`
-  }
+  if (!(error instanceof NetworkError)) return `The cloud refused: ${sentenceOf(error)}`
   switch (error.reason) {
     case 'unreachable':
       return 'The cloud cannot be reached: the network is down, or the server has stopped.'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { formatBytes, formatCount, formatMs, formatRatio, formatShare } from './format'
+import { formatBytes, formatCount, formatMs, formatRatio, formatShare, sentenceOf } from './format'
 
 test('times', () => {
   expect([0, 0.314, 9.96, 84.26, 99.6, 999.4, 1234].map(formatMs)).toEqual([
@@ -39,4 +39,9 @@ test('counts and ratios', () => {
   expect(formatCount(1, 'call')).toBe('1 call')
   expect(formatCount(1234, 'call')).toBe('1,234 calls')
   expect([1.26, 12.4, 243].map(formatRatio)).toEqual(['1.3', '12', '240'])
+})
+
+test('an error is its sentence, whatever else was thrown is a string', () => {
+  expect(sentenceOf(new TypeError('The tensor has no data.'))).toBe('The tensor has no data.')
+  expect(sentenceOf('stop')).toBe('stop')
 })

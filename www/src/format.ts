@@ -1,4 +1,4 @@
-/** Numbers as a reader wants them: two or three significant digits and a unit. */
+/** Numbers as a reader wants them, with two or three significant digits and a unit, and errors as sentences. */
 
 /** `0.31 ms`, `84 ms`, `1.2 s`. */
 export function formatMs(ms: number): string {
@@ -28,6 +28,11 @@ export function formatCount(n: number, noun: string): string {
 /** How many times: `1.3`, `12`, `240`. */
 export function formatRatio(ratio: number): string {
   return ratio < 9.95 ? ratio.toFixed(1) : String(Number(ratio.toPrecision(2)))
+}
+
+/** What an error tells: those of the package and of these pages are sentences. */
+export function sentenceOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function significant(value: number): string {
