@@ -154,6 +154,14 @@ describe('a tuned plan', () => {
     }
   })
 
+  it('is told from others by every byte of the header, whether or not they are text', async () => {
+    const [one, other] = [0xfe, 0xff].map((byte) => new Blob([new Uint8Array(100).fill(byte)]))
+    const fake = fakeStorage()
+    await open(fake.storage).put('aa', one as Blob)
+    expect(await keepTuned(fake.storage, other as Blob, tuned(other as Blob))).toBe(false)
+    expect(await open(fake.storage).get('aa')).toHaveLength(100)
+  })
+
   it('is not kept where the plan is not, or nothing can be', async () => {
     const fake = fakeStorage()
     expect(await keepTuned(fake.storage, wide, tuned(wide))).toBe(false)

@@ -5,7 +5,8 @@
  */
 
 import { evict, formatIndex, type Index, type Known, parseIndex, totalBytes } from './cache-index.js'
-import { type FileBytes, LARGE } from './file.js'
+import { type FileBytes, headOf, LARGE } from './file.js'
+import { text } from './magic.js'
 
 export { versionOf } from './cache-index.js'
 
@@ -115,13 +116,12 @@ export async function clearCache(storage: CacheStorage | undefined): Promise<voi
 export async function keepTuned(storage: CacheStorage | undefined, plan: Blob, tuned: Blob): Promise<boolean> {
   try {
     const cache = await storage?.open(STORE)
-    const head = await plan.slice(0, PLAN_HEAD).text()
+    const head = await planHead(plan)
     let found = false
     for (const request of (await cache?.keys()) ?? []) {
       const kept = await (await cache?.match(request))?.blob()
-      // The head holds the length and the sum of the plan.
-      if (kept === undefined || (await kept.slice(0, PLAN_HEAD).text()) !== head) continue
-      await cache?.put(request, new Response(tuned, { headers: { 'content-type': 'application/octet-stream' } }))
+      if (kept === undefined || (await planHead(kept)) !== head) continue
+      await cache?.put(request, answerOf(tuned))
       found = true
     }
     return found
@@ -130,12 +130,22 @@ export async function keepTuned(storage: CacheStorage | undefined, plan: Blob, t
   }
 }
 
+/** What tells plans apart: the header holds the length and the sum of the plan, but nothing of a record that follows. */
+async function planHead(plan: Blob): Promise<string> {
+  return text(await headOf(plan), 0, PLAN_HEAD)
+}
+
 async function readIndex(cache: Cache): Promise<Index> {
   return parseIndex(await (await cache.match(INDEX))?.text())
 }
 
 async function write(cache: Cache, key: string, plan: Blob): Promise<void> {
-  await cache.put(FOLDER + key, new Response(plan, { headers: { 'content-type': 'application/octet-stream' } }))
+  await cache.put(FOLDER + key, answerOf(plan))
+}
+
+/** A plan as Cache Storage takes it. */
+function answerOf(plan: Blob): Response {
+  return new Response(plan, { headers: { 'content-type': 'application/octet-stream' } })
 }
 
 async function deleteOthers(cache: Cache, index: Index): Promise<void> {

@@ -5,6 +5,7 @@ import type { Resident } from './engine/engine.js'
 import type { WireInput } from './engine/protocol.js'
 import { InputError, UnsupportedError, WorkerError } from './errors.js'
 import type { TunedNode, TuneReport, Way } from './explanation.js'
+import { headOf } from './file.js'
 import { isPlan } from './magic.js'
 import { describeValue } from './tensor.js'
 import type { TuneOptions } from './types.js'
@@ -49,7 +50,7 @@ export async function tune(
 
 /** A plan without the record that may follow it. */
 async function planOf(file: Blob): Promise<Blob> {
-  const head = new Uint8Array(await file.slice(0, 64).arrayBuffer())
+  const head = await headOf(file)
   if (!isPlan(head))
     throw new UnsupportedError('Only models that run on the light runtime can be tuned, this one needs the fallback executor.')
   return file.slice(0, Number(new DataView(head.buffer).getBigUint64(24, true)))
