@@ -1,4 +1,4 @@
-/** Sentences for what can go wrong around a model: files that are not there, a camera or microphone that is not given. */
+/** What can go wrong around a model, in sentences: files that are not there, a camera or microphone that is not given at once. */
 
 /** What an error tells; the package's are sentences. */
 export function sentence(error: unknown): string {
@@ -18,6 +18,19 @@ export async function fetchJson(address: string): Promise<unknown> {
     // Many servers answer with their first page where they have no file.
     const what = /^\s*</.test(text) ? 'is a web page' : 'is not JSON'
     throw new Error(`${address} ${what}; check that the file is there.`, { cause })
+  }
+}
+
+/** Enables a button that starts `work`, once at a time; after a failure it can be tried again. */
+export function startBy(button: HTMLButtonElement, work: () => Promise<void>, fail: (error: unknown) => void): void {
+  button.disabled = false
+  button.onclick = () => {
+    button.disabled = true
+    work().catch((error: unknown) => {
+      fail(error)
+      // What was refused may be allowed the next time.
+      button.disabled = false
+    })
   }
 }
 

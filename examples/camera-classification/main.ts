@@ -3,7 +3,7 @@
 import { Model } from 'nearside'
 import { softmax, topK } from 'nearside/post'
 
-import { fetchJson, openMedia, sentence } from '../failures'
+import { fetchJson, openMedia, sentence, startBy } from '../failures'
 
 const query = new URLSearchParams(location.search)
 const MODEL = query.get('model') ?? '../models/mobilenet_v2.int8.onnx'
@@ -31,7 +31,6 @@ async function main(): Promise<void> {
   ])
   state.textContent = 'Ready.'
 
-  start.disabled = false
   const watch = async (): Promise<void> => {
     video.srcObject = await openMedia({ video: { facingMode: 'environment' } })
     await video.play()
@@ -50,21 +49,16 @@ async function main(): Promise<void> {
       state.textContent = `${model.lastTiming?.total.toFixed(1)} ms`
     }
   }
-  start.onclick = () => {
-    start.disabled = true
-    watch().catch(fail)
-  }
+  startBy(start, watch, fail)
 }
 
 function fail(error: unknown): void {
   state.textContent = sentence(error)
-  // What was refused may be allowed the next time.
-  start.disabled = false
 }
 
 start.disabled = true
 main().catch((error: unknown) => {
   // Without its labels the model need not go on loading, nor tell of it.
   loading.abort()
-  state.textContent = sentence(error)
+  fail(error)
 })

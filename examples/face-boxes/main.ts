@@ -3,7 +3,7 @@
 import { Model } from 'nearside'
 import { type Detection, nms } from 'nearside/post'
 
-import { openMedia, sentence } from '../failures'
+import { openMedia, sentence, startBy } from '../failures'
 
 const MODEL = new URLSearchParams(location.search).get('model') ?? '../models/version-RFB-320.onnx'
 
@@ -35,7 +35,6 @@ function draw(found: readonly Detection[]): void {
 async function main(): Promise<void> {
   const model = await Model.load(MODEL)
   state.textContent = 'Ready.'
-  start.disabled = false
   const watch = async (): Promise<void> => {
     video.srcObject = await openMedia({ video: { facingMode: 'user' } })
     await video.play()
@@ -52,19 +51,12 @@ async function main(): Promise<void> {
       state.textContent = `${count} ${places.join(' ')}, ${model.lastTiming?.total.toFixed(1)} ms`
     }
   }
-  start.onclick = () => {
-    start.disabled = true
-    watch().catch(fail)
-  }
+  startBy(start, watch, fail)
 }
 
 function fail(error: unknown): void {
   state.textContent = sentence(error)
-  // What was refused may be allowed the next time.
-  start.disabled = false
 }
 
 start.disabled = true
-main().catch((error: unknown) => {
-  state.textContent = sentence(error)
-})
+main().catch(fail)

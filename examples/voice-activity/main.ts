@@ -3,7 +3,7 @@
 import { Model, Tensor } from 'nearside'
 import { Resampler } from 'nearside/audio'
 
-import { openMedia, sentence } from '../failures'
+import { openMedia, sentence, startBy } from '../failures'
 import worklet from './chunks-worklet.js?url'
 
 const MODEL = new URLSearchParams(location.search).get('model') ?? '../models/silero_vad.onnx'
@@ -80,15 +80,7 @@ function fail(error: unknown): void {
 async function main(): Promise<void> {
   const model = await Model.load(MODEL)
   state.textContent = 'Ready.'
-  start.disabled = false
-  start.onclick = () => {
-    start.disabled = true
-    listen(new Detector(model)).catch((error: unknown) => {
-      fail(error)
-      // What was refused may be allowed the next time.
-      start.disabled = false
-    })
-  }
+  startBy(start, () => listen(new Detector(model)), fail)
 }
 
 start.disabled = true
