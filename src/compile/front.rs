@@ -4,7 +4,6 @@ use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec,
 
 use super::{
     import::{self, Imported},
-    onnx_file::check_total,
     origins::{Source, origins},
     passes::{self, PassReport},
     reader::{Stripped, strip},
@@ -86,7 +85,7 @@ pub struct Report {
 
 /// Compiles an ONNX model.
 pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
-    check_total(onnx.len() as u64, &options.limits)?;
+    options.limits.check_model(onnx.len() as u64)?;
     import::recognise(onnx)?;
     let Stripped { onnx, weights, sha256 } = strip(onnx)?;
     let mut options = options.clone();

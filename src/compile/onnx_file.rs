@@ -2,7 +2,6 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    format,
     string::String,
     vec::Vec,
 };
@@ -15,7 +14,7 @@ use super::{
     weight_files::Needed,
 };
 use crate::{
-    error::{Error, Result, bail, ensure},
+    error::{Result, bail, ensure},
     limits::Limits,
     tensor::AlignedBytes,
 };
@@ -35,7 +34,7 @@ const HEAD: usize = 256;
 impl OnnxReader {
     /// A reader of a file of `total` bytes. Fails if that is more than the limit.
     pub fn new(total: u64, limits: &Limits) -> Result<OnnxReader> {
-        check_total(total, limits)?;
+        limits.check_model(total)?;
         Ok(OnnxReader { reader: Reader::new(total), head: Vec::new(), total })
     }
 
@@ -111,16 +110,6 @@ impl OnnxFile {
         options.external_data.extend(self.stripped.weights);
         compile_stripped(&self.stripped.onnx, hex(&self.stripped.sha256), &options)
     }
-}
-
-pub(super) fn check_total(total: u64, limits: &Limits) -> Result<()> {
-    let limit = limits.model_bytes;
-    if total > limit {
-        return Err(Error::Limit(format!(
-            "the model has {total} bytes, the limit is {limit} (modelBytes); raise it, or use a smaller model"
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ impl RawLimits {
         }
         true
     }
+
+    /// Throws if a model's file of so many bytes is too large.
+    pub fn check_model(&self, bytes: f64) -> Result<(), JsValue> {
+        self.0.check_model(bytes as u64).map_err(to_js)
+    }
 }
 
 /// Takes a plan in pieces, each copied once to where it stays.

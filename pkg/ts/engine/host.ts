@@ -21,9 +21,6 @@ type Handlers = { readonly [K in MessageName]: (request: RequestOf<K>) => Respon
 /** Makes an instance of a binary. */
 type Instantiate = (role: Role, module: WebAssembly.Module, threads: number) => Promise<Raw>
 
-/** As `Limits` in Rust has it, which sees ONNX files alone. */
-const DEFAULT_MODEL_BYTES = 2 ** 31
-
 export class Host {
   readonly #instantiate: Instantiate
   readonly #models = new Map<number, RawModel>()
@@ -72,7 +69,7 @@ export class Host {
     },
     load: async ({ plan, limits }) => {
       const start = performance.now()
-      checkSize(sizeOf(plan), limits)
+      this.#withLimits(limits, (raw) => raw.check_model(sizeOf(plan)))
       const loader = await this.#loader(plan)
       return this.#withLimits(limits, (raw) => this.#hold(loader.finish(raw, this.#device()), start))
     },
@@ -231,13 +228,6 @@ export class Host {
     if (model === undefined) throw new Error(`there is no model ${id} here`)
     return model
   }
-}
-
-/** Throws if a plan is larger than the limits allow. */
-function checkSize(size: number, { modelBytes = DEFAULT_MODEL_BYTES }: Limits): void {
-  if (size <= modelBytes) return
-  const message = `the model has ${size} bytes, the limit is ${modelBytes} (modelBytes); raise it, or use a smaller model`
-  throw Object.assign(new Error(message), { name: 'Limit' })
 }
 
 function stage(model: RawModel, index: number, input: Opened): void {
