@@ -2,6 +2,9 @@
 //! at hand. Integers are the same bytes by every way. Floats are the same bytes for every size of blocks; by [`Method::Winograd`] they
 //! differ from plain sums by a few roundings (see `conv_f32/winograd.rs`).
 
+use alloc::format;
+use core::fmt;
+
 /// How a convolution goes about its windows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Method {
@@ -83,17 +86,19 @@ pub struct Made {
     pub blocks: [usize; 2],
 }
 
-/// What is worth trying for a product of floats, or of integers.
-pub fn candidates(float: bool) -> impl Iterator<Item = Choice> {
+/// As reports have it: `rows [48, 1]`, `rows [48, 4], shallow`.
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |name: &dyn fmt::Debug| format!("{name:?}").to_lowercase();
+        write!(f, "{} {:?}", word(&self.method), self.blocks)?;
+        if self.inner == Inner::Auto { Ok(()) } else { write!(f, ", {}", word(&self.inner)) }
+    }
+}
+
+/// What is worth trying. Some of it does not apply to floats, some not to integers: that is [`Made`] as what applies is.
+pub fn candidates() -> impl Iterator<Item = Choice> {
     let all = (1..=u8::MAX).map(Choice::from_byte);
-    all.filter(move |choice| {
-        let fits = if float {
-            choice.method != Method::Windows && choice.inner != Inner::Wide
-        } else {
-            matches!(choice.inner, Inner::Auto | Inner::Wide)
-        };
-        choice.method != Method::Auto && fits && (choice.blocks == 0 || choice.inner == Inner::Auto)
-    })
+    all.filter(|choice| choice.method != Method::Auto && (choice.blocks == 0 || choice.inner == Inner::Auto))
 }
 
 #[cfg(test)]
@@ -102,12 +107,24 @@ mod tests {
 
     #[test]
     fn bytes_name_every_choice() {
-        let all = candidates(true).chain(candidates(false)).chain([Choice::AUTO]);
-        for choice in all {
+        for choice in candidates().chain([Choice::AUTO]) {
             assert_eq!(Choice::from_byte(choice.to_byte()), choice);
         }
         assert_eq!(Choice::AUTO.to_byte(), 0);
         assert_eq!(Choice::from_byte(0xF7), Choice::AUTO);
+    }
+
+    #[test]
+    fn each_candidate_comes_once() {
+        let all: Vec<Choice> = candidates().collect();
+        assert!(all.iter().enumerate().all(|(i, choice)| *choice != Choice::AUTO && !all[..i].contains(choice)));
+    }
+
+    #[test]
+    fn what_was_made_is_told_in_words() {
+        let usual = Made { method: Method::Winograd, inner: Inner::Auto, blocks: [48, 64] };
+        assert_eq!(usual.to_string(), "winograd [48, 64]");
+        assert_eq!(Made { inner: Inner::Shallow, ..usual }.to_string(), "winograd [48, 64], shallow");
     }
 
     #[test]

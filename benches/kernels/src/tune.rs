@@ -3,8 +3,8 @@
 use nearside::{
     Limits, Result,
     graph::plan,
-    kernels::{Inner, Made, Team},
-    runtime::{Session, Tuner},
+    kernels::Team,
+    runtime::{Session, TunedNode, Tuner},
     tensor::AlignedBytes,
 };
 
@@ -25,8 +25,8 @@ pub fn tune(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Result<
     let tuned = tuner.finish(&mut session);
     let names: Vec<String> = session.nodes().map(|n| format!("{} '{}'", n.op, n.name)).collect();
     for node in tuned.nodes.iter().filter(|n| n.before != n.after) {
-        let (before, after) = (way(&node.before), way(&node.after));
-        say(&format!("{:>8.3} → {:>8.3} ms  {before} → {after}  {}", node.before_ms, node.after_ms, names[node.index]));
+        let TunedNode { index, before_ms, after_ms, before, after } = node;
+        say(&format!("{before_ms:>8.3} → {after_ms:>8.3} ms  {before} → {after}  {}", names[*index]));
     }
     let count = tuned.nodes.len();
     let verdict = if tuned.kept { "kept" } else { "not kept" };
@@ -35,9 +35,4 @@ pub fn tune(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Result<
         tuned.before_ms, tuned.after_ms
     ));
     Ok(())
-}
-
-fn way(made: &Made) -> String {
-    let inner = if made.inner == Inner::Auto { String::new() } else { format!(" {:?}", made.inner) };
-    format!("{:?}{inner} {:?}", made.method, made.blocks)
 }

@@ -58,14 +58,12 @@ impl Trials {
         let rival = |choice, made, step| Rival { choice, made, step, best_ms: f64::INFINITY };
         *self = Trials { rivals: Vec::from([rival(choice, own.made, None)]), ..Trials::default() };
         // The same kernel may be what several choices give.
-        for float in [true, false] {
-            for choice in candidates(float) {
-                let Some(step) = prepare(choice) else { continue };
-                let known = self.rivals.iter().any(|rival| rival.made == step.made);
-                let same = step.operands == own.operands && step.results == own.results;
-                if !known && same && step.made.method != Method::Auto {
-                    self.rivals.push(rival(choice, step.made, Some(step)));
-                }
+        for choice in candidates() {
+            let Some(step) = prepare(choice) else { continue };
+            let known = self.rivals.iter().any(|rival| rival.made == step.made);
+            let same = step.operands == own.operands && step.results == own.results;
+            if !known && same && step.made.method != Method::Auto {
+                self.rivals.push(rival(choice, step.made, Some(step)));
             }
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use nearside::{
     Limits,
     graph::plan,
-    kernels::{Made, Team},
+    kernels::Team,
     runtime::{Choices, Session, Tuned, Tuner},
 };
 
@@ -92,7 +92,7 @@ fn print(tuned: &Tuned, session: &Session, json: bool) {
         let nodes: Vec<_> = tuned.nodes.iter().map(|n| {
             let (name, op) = &names[n.index];
             serde_json::json!({
-                "name": name, "op": op, "before": { "ms": n.before_ms, "way": way(&n.before) }, "after": { "ms": n.after_ms, "way": way(&n.after) },
+                "name": name, "op": op, "before": { "ms": n.before_ms, "way": n.before.to_string() }, "after": { "ms": n.after_ms, "way": n.after.to_string() },
             })
         }).collect();
         let all = serde_json::json!({
@@ -105,8 +105,8 @@ fn print(tuned: &Tuned, session: &Session, json: bool) {
         let (name, op) = &names[n.index];
         let times = format!("{:>8.3} ms", n.before_ms);
         match n.before == n.after {
-            true => println!("{times}               {op} '{name}': {}", way(&n.before)),
-            false => println!("{times} → {:>8.3} ms {op} '{name}': {} → {}", n.after_ms, way(&n.before), way(&n.after)),
+            true => println!("{times}               {op} '{name}': {}", n.before),
+            false => println!("{times} → {:>8.3} ms {op} '{name}': {} → {}", n.after_ms, n.before, n.after),
         }
     }
     let verdict = if tuned.kept { "kept" } else { "not kept" };
@@ -114,13 +114,4 @@ fn print(tuned: &Tuned, session: &Session, json: bool) {
         true => println!("whole model: {:.3} ms → {:.3} ms, {verdict}", tuned.before_ms, tuned.after_ms),
         false => println!("no other way was faster for any node"),
     }
-}
-
-/// A way in words.
-fn way(made: &Made) -> String {
-    let inner = match made.inner {
-        nearside::kernels::Inner::Auto => String::new(),
-        inner => format!(", {inner:?}").to_lowercase(),
-    };
-    format!("{:?} {:?}{inner}", made.method, made.blocks).to_lowercase()
 }
