@@ -86,10 +86,11 @@ pub(super) fn prepare(conv: &Conv, geometry: &Geometry, p: &mut Prepare<'_>) -> 
         return Ok(None);
     }
     let taps = p.packed.get(weight.id, "f32 by tap", || pack(geometry, isa, weight.constant().unwrap_or_default()))?;
-    let place = p.placement(geometry.out_channels);
-    let kernel = Winograd::new(geometry.clone(), isa, taps, conv.bias, conv.activation.bounds(), place, p.choice);
-    p.made = Made { method: Method::Winograd, blocks: [kernel.block, kernel.columns], ..Made::default() };
-    Ok(Some(Box::new(kernel)))
+    let [block, columns] = cut(geometry, isa, p.choice);
+    p.made = Made { method: Method::Winograd, blocks: [block, columns], ..Made::default() };
+    let (geometry, place) = (geometry.clone(), p.placement(geometry.out_channels));
+    let (has_bias, bounds) = (conv.bias, conv.activation.bounds());
+    Ok(Some(Box::new(Winograd { geometry, isa, taps, has_bias, bounds, place, block, columns })))
 }
 
 /// Filters `[outputs][3][3][channels]` as a matrix in panels for each tap.
@@ -102,32 +103,24 @@ fn pack(g: &Geometry, isa: Isa, weight: &[f32]) -> Result<Packed> {
         .ok_or_else(|| Error::Limit("a weight is too large to be packed".into()))
 }
 
-impl Winograd {
-    fn new(
-        geometry: Geometry,
-        isa: Isa,
-        taps: Arc<Packed>,
-        has_bias: bool,
-        bounds: (f32, f32),
-        place: Placement,
-        choice: Choice,
-    ) -> Winograd {
-        let (channels, outputs, panel) = (geometry.channels, geometry.out_channels, panel_width(isa));
-        let filter = POINTS * size_of::<f32>() * channels;
-        let columns = (FILTER_BYTES / filter / panel).max(1) * panel;
-        let parts = outputs.div_ceil(columns);
-        let mut columns = outputs.div_ceil(parts).next_multiple_of(panel);
-        // The last part has at least a vector of outputs.
-        while (outputs - 1) % columns + 1 < isa.lanes() {
-            columns += panel;
-        }
-        let fit = choice.scale(BLOCK_BYTES) / (POINTS * size_of::<f32>() * (channels + columns));
-        let most = (fit / 6 * 6).clamp(6, choice.scale(MAX_BLOCK));
-        let tiles = tiles(&geometry);
-        let block = tiles.div_ceil(tiles.div_ceil(most));
-        Winograd { geometry, isa, taps, has_bias, bounds, place, block, columns }
+/// Tiles of a block, and the outputs whose filters are evaluated at a time.
+fn cut(g: &Geometry, isa: Isa, choice: Choice) -> [usize; 2] {
+    let (channels, outputs, panel) = (g.channels, g.out_channels, panel_width(isa));
+    let filter = POINTS * size_of::<f32>() * channels;
+    let columns = (FILTER_BYTES / filter / panel).max(1) * panel;
+    let parts = outputs.div_ceil(columns);
+    let mut columns = outputs.div_ceil(parts).next_multiple_of(panel);
+    // The last part has at least a vector of outputs.
+    while (outputs - 1) % columns + 1 < isa.lanes() {
+        columns += panel;
     }
+    let fit = choice.scale(BLOCK_BYTES) / (POINTS * size_of::<f32>() * (channels + columns));
+    let most = (fit / 6 * 6).clamp(6, choice.scale(MAX_BLOCK));
+    let tiles = tiles(g);
+    [tiles.div_ceil(tiles.div_ceil(most)), columns]
+}
 
+impl Winograd {
     /// Elements from the matrix of one point to the next: of filters, of inputs, of products.
     fn strides(&self) -> [usize; 3] {
         let channels = self.geometry.channels;

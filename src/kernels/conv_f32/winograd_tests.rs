@@ -31,8 +31,11 @@ fn geometry(batch: usize, input: [usize; 2], pad: [usize; 2], output: [usize; 2]
     }
 }
 
-fn place(g: &Geometry) -> Placement {
-    Placement { offset: 0, stride: g.out_channels }
+fn winograd(g: &Geometry, isa: Isa, weight: &[f32], has_bias: bool, bounds: (f32, f32)) -> Winograd {
+    let [block, columns] = cut(g, isa, Choice::AUTO);
+    let taps = Arc::new(pack(g, isa, weight).unwrap());
+    let place = Placement { offset: 0, stride: g.out_channels };
+    Winograd { geometry: g.clone(), isa, taps, has_bias, bounds, place, block, columns }
 }
 
 fn check(g: &Geometry, bounds: (f32, f32), with_bias: bool, seed: u32) {
@@ -60,8 +63,7 @@ fn check(g: &Geometry, bounds: (f32, f32), with_bias: bool, seed: u32) {
         }
     }
     for &isa in Isa::available().iter().filter(|isa| isa.lanes() <= g.channels.min(g.out_channels)) {
-        let taps = pack(g, isa, &weight).unwrap();
-        let mut kernel = Winograd::new(g.clone(), isa, Arc::new(taps), with_bias, bounds, place(g), Choice::AUTO);
+        let mut kernel = winograd(g, isa, &weight, with_bias, bounds);
         if seed % 2 == 1 && (g.out_channels - 1) % panel_width(isa) + 1 >= isa.lanes() {
             // Several parts of the outputs, as large filters have them.
             kernel.columns = panel_width(isa);
@@ -99,8 +101,7 @@ fn whole_kernels_are_chosen_where_they_pay() {
 fn threads_give_the_same_bytes() {
     let g = geometry(1, [40, 41], [1, 1], [40, 41], 32, 32);
     let (x, weight) = (numbers(40 * 41 * 32, 5), numbers(9 * 32 * 32, 6));
-    let taps = Arc::new(pack(&g, Isa::best(), &weight).unwrap());
-    let kernel = Winograd::new(g.clone(), Isa::best(), taps, false, (f32::NEG_INFINITY, f32::INFINITY), place(&g), Choice::AUTO);
+    let kernel = winograd(&g, Isa::best(), &weight, false, (f32::NEG_INFINITY, f32::INFINITY));
     let [alone, shared] = [1, 3].map(|size| {
         let team = Team::spawn(size);
         let mut y = vec![0.0; g.rows() * 32];
