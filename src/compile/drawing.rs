@@ -2,6 +2,8 @@
 
 use alloc::{format, string::String, string::ToString, vec::Vec};
 
+use serde::Serialize;
+
 use super::front::Report;
 use crate::graph::{
     Graph, Node, Port, ValueId,
@@ -10,6 +12,7 @@ use crate::graph::{
 };
 
 /// A model before and after the compiler.
+#[derive(Serialize)]
 pub struct Drawing {
     /// The ONNX nodes; none where a plan was given.
     pub before: DrawnGraph,
@@ -18,6 +21,7 @@ pub struct Drawing {
 }
 
 /// One graph.
+#[derive(Serialize)]
 pub struct DrawnGraph {
     /// The nodes, in the order in which they run.
     pub nodes: Vec<DrawnNode>,
@@ -28,6 +32,7 @@ pub struct DrawnGraph {
 }
 
 /// One node.
+#[derive(Serialize)]
 pub struct DrawnNode {
     /// Its name.
     pub name: String,
@@ -36,6 +41,7 @@ pub struct DrawnNode {
     /// What is to be read of it beside the operator: its attributes; of an ONNX node, its name.
     pub text: String,
     /// Type of its first result; empty if unknown.
+    #[serde(rename = "type")]
     pub result: String,
     /// Names of the values that it reads.
     pub inputs: Vec<String>,
@@ -46,12 +52,14 @@ pub struct DrawnNode {
 }
 
 /// An input or output of the model.
+#[derive(Serialize)]
 pub struct DrawnPort {
     /// Its name.
     pub name: String,
     /// What nodes call its value.
     pub value: String,
     /// Its type.
+    #[serde(rename = "type")]
     pub result: String,
 }
 

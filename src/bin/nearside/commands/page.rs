@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use nearside::{
     Tensor,
-    compile::{Drawing, DrawnGraph, DrawnNode, DrawnPort, Report},
+    compile::{Drawing, Report},
     graph::plan::Plan,
     runtime::{self, DimInfo, NodeProfile, PortInfo, Session},
 };
@@ -17,8 +17,8 @@ const RUNS: usize = 10;
 
 /// The page. Times are of this machine, for inputs of zeros whose open dimensions are 1, or as `dimensions` say.
 pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usize)]) -> Result<String> {
-    let drawing = Drawing::of(&plan, report);
-    let (before, mut after) = (graph_json(&drawing.before), graph_json(&drawing.after));
+    let Drawing { before, after } = Drawing::of(&plan, report);
+    let mut after = json!(after);
     let notes = report.notes.clone();
     let mut session = Session::new(plan)?;
     let times = measure(&mut session, dimensions);
@@ -33,27 +33,6 @@ pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usi
     let data = json!({ "title": title, "notes": notes, "passes": passes, "before": before, "after": after });
     // Nothing in the data may end the script element that holds it.
     Ok(TEMPLATE.replacen("DATA", &data.to_string().replace('<', "\\u003c"), 1))
-}
-
-fn graph_json(graph: &DrawnGraph) -> Value {
-    let node = |node: &DrawnNode| {
-        let fused: Vec<Value> = node.fused.iter().map(|o| json!({ "op": o.op, "name": o.name })).collect();
-        json!({
-            "name": node.name,
-            "op": node.op,
-            "text": node.text,
-            "type": node.result,
-            "inputs": node.inputs,
-            "outputs": node.outputs,
-            "fused": fused,
-        })
-    };
-    let port = |port: &DrawnPort| json!({ "name": port.name, "value": port.value, "type": port.result });
-    json!({
-        "nodes": graph.nodes.iter().map(node).collect::<Value>(),
-        "inputs": graph.inputs.iter().map(port).collect::<Value>(),
-        "outputs": graph.outputs.iter().map(port).collect::<Value>(),
-    })
 }
 
 fn measure(session: &mut Session, dimensions: &[(String, usize)]) -> Result<Vec<NodeProfile>> {
