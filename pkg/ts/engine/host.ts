@@ -4,12 +4,12 @@ import { InputError, UnsupportedError } from '../errors.js'
 import { type FileBytes, FileBuilder, sizeOf } from '../file.js'
 import { eachPiece } from '../pieces.js'
 import type { DataType } from '../tensor.js'
-import type { GraphNode, NodeProfile, OnnxNode } from '../explanation.js'
+import type { GraphNode, NodeProfile } from '../explanation.js'
 import type { Limits, Port, PortKind } from '../types.js'
 import { isMedia, openAll, type Opened, stageImages } from './media.js'
 import { isErrorKind } from './protocol.js'
 import type { CompileResult, Loaded, MessageName, Protocol, RequestOf, ResponseOf, Role, WireError } from './protocol.js'
-import { ranges, rows } from './rows.js'
+import { onnxNodes, ranges, rows } from './rows.js'
 import { buffers, values } from './wire-values.js'
 import type { Raw, RawCompiled, RawLimits, RawLoader, RawModel, RawOnnx } from './raw.js'
 
@@ -258,10 +258,6 @@ function graphNodes(flat: unknown[]): GraphNode[] {
     ...{ name, op, type, dims },
     fused: onnxNodes(fused),
   }))
-}
-
-function onnxNodes(flat: string[]): OnnxNode[] {
-  return rows<[string, string]>(flat, 2).map(([op, name]) => ({ op, name }))
 }
 
 /** The buffers of a response that may move instead of being copied. */

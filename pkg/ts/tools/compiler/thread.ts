@@ -5,7 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 
 import { isErrorKind, type WireError } from '../../engine/protocol.js'
 import { instantiate, type Raw, type RawCompiled, type RawOnnx } from '../../engine/raw.js'
-import { ranges, rows } from '../../engine/rows.js'
+import { onnxNodes, ranges, rows } from '../../engine/rows.js'
 import { NearsideError } from '../../errors.js'
 import { modelKind } from '../../sniff.js'
 import type { DataType } from '../../tensor.js'
@@ -105,7 +105,7 @@ function drawnGraph([nodes = [], inputs = [], outputs = []]: unknown[][]): Drawn
     nodes: rows<[string, string, string, string, string[], string[], string[]]>(nodes, 7).map(
       ([name, op, text, type, inputs, outputs, fused]) => ({
         ...{ name, op, text, type, inputs, outputs },
-        fused: rows<[string, string]>(fused, 2).map(([op, name]) => ({ op, name })),
+        fused: onnxNodes(fused),
       }),
     ),
     inputs: ports(inputs),
