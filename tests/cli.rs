@@ -231,6 +231,9 @@ fn inspect_draws_the_graph_in_a_page_of_one_file() {
     let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
     let nodes = data["after"]["nodes"].as_array().unwrap();
     assert!(nodes.iter().any(|n| n["op"] == "Conv" && n["ms"].as_f64() > Some(0.0)));
+    let typed = |part: &Value| part["type"].as_str().is_some_and(|text| !text.is_empty());
+    assert!(nodes.iter().chain(data["after"]["inputs"].as_array().unwrap()).all(typed), "{}", data["after"]);
+    assert!(data["passes"].as_array().unwrap().iter().all(|p| p["name"].is_string() && p["changes"].is_array()));
     let fused: usize = nodes.iter().map(|n| n["fused"].as_array().unwrap().len()).sum();
     let before = data["before"]["nodes"].as_array().unwrap().len();
     assert!(fused >= before - before / 10 && before > nodes.len(), "{fused} of {before} nodes are accounted for");

@@ -32,6 +32,8 @@ mod testing;
 
 use alloc::{string::String, vec::Vec};
 
+use serde::Serialize;
+
 use crate::{
     error::Result,
     graph::{Graph, verify},
@@ -47,7 +49,7 @@ pub trait Pass {
 }
 
 /// What a pass did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PassReport {
     /// The pass.
     pub name: &'static str,

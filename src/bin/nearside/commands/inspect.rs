@@ -79,8 +79,7 @@ fn to_json(inspection: &Inspection, passes: bool) -> Value {
         "fallbackOperators": report.fallback_operators,
     });
     if passes {
-        let pass = |p: &nearside::compile::passes::PassReport| json!({ "name": p.name, "changes": p.changes });
-        out["passes"] = report.passes.iter().map(pass).collect();
+        out["passes"] = json!(report.passes);
     }
     out
 }

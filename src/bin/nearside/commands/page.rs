@@ -7,7 +7,7 @@ use nearside::{
     graph::plan::Plan,
     runtime::{self, DimInfo, NodeProfile, PortInfo, Session},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The same as `npx nearside inspect --html` fills (`pkg/ts/tools/cli/page.ts`), with data of the same form.
 const TEMPLATE: &str = include_str!("inspect.html");
@@ -29,8 +29,7 @@ pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usi
         node["macs"] = json!(time.macs);
         node["bytes"] = json!(time.bytes);
     }
-    let passes: Vec<Value> = report.passes.iter().map(|p| json!({ "name": p.name, "changes": p.changes })).collect();
-    let data = json!({ "title": title, "notes": notes, "passes": passes, "before": before, "after": after });
+    let data = json!({ "title": title, "notes": notes, "passes": report.passes, "before": before, "after": after });
     // Nothing in the data may end the script element that holds it.
     Ok(TEMPLATE.replacen("DATA", &data.to_string().replace('<', "\\u003c"), 1))
 }
