@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use super::{
     RawLimits, RawLoader, RawModel, copy_in,
     error::to_js,
-    model::{Executor, flat, push_port},
+    model::{Executor, flat, push_port, strings},
 };
 use crate::{
     compile::{Compiled, Drawing, DrawnGraph, DrawnPort, Inspection, OnnxFile, OnnxReader, Options},
@@ -193,12 +193,6 @@ fn drawn(graph: &DrawnGraph) -> [Array; 3] {
         nodes.push(&strings(&node.outputs));
         nodes.push(&flat(&node.fused));
     }
-    let ports = |ports: &[DrawnPort]| -> Array {
-        ports.iter().flat_map(|p| [&p.name, &p.value, &p.result]).map(|s| JsString::from(s.as_str())).collect()
-    };
+    let ports = |ports: &[DrawnPort]| strings(ports.iter().flat_map(|p| [&p.name, &p.value, &p.result]));
     [nodes, ports(&graph.inputs), ports(&graph.outputs)]
-}
-
-fn strings(items: &[String]) -> Array {
-    items.iter().map(|s| JsString::from(s.as_str())).collect()
 }

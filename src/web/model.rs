@@ -142,7 +142,7 @@ impl RawModel {
                 for node in runtime::profile(session, &inputs, runs, now)? {
                     out.push(&JsString::from(node.name.as_str()));
                     out.push(&JsString::from(node.op));
-                    out.push(&Uint32Array::from(node.shape.iter().map(|&d| d as u32).collect::<Vec<u32>>().as_slice()));
+                    out.push(&dimensions(&node.shape));
                     for number in [node.macs as f64, node.bytes as f64, node.mean_ms, node.min_ms] {
                         out.push(&JsValue::from_f64(number));
                     }
@@ -222,7 +222,11 @@ fn dims(shape: &[DimInfo]) -> Array {
 
 /// Operator and name of each in turn.
 pub(super) fn flat(origins: &[Origin]) -> Array {
-    origins.iter().flat_map(|o| [&o.op, &o.name]).map(|s| JsString::from(s.as_str())).collect()
+    strings(origins.iter().flat_map(|o| [&o.op, &o.name]))
+}
+
+pub(super) fn strings<'a>(items: impl IntoIterator<Item = &'a String>) -> Array {
+    items.into_iter().map(|s| JsString::from(s.as_str())).collect()
 }
 
 fn dimensions(shape: &[usize]) -> Uint32Array {
@@ -233,7 +237,6 @@ fn dimensions(shape: &[usize]) -> Uint32Array {
 /// dimensions and its values, in the same form, for data.
 #[cfg(feature = "compiler")]
 fn push_value(results: &Array, value: &Value) {
-    let strings = |list: &[String]| -> Array { list.iter().map(|s| JsString::from(s.as_str())).collect() };
     let inner = Array::new();
     let (kind, dims, data): (&str, JsValue, Array) = match value {
         Value::Tensor(tensor) => return push(results, tensor.view()),
@@ -388,6 +391,6 @@ impl RawModel {
             #[cfg(feature = "compiler")]
             Executor::Fallback(_) => &[],
         };
-        notes.iter().map(|n| JsString::from(n.as_str())).collect()
+        strings(notes)
     }
 }
