@@ -15,7 +15,7 @@ use crate::{
     graph::ops::ReduceOp,
     tensor::{DType, Element},
 };
-use fold::{AbsSum, Fold, Largest, Number, Product, Smallest, Sum, SumSquare};
+use fold::{AbsSum, Fold, Largest, Leaves, Number, Product, Smallest, Sum, SumSquare};
 
 /// Most elements that are summed as 8-bit integers in 32 bits.
 const MAX_QUANTIZED: usize = 1 << 23;
@@ -126,23 +126,23 @@ fn order<T: fold::Order>(op: ReduceOp, nest: Nest) -> Option<Box<dyn Kernel>> {
 }
 
 /// A fold, and what is made of its result and the number of elements.
-struct Folded<T, F> {
+struct Folded<T> {
     nest: Nest,
+    leaves: Leaves<T, T>,
     finish: fn(T, usize) -> T,
-    fold: core::marker::PhantomData<fn() -> F>,
 }
 
-fn folded<T: Element, F: Fold<T, Acc = T> + 'static>(nest: Nest, finish: fn(T, usize) -> T) -> Box<dyn Kernel> {
-    Box::new(Folded { nest, finish, fold: core::marker::PhantomData::<fn() -> F> })
+fn folded<T: Element, F: Fold<T, Acc = T>>(nest: Nest, finish: fn(T, usize) -> T) -> Box<dyn Kernel> {
+    Box::new(Folded { nest, leaves: Leaves::of::<F>(), finish })
 }
 
-impl<T: Element, F: Fold<T, Acc = T>> Kernel for Folded<T, F> {
+impl<T: Element> Kernel for Folded<T> {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
         let (x, y) = (io.input::<T>(0), io.output::<T>(0));
         if self.nest.total == 0 {
-            y.fill((self.finish)(F::INIT, self.nest.count));
+            y.fill((self.finish)(self.leaves.init, self.nest.count));
         } else {
-            fold::run::<T, F>(&self.nest, x, |at, acc| y[at] = (self.finish)(acc, self.nest.count));
+            self.leaves.run(&self.nest, x, &mut |at, acc| y[at] = (self.finish)(acc, self.nest.count));
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Kernel for LogSumExp {
             y.fill(f32::NEG_INFINITY);
             return Ok(());
         }
-        fold::run::<f32, Largest>(&self.nest, x, |at, top| y[at] = top);
+        Leaves::of::<Largest>().run(&self.nest, x, &mut |at, top| y[at] = top);
         let Nest { kept, reduced, inner, inner_kept, .. } = &self.nest;
         let (results, terms) = if *inner_kept { (*inner, 1) } else { (1, *inner) };
         let mut at = 0;
@@ -210,15 +210,12 @@ struct QuantizedSum {
 
 impl Kernel for QuantizedSum {
     fn run(&self, io: &mut Io<'_>) -> Result<()> {
-        let y = |io: &mut Io<'_>, at: usize, sum: i32| {
-            io.output::<u8>(0)[at] = self.rounder.rescale(sum - self.zero_sum, self.multiplier) as u8;
-        };
+        let (signed, unsigned, y) = (io.input::<i8>(0), io.input::<u8>(0), io.output::<u8>(0));
+        let store = &mut |at: usize, sum: i32| y[at] = self.rounder.rescale(sum - self.zero_sum, self.multiplier) as u8;
         if self.signed {
-            let x = io.input::<i8>(0);
-            fold::run::<i8, Sum>(&self.nest, x, |at, sum| y(io, at, sum));
+            Leaves::of::<Sum>().run(&self.nest, signed, store);
         } else {
-            let x = io.input::<u8>(0);
-            fold::run::<u8, Sum>(&self.nest, x, |at, sum| y(io, at, sum));
+            Leaves::of::<Sum>().run(&self.nest, unsigned, store);
         }
         Ok(())
     }

@@ -1,7 +1,11 @@
-//! Folds, and the loops that run them.
+//! Folds, and the loops that run them. What differs between folds is in small leaves; the loops around them are compiled once per pair of
+//! types, for two dozen folds would be a tenth of the runtime.
 
 use super::Nest;
-use crate::{kernels::strided::walk, tensor::Element};
+use crate::{
+    kernels::strided::{Axis, walk},
+    tensor::Element,
+};
 
 /// Neighbouring results, or partial results of one row, that are folded side by side.
 const LANES: usize = 16;
@@ -147,69 +151,75 @@ macro_rules! sum {
 }
 sum!(f32 => f32, i32 => i32, i64 => i64, u8 => i32, i8 => i32);
 
-/// Folds `x`, which is not empty, and gives each result with its index to `store`.
-pub(super) fn run<T: Element, F: Fold<T>>(nest: &Nest, x: &[T], mut store: impl FnMut(usize, F::Acc)) {
-    let (last, outer) = match nest.reduced.split_last() {
-        Some((last, outer)) => (*last, outer),
-        None => (crate::kernels::strided::Axis { size: 1, strides: [0] }, &[][..]),
-    };
-    let mut at = 0;
-    walk(&nest.kept, [0], &mut |[start]| {
-        if nest.inner_kept {
-            for first in (0..nest.inner).step_by(LANES) {
-                // The last turn may repeat some of what the one before did.
-                let first = first.min(nest.inner.saturating_sub(LANES));
-                let count = LANES.min(nest.inner);
-                let mut lanes = [F::INIT; LANES];
-                walk(outer, [(start + first) as isize], &mut |[from]| {
-                    if count == LANES {
-                        lanes = full_lanes::<T, F>(lanes, &x[from..], last.size, last.strides[0] as usize);
-                    } else {
-                        for turn in 0..last.size {
-                            let row = &x[from + turn * last.strides[0] as usize..][..count];
-                            for (lane, x) in lanes.iter_mut().zip(row) {
-                                *lane = F::add(*lane, *x);
-                            }
-                        }
+/// What a fold does with many elements at once.
+pub(super) struct Leaves<T, A> {
+    /// The result of no element.
+    pub init: A,
+    /// Takes `turns` rows, which lie `stride` apart, into the first `count` lanes.
+    rows: fn(lanes: &mut [A; LANES], x: &[T], count: usize, turns: usize, stride: usize),
+    /// Joins all lanes.
+    join: fn(lanes: &[A; LANES]) -> A,
+}
+
+impl<T: Element, A: Copy> Leaves<T, A> {
+    /// The leaves of a fold.
+    pub fn of<F: Fold<T, Acc = A>>() -> Leaves<T, A> {
+        Leaves { init: F::INIT, rows: rows::<T, F>, join: |lanes| lanes.iter().copied().fold(F::INIT, F::join) }
+    }
+
+    /// Folds `x`, which is not empty, and gives each result with its index to `store`.
+    #[inline(never)]
+    pub fn run(&self, nest: &Nest, x: &[T], store: &mut dyn FnMut(usize, A)) {
+        let (last, outer) = match nest.reduced.split_last() {
+            Some((last, outer)) => (*last, outer),
+            None => (Axis { size: 1, strides: [0] }, &[][..]),
+        };
+        let mut at = 0;
+        walk(&nest.kept, [0], &mut |[start]| {
+            if nest.inner_kept {
+                for first in (0..nest.inner).step_by(LANES) {
+                    // The last turn may repeat some of what the one before did.
+                    let first = first.min(nest.inner.saturating_sub(LANES));
+                    let count = LANES.min(nest.inner);
+                    let mut lanes = [self.init; LANES];
+                    walk(outer, [(start + first) as isize], &mut |[from]| {
+                        (self.rows)(&mut lanes, &x[from..], count, last.size, last.strides[0] as usize);
+                    });
+                    for (i, lane) in lanes[..count].iter().enumerate() {
+                        store(at + first + i, *lane);
                     }
-                });
-                for (i, lane) in lanes[..count].iter().enumerate() {
-                    store(at + first + i, *lane);
                 }
+                at += nest.inner;
+            } else {
+                let mut lanes = [self.init; LANES];
+                walk(&nest.reduced, [start as isize], &mut |[from]| {
+                    let (whole, rest) = x[from..from + nest.inner].split_at(nest.inner / LANES * LANES);
+                    (self.rows)(&mut lanes, whole, LANES, whole.len() / LANES, LANES);
+                    (self.rows)(&mut lanes, rest, rest.len(), 1, LANES);
+                });
+                store(at, (self.join)(&lanes));
+                at += 1;
             }
-            at += nest.inner;
-        } else {
-            let mut acc = F::INIT;
-            walk(&nest.reduced, [start as isize], &mut |[from]| acc = F::join(acc, row::<T, F>(&x[from..from + nest.inner])));
-            store(at, acc);
-            at += 1;
-        }
-    });
+        });
+    }
 }
 
-/// Adds `turns` times the next `LANES` elements, which lie `stride` apart.
-#[inline(always)]
-fn full_lanes<T: Copy, F: Fold<T>>(lanes: [F::Acc; LANES], x: &[T], turns: usize, stride: usize) -> [F::Acc; LANES] {
-    let mut lanes = lanes;
-    for turn in 0..turns {
-        let row = &x[turn * stride..][..LANES];
-        for i in 0..LANES {
-            lanes[i] = F::add(lanes[i], row[i]);
+fn rows<T: Element, F: Fold<T>>(lanes: &mut [F::Acc; LANES], x: &[T], count: usize, turns: usize, stride: usize) {
+    if count == LANES {
+        // A copy, for registers to hold.
+        let mut sums = *lanes;
+        for turn in 0..turns {
+            let row = &x[turn * stride..][..LANES];
+            for i in 0..LANES {
+                sums[i] = F::add(sums[i], row[i]);
+            }
+        }
+        *lanes = sums;
+    } else {
+        for (i, lane) in lanes[..count].iter_mut().enumerate() {
+            for x in x[i..].iter().step_by(stride.max(1)).take(turns) {
+                *lane = F::add(*lane, *x);
+            }
         }
     }
-    lanes
-}
-
-/// Folds one contiguous row.
-#[inline(always)]
-fn row<T: Copy, F: Fold<T>>(x: &[T]) -> F::Acc {
-    let mut lanes = [F::INIT; LANES];
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().fold(F::INIT, |acc, x| F::add(acc, *x));
-    for chunk in chunks {
-        for i in 0..LANES {
-            lanes[i] = F::add(lanes[i], chunk[i]);
-        }
-    }
-    lanes.into_iter().fold(rest, F::join)
 }
