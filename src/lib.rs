@@ -28,6 +28,9 @@
 //!
 //! Modules import in one direction: [`graph`] ← [`kernels`] ← [`runtime`] ← [`compile`] and the JavaScript bindings.
 
+// Functions marked so run once per load or per set of shapes, and are large: five of the kilobytes that visitors download.
+#![cfg_attr(small, feature(optimize_attribute))]
+
 extern crate alloc;
 
 pub mod compile;

@@ -109,6 +109,7 @@ impl Dim {
     }
 
     /// The value, given the symbols' values. Fails on overflow, on division by zero and on a malformed expression.
+    #[cfg_attr(small, optimize(size))]
     pub fn eval_signed(&self, symbols: &[i64]) -> Result<i64> {
         let tokens = match &self.0 {
             Repr::Fixed(v) => return Ok(*v),

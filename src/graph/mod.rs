@@ -166,6 +166,7 @@ pub struct Node {
 /// Reads a value in a function of its own: engines would spend a first prediction's time on optimising a loop around as much code as the
 /// operators are.
 #[inline(never)]
+#[cfg_attr(small, optimize(size))]
 fn apart<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> core::result::Result<T, D::Error> {
     T::deserialize(from)
 }

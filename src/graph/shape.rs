@@ -12,6 +12,7 @@ use crate::{
 };
 
 /// Fails unless `outputs` are the shapes that `op` gives for `inputs`. Ranks and attributes were verified with the graph.
+#[cfg_attr(small, optimize(size))]
 pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
     let expected = match op {
         Op::Conv(conv) => check_conv(conv, inputs)?,

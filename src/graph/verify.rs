@@ -42,6 +42,7 @@ fn port_slot<'a>(defined: &'a mut [bool], port: &Port) -> Result<&'a mut bool> {
         .ok_or_else(|| Error::InvalidModel(alloc::format!("'{}' refers to a value that does not exist", port.name)))
 }
 
+#[cfg_attr(small, optimize(size))]
 fn verify_value(value: &Value) -> Result<()> {
     let name = &value.name;
     let ty = &value.ty;
@@ -98,6 +99,7 @@ fn verify_value(value: &Value) -> Result<()> {
     }
 }
 
+#[cfg_attr(small, optimize(size))]
 fn verify_node(graph: &Graph, node: &Node, defined: &mut [bool]) -> Result<()> {
     if let Some(arity) = node.op.arity() {
         ensure!(node.inputs.len() == arity, InvalidModel, "needs {arity} inputs, has {}", node.inputs.len());
@@ -125,6 +127,7 @@ fn verify_node(graph: &Graph, node: &Node, defined: &mut [bool]) -> Result<()> {
     verify_attributes(&node.op, rank(0), out_rank)
 }
 
+#[cfg_attr(small, optimize(size))]
 fn verify_attributes(op: &Op, rank: usize, out_rank: usize) -> Result<()> {
     let axis_in = |axis: usize, rank: usize| -> Result<()> {
         ensure!(axis < rank, InvalidModel, "axis {axis} is out of range for rank {rank}");

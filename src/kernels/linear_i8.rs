@@ -92,6 +92,7 @@ pub(crate) trait Product {
 impl Linear {
     /// Reads the operands of a node: x, weight, bias if `bias`, scale and zero point of x if `dynamic`.
     /// The product is of depth `k`; the weight's scales may differ along `axis`, which has `n` entries. `output` is what `then` gives.
+    #[cfg_attr(small, optimize(size))]
     pub fn new(
         inputs: &[Operand<'_>],
         output: &Operand<'_>,

@@ -118,6 +118,7 @@ impl Binding {
 
     /// Plans the arena: every root value from its definition to its last use, and every kernel's scratch during its step.
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     fn lay_out(&mut self, graph: &Graph, roots: &[usize], limit: usize, team: &Team) -> Result<()> {
         // Time 0 is before the first step, `end` after the last: inputs are there from 0, outputs until `end`.
         let end = self.steps.len() + 1;

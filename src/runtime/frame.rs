@@ -51,6 +51,7 @@ pub(super) struct Call<'a> {
 impl Frame {
     /// Evaluates all shapes.
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn new(graph: &Graph, input_shapes: &[&[usize]]) -> Result<Frame> {
         let symbols = solve_symbols(graph, input_shapes)?;
         let fixed = has_fixed_inputs(graph);
@@ -70,6 +71,7 @@ impl Frame {
 
     /// Checks node `i`, whose turn comes after all before it; `None` if there is nothing to be computed.
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn call<'a>(&'a self, graph: &'a Graph, done: &mut Done, i: usize) -> Result<Option<Call<'a>>> {
         let node = with_fixed_dims(&graph.nodes[i], &self.symbols)?;
         let shapes = |ids: &[ValueId]| ids.iter().map(|v| self.shapes[v.index()].as_slice()).collect::<Vec<_>>();
@@ -91,6 +93,7 @@ impl Frame {
 
     /// The step of a node.
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn prepare(&self, graph: &Graph, packed: &mut PackedWeights, call: &Call<'_>, mut choice: Choice) -> Result<Step> {
         let Call { index, node, along, joined } = call;
         let operand = |v: &ValueId| self.operand(graph, *v);

@@ -57,6 +57,7 @@ pub fn profile(
     Ok(all)
 }
 
+#[cfg_attr(small, optimize(size))]
 fn describe(graph: &Graph, shapes: &[Vec<usize>], index: usize) -> NodeProfile {
     let node = &graph.nodes[index];
     let elements = |v: usize| shapes[v].iter().product::<usize>();

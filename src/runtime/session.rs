@@ -133,6 +133,7 @@ impl Session {
 
     /// Prepares for inputs of these shapes, in the order of [`Session::inputs`]. `run` does so by itself when it must.
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn bind(&mut self, shapes: &[&[usize]]) -> Result<()> {
         ensure!(
             shapes.len() == self.inputs.len(),
@@ -236,6 +237,7 @@ impl Session {
     }
 
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub(super) fn check_inputs(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<()> {
         for (i, (name, view)) in inputs.iter().enumerate() {
             let Some(port) = self.inputs.iter().find(|p| p.name == *name) else {

@@ -131,6 +131,7 @@ impl RawModel {
 }
 
 impl RawModel {
+    #[cfg_attr(small, optimize(size))]
     fn try_profile(&mut self, runs: usize, clock: &Function) -> Result<Array> {
         let RawModel { executor, inputs, staged, .. } = self;
         let inputs = views(inputs, staged)?;
@@ -334,6 +335,7 @@ impl RawModel {
 
     /// The graph that runs, flat: name, operator, type and dimensions of the first output, and an array of operator and name of the ONNX nodes
     /// that it was made of, of each node in turn. Empty where there is no graph.
+    #[cfg_attr(small, optimize(size))]
     pub fn nodes(&self) -> Array {
         let out = Array::new();
         match &self.executor {
@@ -354,6 +356,7 @@ impl RawModel {
 
     /// What made the plan, the sha-256 of the ONNX file that it was made from, and something if the plan is tuned for this device; all empty
     /// where there is no plan.
+    #[cfg_attr(small, optimize(size))]
     pub fn provenance(&self) -> Array {
         let meta = match &self.executor {
             Executor::Plan(session) => {

@@ -74,7 +74,8 @@ const THREAD_FLAGS: &[&str] = &[
 ];
 /// Less inlining than usual: inner loops have `#[inline]` where it counts. Engines compile whole functions, when they are first called and again
 /// when they are called often, and large ones would make a first prediction wait.
-const SMALL_FLAGS: &[&str] = &["-Cllvm-args=-inline-threshold=100"];
+/// `cfg(small)` has functions that run seldom optimised for size, which only an unstable attribute can say.
+const SMALL_FLAGS: &[&str] = &["-Cllvm-args=-inline-threshold=100", "--cfg=small"];
 /// A panic, which ends the instance, says what happened and not in which line: places are six kilobytes.
 const PUBLISHED_FLAGS: &[&str] = &["-Zlocation-detail=none"];
 /// Pages of 64 KB that the package's shared memory begins with (`pkg/ts/engine/team.ts`).

@@ -149,6 +149,7 @@ impl Reader {
     }
 
     /// Verifies what arrived.
+    #[cfg_attr(small, optimize(size))]
     pub fn finish(self) -> Result<Plan> {
         let Reader { total, filled, record, recorded, head, body } = self;
         let all = filled == total && recorded == record.len();

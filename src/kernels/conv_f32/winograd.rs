@@ -30,7 +30,7 @@ use transforms::{Filters, OUT, POINTS, Tiles, transform_filters, transform_input
 /// Fewest channels on either side for which transforms cost little beside products.
 const MIN_CHANNELS: usize = 16;
 /// Fewest tiles: filters are evaluated for them anew in each run.
-const MIN_TILES: usize = 9;
+const MIN_TILES: usize = 4;
 /// Bytes of filters at all points.
 const FILTER_BYTES: usize = 2560 << 10;
 /// Bytes of a block's transformed inputs and products: they stay in the second-level cache.

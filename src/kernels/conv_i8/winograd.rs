@@ -46,7 +46,7 @@ const INVERSE_OF_9: i32 = 0x38E3_8E39;
 /// Fewest channels on either side for which transforms cost little beside products.
 const MIN_CHANNELS: usize = 16;
 /// Fewest tiles: filters are evaluated for them anew in each run.
-const MIN_TILES: usize = 9;
+const MIN_TILES: usize = 4;
 /// Bytes of filters at all points.
 const FILTER_BYTES: usize = 1536 << 10;
 /// Bytes of a block's transformed inputs and sums: they stay in the second-level cache.

@@ -108,6 +108,7 @@ impl Tuner {
     /// Prepares for tuning `session` for these inputs, in about `budget_ms` milliseconds. `plan` is another copy of what it was loaded from.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn new(plan: Plan, session: &mut Session, inputs: &[(&str, TensorView<'_>)], budget_ms: f64) -> Result<Tuner> {
         session.check_inputs(inputs)?;
         let ports = session.inputs();
@@ -162,6 +163,7 @@ impl Tuner {
     /// 1 when there is no more to do.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn advance(&mut self, session: &mut Session, clock: &mut dyn FnMut() -> f64, slice_ms: f64) -> Result<f64> {
         let start = clock();
         if self.tick_ms == 0.0 {
@@ -200,6 +202,7 @@ impl Tuner {
     /// Runs and measures steps of the model until `end`, or the last of the walks.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     fn walk_on(&mut self, session: &mut Session, clock: &mut dyn FnMut() -> f64, end: f64) -> Result<()> {
         let Bound { graph: own, binding, team } = session.bound(&self.shapes)?;
         self.arena.reserve(binding.arena_len)?;
@@ -278,6 +281,7 @@ impl Tuner {
     /// Chooses the steps to be tried, the longest first, as many as there is time for; of `twin`s one for all.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     fn select(&self, mut tunable: Vec<bool>, twins: &mut [Option<usize>], twin: &dyn Fn(usize, usize) -> bool) -> Vec<bool> {
         let mut wanted = vec![false; tunable.len()];
         let total: f64 = self.times.iter().sum();

@@ -54,6 +54,7 @@ impl Trials {
     /// Prepares all ways of the node that `own` computes by `choice`.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn begin(&mut self, own: &Step, choice: Choice, prepare: &mut dyn FnMut(Choice) -> Option<Step>) {
         let rival = |choice, made, step| Rival { choice, made, step, best_ms: f64::INFINITY };
         *self = Trials { rivals: Vec::from([rival(choice, own.made, None)]), ..Trials::default() };
@@ -126,6 +127,7 @@ impl Trials {
     /// How the node is to be computed, and what was found.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(small, optimize(size))]
     pub fn end(&mut self, own: &Step) -> Option<(Choice, TunedNode)> {
         let rivals = core::mem::take(self).rivals;
         let first = rivals.first()?;
