@@ -23,7 +23,8 @@ const plan = new Uint8Array(readFileSync(built('digits.plan')))
 const WRONG: { readonly [name: string]: () => unknown } = {
   undefined: () => undefined,
   null: () => null,
-  number: () => 7.5,
+  // No whole number, and as a time long enough.
+  number: () => 1234.5,
   string: () => 'words',
   boolean: () => true,
   object: () => ({}),
@@ -126,7 +127,7 @@ const NEARSIDE: Table = {
     {
       1: 'string',
       2: OPTIONAL,
-      timeout: 'null array',
+      timeout: 'null number array',
       signal: 'null',
       version: TRUTH,
       binary: TRUTH,
