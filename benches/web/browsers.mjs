@@ -49,13 +49,16 @@ const FIREFOX_PREFERENCES = {
   'toolkit.telemetry.reportingpolicy.firstRun': false,
 }
 
-/** Started by hand for every page, with an empty profile: the page needs no remote control, it posts its result. */
-function launchFirefox() {
+/**
+ * Started by hand for every page, with an empty profile: the page needs no remote control, it posts its result.
+ * @param {Record<string, boolean | number | string>} more preferences
+ */
+function launchFirefox(more) {
   return /** @type {Browser} */ ({
     version: 'Firefox',
     async open(url, complain) {
       const profile = await mkdtemp(join(tmpdir(), 'nearside-firefox-'))
-      const preferences = Object.entries(FIREFOX_PREFERENCES).map(
+      const preferences = Object.entries({ ...FIREFOX_PREFERENCES, ...more }).map(
         ([name, value]) => `user_pref("${name}", ${JSON.stringify(value)});`,
       )
       await writeFile(join(profile, 'user.js'), preferences.join('\n'))
@@ -74,8 +77,9 @@ function launchFirefox() {
 
 /**
  * @param {string} name
+ * @param {Record<string, boolean | number | string>} [preferences] of Firefox
  * @returns {Promise<Browser>}
  */
-export async function launch(name) {
-  return name === 'firefox' ? launchFirefox() : launchChromium()
+export async function launch(name, preferences = {}) {
+  return name === 'firefox' ? launchFirefox(preferences) : launchChromium()
 }

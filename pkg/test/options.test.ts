@@ -12,7 +12,8 @@ it('names an option of the wrong type', () => {
     [{ signal: null }, 'The option signal is null; give the signal of an AbortController.'],
     [{ onProgress: 5 }, 'The option onProgress is 5; give a function.'],
     [{ onTiming: 'x' }, "The option onTiming is 'x'; give a function."],
-    [{ integrity: 5 }, "The option integrity is 5; give 'sha256-' and the digest in base64, or its 64 hexadecimal digits."],
+    [{ cache: null }, 'The option cache is null; give an object.'],
+    [{ externalData: 'words', cache: true }, "The option externalData is 'words'; give an object."],
   ] as const)
     expect(explained(cause, options as object | null)).toEqual(new InputError(message, { cause }))
 })

@@ -12,6 +12,12 @@ export function lazily<T>(part: Promise<T>): Promise<T> {
   })
 }
 
+/** Throws for options that are none, as {@link rethrow} explains, and for a signal that was aborted. */
+export function checkCall(options: { readonly signal?: AbortSignal | undefined }): void {
+  if (Object(options) !== options) throw new TypeError()
+  options.signal?.throwIfAborted()
+}
+
 /** Throws an error again; one of JavaScript's own for an option of the wrong type as one that names it. */
 export async function rethrow(error: unknown, options: object): Promise<never> {
   throw error instanceof TypeError ? (await lazily(import('./options.js'))).explained(error, options) : error

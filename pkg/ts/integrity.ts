@@ -7,7 +7,7 @@ import { describeValue } from './tensor.js'
 /** The digest that an `integrity` option demands. */
 export function parseIntegrity(text: string): string {
   if (/^[0-9a-f]{64}$/i.test(text)) return text.toLowerCase()
-  const base64 = /^sha256-([A-Za-z0-9+/]{43}=)$/.exec(text.trim())?.[1]
+  const base64 = /^sha256-([A-Za-z0-9+/]{43}=)$/.exec(String(text).trim())?.[1]
   if (base64 !== undefined) return toHex(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)))
   throw new InputError(
     `The option integrity is ${describeValue(text)}; give 'sha256-' and the digest in base64, or its 64 hexadecimal digits.`,

@@ -1,7 +1,7 @@
 /** How a model is loaded: bytes, integrity, plan (from the cache or the compiler), engine. Everything is undone on failure. */
 
 import { abortable } from './abort.js'
-import { lazily, rethrow } from './chunk.js'
+import { checkCall, lazily, rethrow } from './chunk.js'
 import type { Known } from './cache-index.js'
 import type { CacheSettings } from './cache.js'
 import { Resident, type WeightSource } from './engine/engine.js'
@@ -34,7 +34,7 @@ export interface Loaded {
 export async function load(source: ModelSource, options: LoadOptions): Promise<Loaded> {
   let loading: Loading | undefined
   try {
-    options.signal?.throwIfAborted()
+    checkCall(options)
     loading = new Loading(source, options)
     return await loading.run()
   } catch (error) {
@@ -71,6 +71,7 @@ class Loading {
     this.#signal = options.signal
     this.#label = describeSource(this.#source)
     // What is no function fails here, and not amid a download.
+    options.onWarning?.bind(undefined)
     this.#progress = new ProgressMeter(options.onProgress?.bind(undefined))
     this.#address = plainAddress(this.#source, options.request)
     const maxBytes = cacheBytes(options.cache)
@@ -285,7 +286,7 @@ class Loading {
 
   readonly #warn = (message: string): void => {
     const { onWarning, logger } = this.#options
-    if (onWarning !== undefined) onWarning(message)
+    if (onWarning) onWarning(message)
     else if (logger !== undefined) logger.warn?.(message)
     else console.warn(`nearside: ${message}`)
   }

@@ -1,6 +1,6 @@
 /** `Model`: a model that runs in the page. */
 
-import { lazily, rethrow } from './chunk.js'
+import { checkCall, lazily, rethrow } from './chunk.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput, WireValue } from './engine/protocol.js'
 import { DisposedError, InputError, NearsideError } from './errors.js'
@@ -63,7 +63,9 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   #disposed = false
   #lastTiming: RunTiming | undefined
 
-  private constructor({ resident, release, engine, timeline, warn }: Loaded) {
+  private constructor(loaded: Loaded) {
+    if (!loaded?.resident) throw new InputError('A Model comes from Model.load.')
+    const { resident, release, engine, timeline, warn } = loaded
     this.inputs = resident.inputs
     this.outputs = resident.outputs
     this.engine = engine
@@ -121,12 +123,10 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   async run<R extends OutputValues>(feeds: F, options: RunOptions | undefined): Promise<R>
   async run(feeds: F, options: RunOptions | undefined): Promise<O>
   async run(feeds: LocalFeeds, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
-    return this.#run(feeds, options).catch((error: unknown) => rethrow(error, options))
+    return this.#call(options, () => this.#run(feeds, options))
   }
 
   async #run(feeds: LocalFeeds, options: Partial<LatestRunOptions>): Promise<OutputValues | undefined> {
-    this.#assertUsable()
-    options.signal?.throwIfAborted()
     const called = performance.now()
     let started = called
     const mark = (): void => {
@@ -149,8 +149,11 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
     return Object.fromEntries(answer.outputs.map((output, i) => named(this.outputs[i], output)))
   }
 
-  async profile(feeds: WithMedia<F>, { runs = 20, signal }: ProfileOptions = {}): Promise<NodeProfile[]> {
-    this.#assertUsable()
+  async profile(feeds: WithMedia<F>, options: ProfileOptions = {}): Promise<NodeProfile[]> {
+    return this.#call(options, () => this.#profile(feeds, options))
+  }
+
+  async #profile(feeds: LocalFeeds, { runs = 20, signal }: ProfileOptions): Promise<NodeProfile[]> {
     if (!Number.isInteger(runs) || runs < 1)
       throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
     const profile = async (inputs: WireInputs): Promise<readonly NodeProfile[]> =>
@@ -163,8 +166,9 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   }
 
   async tune(feeds: WithMedia<F>, options: TuneOptions = {}): Promise<TuneReport> {
-    this.#assertUsable()
-    return this.#with(feeds, async (inputs) => (await lazily(import('./tune.js'))).tune(this.#resident, inputs, options))
+    return this.#call(options, () =>
+      this.#with(feeds, async (inputs) => (await lazily(import('./tune.js'))).tune(this.#resident, inputs, options)),
+    )
   }
 
   async explain(): Promise<Explanation> {
@@ -189,6 +193,17 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** Does what a method is asked for, if it can be; see {@link rethrow}. */
+  async #call<T>(options: RunOptions, work: () => Promise<T>): Promise<T> {
+    try {
+      this.#assertUsable()
+      checkCall(options)
+      return await work()
+    } catch (error) {
+      return rethrow(error, options)
+    }
   }
 
   /** Calls `use` with the inputs, which are copied before this returns, except for elements in the first call with pictures or sounds. */

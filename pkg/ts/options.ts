@@ -2,12 +2,25 @@
 
 import { InputError } from './errors.js'
 import { describeValue } from './tensor.js'
-import type { CacheOptions, LoadOptions, RunOptions } from './types.js'
+import type { CacheOptions, LoadOptions } from './types.js'
 
 export { checkLimits } from './limits.js'
 
-/** Options that must be functions. */
-const FUNCTIONS = ['onProgress', 'onWarning', 'onTiming'] as const
+const WANTED = {
+  function: 'a function',
+  object: 'an object',
+  signal: 'the signal of an AbortController',
+} as const
+
+/** Options of loads, runs and connections that fail for another type. */
+const KINDS = {
+  signal: 'signal',
+  onProgress: 'function',
+  onWarning: 'function',
+  onTiming: 'function',
+  cache: 'object',
+  externalData: 'object',
+} as const
 
 /** The error for a number that is none, or too small. */
 export function badNumber({ timeout, cache }: LoadOptions): InputError {
@@ -18,17 +31,19 @@ export function badNumber({ timeout, cache }: LoadOptions): InputError {
 }
 
 /** The error to throw for one of JavaScript's own: names an option of the wrong type, if there is any. */
-export function explained(error: TypeError, options: Partial<LoadOptions & RunOptions> | null): Error {
+export function explained(error: TypeError, options: object | null): Error {
   if (typeof options !== 'object' || options === null)
     return new InputError(`The options are ${describeValue(options)}; give an object, or leave them out.`, { cause: error })
-  const wrong = (name: string, wanted: string): Error =>
-    new InputError(`The option ${name} is ${describeValue(options[name as keyof typeof options])}; give ${wanted}.`, {
-      cause: error,
-    })
-  if (options.signal !== undefined && typeof (options.signal as Partial<AbortSignal> | null)?.throwIfAborted !== 'function')
-    return wrong('signal', 'the signal of an AbortController')
-  for (const name of FUNCTIONS) if (!['function', 'undefined'].includes(typeof options[name])) return wrong(name, 'a function')
-  if (!['string', 'undefined'].includes(typeof options.integrity))
-    return wrong('integrity', "'sha256-' and the digest in base64, or its 64 hexadecimal digits")
+  for (const [name, kind] of Object.entries(KINDS)) {
+    const value = (options as { readonly [name: string]: unknown })[name]
+    if (value !== undefined && kindOf(value) !== kind && !(name === 'cache' && typeof value === 'boolean'))
+      return new InputError(`The option ${name} is ${describeValue(value)}; give ${WANTED[kind]}.`, { cause: error })
+  }
   return error
+}
+
+function kindOf(value: unknown): keyof typeof WANTED | undefined {
+  const { throwIfAborted } = Object(value) as Partial<AbortSignal>
+  if (typeof throwIfAborted === 'function') return 'signal'
+  return value === null ? undefined : (typeof value as keyof typeof WANTED)
 }

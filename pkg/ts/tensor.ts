@@ -112,19 +112,12 @@ export class Tensor<T extends DataType = DataType> {
    * @param dims dimensions; one dimension of the data's length if left out
    */
   constructor(type: T, data: TensorDataMap[T] | TypedArray | PlainArray, dims?: readonly number[]) {
-    if (type !== 'string' && !(type in STORAGE)) {
-      throw new InputError(`'${String(type)}' is not an element type; use one of ${Object.keys(STORAGE).join(', ')}, string.`)
-    }
+    const types = [...Object.keys(STORAGE), 'string']
+    if (!types.includes(type))
+      throw new InputError(`${describeValue(type)} is not an element type; use one of ${types.join(', ')}.`)
     this.type = type
     this.data = toStorage(type, data, 'the tensor')
-    this.dims = Object.freeze(dims === undefined ? [this.data.length] : [...dims])
-    for (const d of this.dims) {
-      if (!Number.isSafeInteger(d) || d < 0) {
-        throw new InputError(
-          `A tensor's dimensions are whole numbers from 0 up; ${String(d)} in [${this.dims.join(', ')}] is not.`,
-        )
-      }
-    }
+    this.dims = Object.freeze(checkedDims(dims === undefined ? [this.data.length] : dims, 0))
     const expected = elementCount(this.dims)
     if (expected !== this.data.length) {
       throw new InputError(
@@ -140,13 +133,17 @@ export class Tensor<T extends DataType = DataType> {
 
   /** The same elements under another shape; one dimension may be -1 and is then worked out. */
   reshape(dims: readonly number[]): Tensor<T> {
-    const known = dims.filter((d) => d !== -1)
-    const open = dims.length - known.length
-    const rest = this.size / elementCount(known)
-    if (open > 1 || (open === 1 && !Number.isSafeInteger(rest))) {
-      throw new InputError(`A tensor of shape ${describeDims(this.dims)} cannot be viewed as [${dims.join(', ')}].`)
+    const list = checkedDims(dims, -1)
+    const open = list.indexOf(-1)
+    // The product of all has the sign of the open one.
+    const rest = this.size / -elementCount(list)
+    if (open >= 0 && !(Number.isSafeInteger(rest) && rest >= 0)) {
+      throw new InputError(
+        `A tensor of shape ${describeDims(this.dims)} cannot be viewed as [${dims.join(', ')}]; give dims of ${this.size} elements.`,
+      )
     }
-    return new Tensor(this.type, this.data, open === 1 ? dims.map((d) => (d === -1 ? rest : d)) : dims)
+    if (open >= 0) list[open] = rest
+    return new Tensor(this.type, this.data, list)
   }
 
   /** A tensor of a typed array's own type. */
@@ -156,6 +153,13 @@ export class Tensor<T extends DataType = DataType> {
       throw new InputError('Tensor.from takes a typed array; for plain values use new Tensor(type, values, dims).')
     return new Tensor(type, data, dims) as AnyTensor
   }
+}
+
+/** Dimensions as a list of one's own. */
+function checkedDims(dims: unknown, least: number): number[] {
+  if (Array.isArray(dims) && dims.every((d) => Number.isSafeInteger(d) && d >= least)) return [...(dims as number[])]
+  const given = Array.isArray(dims) ? `[${dims.map(describeValue).join(', ')}]` : describeValue(dims)
+  throw new InputError(`The dims are ${given}; give an array of whole numbers from 0 up.`)
 }
 
 const INTEGER_RANGE: { readonly [K in DataType]?: readonly [number | bigint, number | bigint] } = {

@@ -31,7 +31,8 @@ export async function tune(
   { budget = DEFAULT_BUDGET, signal, onProgress, keep = true }: TuneOptions,
 ): Promise<TuneReport> {
   signal?.throwIfAborted()
-  if (!(budget > 0)) throw new InputError(`The option budget is ${describeValue(budget)}; give a number of milliseconds.`)
+  if (!(typeof budget === 'number' && budget > 0))
+    throw new InputError(`The option budget is ${describeValue(budget)}; give a number of milliseconds.`)
   if (busy.has(resident)) throw new InputError('The model is being tuned; wait for that, or abort it by its signal.')
   busy.add(resident)
   try {

@@ -23,6 +23,16 @@ interface Result {
     readonly cold?: { readonly downloaded: number; readonly steps: readonly { readonly name: string }[] }
     readonly warm?: { readonly downloaded: number }
   }[]
+  readonly formats: readonly {
+    readonly title: string
+    readonly format: string
+    readonly engine: string
+    readonly median: number
+    readonly bytes: number
+    readonly wire: number
+    readonly agreement?: { readonly inputs: number; readonly same: number; readonly error: number }
+  }[]
+  readonly failures: readonly string[]
   readonly differences: readonly { readonly output: string; readonly largest: number }[]
   readonly peaks: { readonly float: number }
   readonly operators: readonly { readonly op: string; readonly ofPeak: number }[]
@@ -92,6 +102,91 @@ test('compares with onnxruntime-web when the visitor asks, and copies what it fo
   const text = await page.evaluate(() => navigator.clipboard.readText())
   expect(text).toMatch(/Nearside 0\.\S+, onnxruntime-web 1\.30\.0\./)
   expect(text).toMatch(/^Nearside is .* onnxruntime-web\.$/m)
+})
+
+test('compares the formats of the digits, on both engines in one run', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  await page.goto('/bench/?n=2&rounds=2')
+  await page.getByTestId('beside').selectOption('formats')
+  await expect(page).toHaveURL(/\?beside=formats&n=2&rounds=2$/)
+  await page.getByTestId('run').click()
+  const { formats, failures, sides, differences, reference } = await measured(page)
+  expect(formats.map(({ title, engine }) => `${title}, ${engine}`)).toEqual(
+    ['float32', 'QDQ', 'QOperator'].flatMap((title) => [`${title}, Nearside`, `${title}, onnxruntime-web`]),
+  )
+  expect([failures, differences]).toEqual([[], []])
+  expect(sides.map(({ samples }) => samples.length)).toEqual([4, 4, 4, 4, 4, 4])
+  expect(formats[0]?.agreement).toBeUndefined()
+  expect(formats[1]?.agreement?.error, 'floats on both').toBeLessThan(1e-5)
+  for (const { agreement, median, bytes, wire } of formats) {
+    expect(median).toBeGreaterThan(0)
+    expect(wire).toBeLessThan(bytes)
+    expect([agreement?.inputs ?? 20, agreement?.same ?? 20]).toEqual([20, 20])
+    expect(agreement?.error ?? 0).toBeLessThan(0.1)
+  }
+  expect(formats[2]?.agreement, 'QDQ and QOperator are the same integers here').toEqual(formats[4]?.agreement)
+  expect((formats[0]?.wire ?? 0) / (formats[2]?.wire ?? 0)).toBeGreaterThan(2)
+  expect(reference).toMatchObject({ samples: 20, right: 20 })
+  await expect(page.getByTestId('formats-chart')).toHaveAttribute('aria-label', /QOperator on onnxruntime-web: .* ms\.$/)
+  await expect(page.getByTestId('formats').locator('tr')).toHaveCount(6)
+  await expect(page.getByTestId('formats')).toContainText('20 of 20')
+  await page.getByTestId('copy-text').click()
+  await expect(page.getByTestId('copy-text')).toHaveText('Copied')
+  const text = await page.evaluate(() => navigator.clipboard.readText())
+  expect(text).toMatch(/^QDQ \(QDQ\) on Nearside: median .* the same best entry for 20 of 20, relative error \d\.\d %$/m)
+  // The next experiment has none of it.
+  await page.getByTestId('beside').selectOption('simd')
+  await page.getByTestId('run').click()
+  await expect(page.getByTestId('state')).not.toHaveText('Measured.')
+  await measured(page)
+  await expect(page.getByTestId('formats-chart')).toBeHidden()
+  await page.setViewportSize({ width: 360, height: 740 })
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+})
+
+test('takes several files for the formats of one model, whatever their order', async ({ page }) => {
+  await page.goto('/bench/?n=2&rounds=1&worker=0')
+  const files = ['digits.qop.onnx', 'digits.int8.onnx', 'digits.onnx'].map((name) => join(MODELS, name))
+  await page.getByTestId('model').selectOption('file')
+  await page.getByTestId('file').setInputFiles(files)
+  await expect(page.getByTestId('beside')).toHaveValue('formats')
+  await page.getByTestId('run').click()
+  const { formats, model, sides } = await measured(page)
+  expect(model).toBe('digits.onnx, digits.qop.onnx, digits.int8.onnx')
+  expect(formats.map(({ format }) => format)).toEqual(['float', 'float', 'QOperator', 'QOperator', 'QDQ', 'QDQ'])
+  // Six sessions in one thread, each of its own model.
+  expect(new Set(sides.map(({ top }) => JSON.stringify(top))).size).toBeGreaterThan(2)
+  for (const { agreement } of formats) expect(agreement?.inputs ?? 16).toBe(16)
+})
+
+test('says what formats it needs, and goes on without one that an engine refuses', async ({ page }) => {
+  const file = async (name: string) => ({ name, mimeType: '', buffer: await readFile(join(MODELS, name)) })
+  await page.goto('/bench/?n=2&rounds=1&model=file&beside=formats')
+  await page.getByTestId('file').setInputFiles([await file('digits.onnx')])
+  await page.getByTestId('beside').selectOption('formats')
+  await page.getByTestId('run').click()
+  await expect(page.getByTestId('state')).toHaveText(/^Choose or drop two or more files/)
+  const dropped = await page.evaluateHandle(() => {
+    const data = new DataTransfer()
+    for (const name of ['a.onnx', 'b.onnx']) data.items.add(new File(['no model'], name))
+    return data
+  })
+  await page.getByTestId('beside').selectOption('nothing')
+  await page.dispatchEvent('body', 'drop', { dataTransfer: dropped })
+  await expect(page.getByTestId('state')).toHaveText('a.onnx, b.onnx are chosen: formats of one model.')
+  await expect(page).toHaveURL(/beside=formats/)
+  await page
+    .getByTestId('file')
+    .setInputFiles([
+      await file('digits.onnx'),
+      { name: 'broken.onnx', mimeType: '', buffer: Buffer.from('no model') },
+      await file('digits.int8.onnx'),
+    ])
+  await page.getByTestId('run').click()
+  const { formats, failures } = await measured(page)
+  expect(formats.map(({ title }) => title)).toEqual([...['digits.onnx', 'digits.onnx', 'digits.int8.onnx', 'digits.int8.onnx']])
+  expect(failures[0]).toMatch(/^broken\.onnx, Nearside: .* is neither an ONNX model nor a compiled plan/)
+  expect(failures[1]).toMatch(/^broken\.onnx, onnxruntime-web: /)
 })
 
 test('takes a file, names what it cannot read, and measures the next one', async ({ page }) => {

@@ -24,9 +24,9 @@ export class Reports {
   }
 
   /** Opens a page in a browser, `chromium` or `firefox`, and gives what it reports. */
-  async visit(browser: string, url: string): Promise<unknown> {
+  async visit(browser: string, url: string, preferences: Readonly<Record<string, boolean | number>> = {}): Promise<unknown> {
     const reported = new Promise<string>((resolve, reject) => (this.#settle = { resolve, reject }))
-    const opened = await launch(browser)
+    const opened = await launch(browser, preferences)
     const close = await opened.open(url, (text) => this.#settle?.reject(new Error(text)))
     try {
       return JSON.parse(await reported)

@@ -136,8 +136,14 @@ interface Ort {
 }
 
 async function ortInPage(): Promise<Ort> {
-  const { answer, release } = await import('./ort-session')
-  return { ask: answer, end: release }
+  const { OrtSession } = await import('./ort-session')
+  const session = new OrtSession()
+  return {
+    ask: (call) => session.answer(call),
+    end: () => {
+      session.release()
+    },
+  }
 }
 
 function ortInWorker(signal: AbortSignal): Ort {

@@ -1,7 +1,7 @@
 /** What is measured, as the page's address says it: whoever opens the address repeats the experiment. */
 
-/** What runs beside Nearside: nothing, onnxruntime-web, Nearside in another way or with other numbers of threads, or another model. */
-export const BESIDE = ['nothing', 'onnxruntime-web', 'simd', 'single', 'threads', 'model'] as const
+/** What runs beside Nearside: nothing, onnxruntime-web, Nearside in another way or with other numbers of threads, the model in other formats, or another model. */
+export const BESIDE = ['nothing', 'onnxruntime-web', 'simd', 'single', 'threads', 'formats', 'model'] as const
 export type Beside = (typeof BESIDE)[number]
 
 export const VARIANTS = ['auto', 'simd', 'relaxed'] as const

@@ -50,11 +50,12 @@ async function nearside(): Promise<First> {
 
 async function onnxruntime(): Promise<First> {
   const start = performance.now()
-  const { answer } = await import('./ort-session')
+  const { OrtSession } = await import('./ort-session')
+  const session = new OrtSession()
   const imported = performance.now()
-  await answer({ kind: 'load', model, threads: job.threads === 0 ? 1 : job.threads, fresh: job.fresh })
+  await session.answer({ kind: 'load', model, threads: job.threads === 0 ? 1 : job.threads, fresh: job.fresh })
   const loaded = performance.now()
-  await answer({ kind: 'run', inputs: job.inputs })
+  await session.answer({ kind: 'run', inputs: job.inputs })
   const firstAnswer = performance.now()
   const downloads = resources().filter(({ name }) => /\.(wasm|onnx)($|\?)/.test(name))
   const steps: Step[] = [
@@ -71,7 +72,7 @@ async function onnxruntime(): Promise<First> {
     steps: steps.sort((a, b) => a.from - b.from),
     downloaded: downloads.reduce((sum, { transferSize }) => sum + transferSize, 0),
     firstAnswer,
-    memory: (await answer({ kind: 'memory' })).bytes ?? 0,
+    memory: (await session.answer({ kind: 'memory' })).bytes ?? 0,
   }
 }
 

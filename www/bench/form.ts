@@ -5,7 +5,8 @@ import { type Experiment, readDims, readExperiment, writeDims } from './experime
 
 /** Files that the visitor gave. */
 export interface Files {
-  readonly model: File | undefined
+  /** The model; more than one are its formats. */
+  readonly models: readonly File[]
   readonly other: File | undefined
   readonly inputs: File | undefined
 }
@@ -15,10 +16,12 @@ const REPOSITORY = ['digits.int8', 'digits']
 export class Form {
   readonly #form = byId('setup', HTMLFormElement)
   readonly #threads = byId('threads', HTMLInputElement)
-  #dropped: File | undefined
+  readonly #onChange: () => void
+  #dropped: readonly File[] = []
 
   constructor(experiment: Experiment, onChange: () => void) {
     const { model } = experiment
+    this.#onChange = onChange
     const listed = REPOSITORY.includes(model) || model === 'file'
     this.#set('model', listed ? model : 'url')
     if (!listed) this.#set('url', model)
@@ -34,7 +37,10 @@ export class Form {
     this.#showThreads()
     this.#set('dims', writeDims(experiment.dims))
     this.#form.addEventListener('change', ({ target }) => {
-      if (target instanceof HTMLInputElement && target.name === 'file') this.#dropped = undefined
+      if (target instanceof HTMLInputElement && target.name === 'file') {
+        this.#dropped = []
+        this.#compare(target.files?.length ?? 0)
+      }
       this.#showFields()
       onChange()
     })
@@ -51,18 +57,27 @@ export class Form {
   }
 
   get files(): Files {
-    const of = (name: string): File | undefined => {
+    const of = (name: string): readonly File[] => {
       const field = this.#form.elements.namedItem(name)
-      return field instanceof HTMLInputElement ? (field.files?.[0] ?? undefined) : undefined
+      return field instanceof HTMLInputElement ? Array.from(field.files ?? []) : []
     }
-    return { model: this.#dropped ?? of('file'), other: of('other-file'), inputs: of('inputs') }
+    const models = this.#dropped.length > 0 ? this.#dropped : of('file')
+    return { models, other: of('other-file')[0], inputs: of('inputs')[0] }
   }
 
-  /** Takes a model that was dropped on the page. */
-  drop(file: File): void {
-    this.#dropped = file
+  /** Takes a model that was dropped on the page, or several formats of it. */
+  drop(files: readonly File[]): void {
+    this.#dropped = files
     this.#set('model', 'file')
+    this.#compare(files.length)
     this.#showFields()
+    this.#onChange()
+  }
+
+  /** Several files are one model in several formats; of one there is nothing to compare. */
+  #compare(files: number): void {
+    if (files > 1) this.#set('beside', 'formats')
+    else if (this.#get('beside') === 'formats') this.#set('beside', 'nothing')
   }
 
   onSubmit(run: () => void): void {

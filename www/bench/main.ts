@@ -92,10 +92,11 @@ for (const name of ['dragleave', 'drop'] as const)
   })
 addEventListener('drop', (event) => {
   event.preventDefault()
-  const file = event.dataTransfer?.files[0]
-  if (file === undefined) return
-  form.drop(file)
-  setText(state, `${file.name} is chosen.`)
+  const files = Array.from(event.dataTransfer?.files ?? [])
+  if (files.length === 0) return
+  form.drop(files)
+  const names = files.map(({ name }) => name).join(', ')
+  setText(state, files.length === 1 ? `${names} is chosen.` : `${names} are chosen: formats of one model.`)
 })
 
 trace.addEventListener('click', () => {

@@ -2,8 +2,12 @@
 
 import floatOnnx from '../../models/digits.onnx?url'
 import int8Onnx from '../../models/digits.int8.onnx?url'
+import qopOnnx from '../../models/digits.qop.onnx?url'
 import floatPlan from './plans/digits.plan?url'
 import int8Plan from './plans/digits.int8.plan?url'
+import qopPlan from './plans/digits.qop.plan?url'
+
+import { type Format, formatOf } from './formats'
 
 /** One model in the forms in which there is one. */
 export interface Source {
@@ -16,10 +20,22 @@ export interface Source {
   readonly digits: boolean
 }
 
+/** A model in one of its formats. */
+export interface Variant extends Source {
+  readonly format: Format
+}
+
 const REPOSITORY: Readonly<Record<string, Source>> = {
   'digits.int8': { title: 'digits, int8', onnx: int8Onnx, plan: int8Plan, digits: true },
   digits: { title: 'digits, float32', onnx: floatOnnx, plan: floatPlan, digits: true },
 }
+
+/** The digit network in each of its formats. */
+const DIGITS: readonly Variant[] = [
+  { title: 'float32', format: 'float', onnx: floatOnnx, plan: floatPlan, digits: true },
+  { title: 'QDQ', format: 'QDQ', onnx: int8Onnx, plan: int8Plan, digits: true },
+  { title: 'QOperator', format: 'QOperator', onnx: qopOnnx, plan: qopPlan, digits: true },
+]
 
 /** Where the plan of the int8 model is. */
 export const PLAN_URL = int8Plan
@@ -50,4 +66,22 @@ export async function findModel(name: string, file: File | undefined): Promise<S
     ...(title.endsWith('.plan') ? { plan: url.href, onnx: undefined } : { onnx: url.href, plan: undefined }),
     digits: false,
   }
+}
+
+/**
+ * One network in several formats, the repository's or files that the visitor gave: first the one to which the others are compared, in floats if there
+ * is one.
+ * @throws a sentence that says what to give
+ */
+export async function findFormats(name: string, files: readonly File[]): Promise<readonly Variant[]> {
+  if (Object.hasOwn(REPOSITORY, name)) return DIGITS
+  if (name !== 'file')
+    throw new Error('Formats are compared of files: choose or drop all of them here, or take the digits of this page.')
+  if (files.length < 2)
+    throw new Error('Choose or drop two or more files: the same model in several formats, e.g. float32, QDQ and QOperator.')
+  const variants = await Promise.all(
+    files.map(async (file) => ({ ...(await findModel('file', file)), format: await formatOf(file) })),
+  )
+  const reference = variants.find(({ format }) => format === 'float') ?? variants[0]
+  return [...variants.filter((one) => one === reference), ...variants.filter((one) => one !== reference)]
 }

@@ -1,7 +1,7 @@
 /** onnxruntime-web in a Worker of its own, so that both engines leave the page alone. */
 
 import type { Values } from './inputs'
-import { answer } from './ort-session'
+import { OrtSession } from './ort-session'
 
 export type OrtCall =
   | {
@@ -20,9 +20,11 @@ export interface OrtAnswer {
   readonly error?: string
 }
 
+const session = new OrtSession()
+
 // Calls come one after the other: the page waits for each.
 addEventListener('message', ({ data }: MessageEvent<OrtCall>) => {
-  answer(data).then(
+  session.answer(data).then(
     (result) => {
       postMessage(result)
     },

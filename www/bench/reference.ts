@@ -3,6 +3,7 @@
 import samplesUrl from '../../models/digits.samples.json?url'
 
 import type { Runner } from './engines'
+import type { Values } from './inputs'
 
 export interface Reference {
   readonly samples: number
@@ -22,15 +23,23 @@ interface Samples {
   }[]
 }
 
-/** Runs a digit model on all samples. */
-export async function checkSamples(runner: Runner, kind: 'float' | 'int8', signal: AbortSignal): Promise<Reference> {
+/** The samples, each as the models' inputs. */
+export async function digitSamples(signal: AbortSignal): Promise<(Samples['samples'][number] & { readonly inputs: Values })[]> {
   const answer = await fetch(samplesUrl, { signal })
   const { samples } = (await answer.json()) as Samples
+  return samples.map((sample) => {
+    const data = Float32Array.from(atob(sample.pixels), (byte) => byte.charCodeAt(0) / 255)
+    return { ...sample, inputs: { image: { type: 'float32', dims: [1, 1, 28, 28], data } } }
+  })
+}
+
+/** Runs a digit model on all samples. */
+export async function checkSamples(runner: Runner, kind: 'float' | 'int8', signal: AbortSignal): Promise<Reference> {
+  const samples = await digitSamples(signal)
   let [right, largest] = [0, 0]
   for (const sample of samples) {
     signal.throwIfAborted()
-    const data = Float32Array.from(atob(sample.pixels), (byte) => byte.charCodeAt(0) / 255)
-    const { outputs } = await runner.run({ image: { type: 'float32', dims: [1, 1, 28, 28], data } })
+    const { outputs } = await runner.run(sample.inputs)
     const logits = Array.from(outputs['logits']?.data ?? [], Number)
     if (logits.indexOf(Math.max(...logits)) === sample.label) right += 1
     sample[kind].forEach((expected, i) => (largest = Math.max(largest, Math.abs(expected - (logits[i] ?? NaN)))))

@@ -5,6 +5,7 @@ import type { EngineInfo, GraphNode, NodeProfile } from 'nearside'
 import { formatBytes, formatMs, formatRatio } from '../src/format'
 import type { Experiment } from './experiment'
 import type { First } from './first'
+import { describeFastest, type FormatResult, formatLines } from './formats'
 import type { Jank } from './jank'
 import type { Difference } from './measure'
 import type { Peaks } from './peaks'
@@ -55,6 +56,10 @@ export interface Result {
   readonly sides: readonly SideResult[]
   /** Of the last side's answer to the first's; empty with one side. */
   readonly differences: readonly Difference[]
+  /** The model's formats on both engines; empty where none are compared. */
+  readonly formats: readonly FormatResult[]
+  /** Why a format is not among them, as sentences. */
+  readonly failures: readonly string[]
   /** Right answers of a digit model, beside those of another engine that ran natively. */
   readonly reference: Reference | undefined
   readonly running: Jank
@@ -158,7 +163,7 @@ export function describePeaks({ float, floatBy, dot16, dot8 }: Peaks): [string, 
 
 export function resultText(result: Result): string {
   const { sides, inputs, differences, operators, running, peaks, environment, address } = result
-  const ratio = describeRatio(sides)
+  const ratio = result.formats.length > 0 ? '' : describeRatio(sides)
   const visit = (name: string, first: First | undefined): string[] =>
     first === undefined ? [] : [`  ${name}: ${formatMs(first.firstAnswer)}, ${formatBytes(first.downloaded)} over the network`]
   return [
@@ -178,6 +183,8 @@ export function resultText(result: Result): string {
       ...side.notes.map((note) => `  ${note}`),
     ]),
     ...(ratio === '' ? [] : ['', `${sides[0]?.title ?? ''} is ${ratio}.`]),
+    ...(result.formats.length === 0 ? [] : ['', ...formatLines(result.formats), `${describeFastest(result.formats)}.`]),
+    ...result.failures,
     ...differences.map((difference) => describeDifference(difference)),
     ...(result.reference === undefined ? [] : [`${describeReference(result.reference)}.`]),
     ...(result.support === undefined ? [] : [describeSupport(result.support)]),

@@ -9,8 +9,9 @@ import { type First, measureFirst } from './first'
 import type { Files } from './form'
 import { openDims, parseInputs, randomInputs, type Values } from './inputs'
 import type { Jank, JankMeter } from './jank'
+import { checkPorts, comparedInputs, compareFormats } from './compare-formats'
 import { clockResolution, compare, quantile, race, type Times, topEntries } from './measure'
-import { findModel, type Source } from './models'
+import { findFormats, findModel, type Source, type Variant } from './models'
 import type { Peaks } from './peaks'
 import { checkSamples } from './reference'
 import { byOperator, type Environment, peakFor, type Result, type SideResult } from './result'
@@ -30,6 +31,8 @@ export interface Progress {
 interface Side {
   readonly title: string
   readonly job: LoadJob
+  /** Of which format of the model, where several are compared. */
+  readonly variant?: Variant
 }
 
 /** An experiment's result, and the plan of its first model. */
@@ -52,22 +55,36 @@ export async function runExperiment(
   signal: AbortSignal,
   tell: (progress: Progress) => void,
 ): Promise<Found> {
-  const source = await findModel(experiment.model, files.model)
-  const sides = await sidesOf(experiment, source, files)
+  const source = await findModel(experiment.model, files.models[0])
+  const planned = await sidesOf(experiment, source, files)
+  const formats = experiment.beside === 'formats'
+  const sides: Side[] = []
+  const failures: string[] = []
   const clock = clockResolution()
   const runners: Runner[] = []
   try {
     const loading: Jank[] = []
-    for (const [i, { title, job }] of sides.entries()) {
-      tell({ state: `${title}: loading the model…`, fraction: (LOADED * i) / sides.length })
+    for (const [i, side] of planned.entries()) {
+      const { title, job } = side
+      const onFraction = (fraction: number): void => {
+        tell({ state: `${title}: loading the model…`, fraction: (LOADED * (i + fraction)) / planned.length })
+      }
+      onFraction(0)
       jank.start()
-      runners.push(
-        await load(job, signal, (fraction) => {
-          tell({ state: `${title}: loading the model…`, fraction: (LOADED * (i + fraction)) / sides.length })
-        }).finally(() => {
-          loading.push(jank.stop())
-        }),
-      )
+      try {
+        const runner = await load(job, signal, onFraction)
+        runners.push(runner)
+        if (formats) checkPorts(runner, runners[0])
+        sides.push(side)
+        loading.push(jank.stop())
+      } catch (error) {
+        // A format that one engine does not take is no reason to measure none.
+        if (!formats || signal.aborted || sides.length === 0) throw error
+        runners.splice(sides.length).forEach((runner) => {
+          runner.dispose()
+        })
+        failures.push(`${title}: ${error instanceof Error ? error.message : String(error)}`)
+      }
     }
     const inputs = await inputsOf(experiment, source, files, runners[0])
     tell({ state: 'Warming up…', fraction: LOADED })
@@ -87,16 +104,30 @@ export async function runExperiment(
     const told = await runners[0]?.explain()
     const reference =
       source.digits && runners[0] !== undefined
-        ? await checkSamples(runners[0], experiment.model === 'digits' ? 'float' : 'int8', signal)
+        ? await checkSamples(runners[0], formats || experiment.model === 'digits' ? 'float' : 'int8', signal)
         : undefined
+    const compared = formats
+      ? await compareFormats(
+          sides,
+          runners,
+          times,
+          await comparedInputs(experiment, source, files, inputs, runners[0], signal),
+          signal,
+        )
+      : []
     const memory = await Promise.all(runners.map((runner) => runner.memory()))
-    const visits = await visitsOf(sides, inputs, signal, tell)
+    // Of many sides the first predictions would take minutes.
+    const visits = formats ? [] : await visitsOf(sides, inputs, signal, tell)
     const [a, b] = [times[0], times.length > 1 ? times.at(-1) : undefined]
     tell({ state: 'What the device can do…', fraction: VISITED })
     const peaks = await devicePeaks(signal)
     const result: Result = {
       address: location.href,
-      model: source.title,
+      model: formats
+        ? sides
+            .flatMap(({ variant, job }) => (variant !== undefined && job.engine === 'nearside' ? [variant.title] : []))
+            .join(', ')
+        : source.title,
       experiment,
       environment: {
         time: new Date().toISOString(),
@@ -116,7 +147,9 @@ export async function runExperiment(
           ...{ memory: memory[i] ?? 0, cold, warm, loading: loading[i] ?? running, threads: sides[i]?.job.threads },
         }
       }),
-      differences: a === undefined || b === undefined ? [] : compare(a.answer.outputs, b.answer.outputs),
+      formats: compared,
+      failures,
+      differences: formats || a === undefined || b === undefined ? [] : compare(a.answer.outputs, b.answer.outputs),
       running,
       peaks,
       support: told && supportOf(told.explanation),
@@ -136,7 +169,7 @@ export async function open(
   files: Files,
   signal: AbortSignal,
 ): Promise<{ readonly runner: Runner; readonly inputs: Values }> {
-  const source = await findModel(experiment.model, files.model)
+  const source = await findModel(experiment.model, files.models[0])
   const { variant, threads, worker } = experiment
   const job: LoadJob = { engine: 'nearside', variant, threads, worker, model: pick(source, experiment.form) }
   const runner = await load(job, signal, () => {})
@@ -197,6 +230,17 @@ async function sidesOf(experiment: Experiment, source: Source, files: Files): Pr
         title: count === 1 ? 'One thread' : `${count} threads`,
         job: { ...usual, threads: count, worker: true, model: own },
       }))
+    }
+    case 'formats': {
+      const variants = await findFormats(experiment.model, files.models)
+      return variants.flatMap((one): Side[] => {
+        const ours = { title: `${one.title}, Nearside`, job: { ...usual, model: pick(one, form) }, variant: one }
+        if (one.onnx === undefined) return [ours]
+        return [
+          ours,
+          { title: `${one.title}, onnxruntime-web`, job: { ...usual, engine: 'onnxruntime-web', model: one.onnx }, variant: one },
+        ]
+      })
     }
     case 'model': {
       const other = await findModel(experiment.other, files.other)

@@ -4,6 +4,8 @@ import { byId, element, setText } from '../src/dom'
 import { formatBytes, formatMs, formatShare } from '../src/format'
 import { waterfallSteps } from '../src/views/waterfall'
 import type { First } from './first'
+import { describeFastest } from './formats'
+import { showFormats } from './formats-view'
 import { drawHistogram } from './histogram'
 import type { Jank } from './jank'
 import {
@@ -16,6 +18,8 @@ import {
   type Result,
 } from './result'
 import { drawScaling } from './scaling'
+
+const NOT_COMPARED = 'With something beside it, the answers are compared here.'
 
 /** The colour of a side: the first one's, the last one's, or none. */
 function sideOf(at: number, count: number): string | undefined {
@@ -38,8 +42,16 @@ export function showResult(result: Result): void {
     byId('scaling', HTMLElement),
     result.experiment.beside === 'threads' ? sides.map(({ threads, median }) => ({ threads: threads ?? 1, median })) : [],
   )
-  setText(byId('median', HTMLElement), formatMs(sides[0]?.median ?? NaN))
-  setText(byId('ratio', HTMLElement), sides.length > 1 ? describeRatio(sides) : 'is the median')
+  const { formats } = result
+  showFormats(formats)
+  setText(
+    byId('median', HTMLElement),
+    formatMs(Math.min(...(formats.length > 0 ? formats : sides.slice(0, 1)).map(({ median }) => median))),
+  )
+  setText(
+    byId('ratio', HTMLElement),
+    formats.length > 0 ? `: ${describeFastest(formats)}` : sides.length > 1 ? describeRatio(sides) : 'is the median',
+  )
   byId('times', HTMLElement).replaceChildren(
     ...sides.map((side, i) =>
       row(
@@ -58,16 +70,22 @@ export function showResult(result: Result): void {
     : ''
   setText(
     byId('times-note', HTMLElement),
-    `${result.model}. ${sides.map(({ title, description }) => `${title}: ${description}.`).join(' ')}${batched} ${sides.flatMap(({ notes }) => notes).join(' ')}`,
+    `${result.model}. ${sides.map(({ title, description }) => `${title}: ${description}.`).join(' ')}${batched} ${[...sides.flatMap(({ notes }) => notes), ...result.failures].join(' ')}`,
   )
   byId('first', HTMLElement).replaceChildren(
+    ...(sides.every(({ cold }) => cold === undefined)
+      ? [element('p', 'fine', 'Not measured for several formats; measure one of them alone.')]
+      : []),
     ...sides.flatMap(({ title, cold, warm }, i) => [
       ...visit(`${title}, cold`, sideOf(i, sides.length) ?? 'edge', cold, sides),
       ...visit(`${title}, warm`, sideOf(i, sides.length) ?? 'edge', warm, sides),
     ]),
   )
-  if (differences.length > 0)
-    byId('difference', HTMLElement).replaceChildren(...differences.map((one) => element('p', '', `${describeDifference(one)}.`)))
+  byId('difference', HTMLElement).replaceChildren(
+    ...(differences.length > 0
+      ? differences.map((one) => element('p', '', `${describeDifference(one)}.`))
+      : [element('p', 'fine', formats.length > 0 ? 'Answers of the formats are compared above.' : NOT_COMPARED)]),
+  )
   const checked = byId('reference', HTMLElement)
   checked.hidden = reference === undefined
   if (reference !== undefined) setText(checked, `${describeReference(reference)}.`)

@@ -63,6 +63,7 @@ pub fn page() -> Result<()> {
         ("digits.int8.onnx", "www/public/digits.int8.plan"),
         ("digits.int8.onnx", "www/bench/plans/digits.int8.plan"),
         ("digits.onnx", "www/bench/plans/digits.plan"),
+        ("digits.qop.onnx", "www/bench/plans/digits.qop.plan"),
     ] {
         let plan = shell::root().join(plan);
         fs::create_dir_all(plan.parent().unwrap_or(&plan))?;

@@ -64,7 +64,9 @@ describe('softmax', () => {
     expect(inputErrorOf(() => topK([1], 1, null as unknown as object))).toBe(
       'The options are null; give an object, or leave them out.',
     )
-    expect(inputErrorOf(() => classMask([1], 5 as unknown as object))).toContain('The options are a number')
+    expect(inputErrorOf(() => classMask([1], 5 as unknown as object))).toContain(
+      'The options are 5; give an object, or leave them out.',
+    )
     expect(inputErrorOf(() => softmax(new Tensor('float32', [], [2, 0])))).toContain(
       'of shape [2, 0] have no axis -1 with an element',
     )

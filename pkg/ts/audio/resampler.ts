@@ -21,7 +21,9 @@ const MAX_PHASES = 4096
 /** A rate that can be used, or an error. */
 export function checkRate(rate: unknown, what: string): number {
   if (typeof rate === 'number' && Number.isInteger(rate) && rate > 0) return rate
-  throw new InputError(`The rate of ${what} is ${String(rate)}; give a whole number of samples a second.`)
+  throw new InputError(
+    `The rate of ${what} is ${typeof rate === 'number' ? rate : `of type ${typeof rate}`}; give a whole number of samples a second.`,
+  )
 }
 
 /** Samples at the rate `to` of so many at the rate `from`. */

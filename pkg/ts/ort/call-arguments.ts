@@ -21,7 +21,9 @@ export function parseCreate(source: unknown, ...rest: readonly unknown[]): Creat
 
 function parseBuffer(buffer: ArrayBufferLike, rest: readonly unknown[]): CreateCall {
   const [offset, length, options] = rest
-  if (typeof offset !== 'number') return { source: new Uint8Array(buffer), options: optionsOf(offset) }
+  // What was transferred is empty, and a view of it cannot be made.
+  const whole = (): Uint8Array => (buffer.byteLength === 0 ? new Uint8Array() : new Uint8Array(buffer))
+  if (typeof offset !== 'number') return { source: whole(), options: optionsOf(offset) }
   if (!Number.isSafeInteger(offset)) throw new RangeError("'byteOffset' must be an integer.")
   if (offset < 0 || offset >= buffer.byteLength) throw new RangeError(`'byteOffset' is out of range [0, ${buffer.byteLength}).`)
   if (length === undefined) return { source: new Uint8Array(buffer, offset), options: optionsOf(options) }
@@ -32,7 +34,8 @@ function parseBuffer(buffer: ArrayBufferLike, rest: readonly unknown[]): CreateC
   return { source: new Uint8Array(buffer, offset, length), options: optionsOf(options) }
 }
 
-function optionsOf<T extends object>(value: unknown): T {
+/** An object of options; nothing is one without any. */
+export function optionsOf<T extends object>(value: unknown): T {
   if (value === undefined) return {} as T
   if (typeof value !== 'object' || value === null) throw new TypeError("'options' must be an object.")
   return value as T

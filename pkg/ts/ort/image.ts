@@ -30,15 +30,15 @@ function checkSize(options: TensorFromImageOptions, name: 'resizedWidth' | 'resi
 
 /** RGBA bytes as numbers in the order that the options ask for. */
 function arrange(image: ImageData, format: ImageFormat, options: TensorFromImageOptions, make: MakeTensor): Tensor {
-  const { tensorLayout = 'NCHW', dataType = 'float32', norm = {} } = options
+  const { tensorLayout = 'NCHW', dataType = 'float32', norm } = options
   if (dataType !== 'float32' && dataType !== 'uint8')
     throw new TypeError(`The option dataType is '${String(dataType)}'; use float32 or uint8.`)
   const { width, height, data: rgba } = image
   const positions = channelsOf(format)
   const pixels = width * height
   const strides = stridesOf(tensorLayout, positions.length, pixels)
-  const means = normOf(norm.mean, defaultMean(dataType))
-  const biases = normOf(norm.bias, 0)
+  const means = normOf(norm?.mean, defaultMean(dataType))
+  const biases = normOf(norm?.bias, 0)
   // The clamped array rounds and saturates what uint8 cannot hold.
   const data =
     dataType === 'uint8' ? new Uint8ClampedArray(pixels * positions.length) : new Float32Array(pixels * positions.length)

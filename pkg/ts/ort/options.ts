@@ -44,7 +44,7 @@ export function checkOptions(options: Options): void {
     warn(message, options.logSeverityLevel)
   }
   for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || value === false || HINTS.has(name)) continue
+    if ((value ?? false) === false || HINTS.has(name)) continue
     if (name === 'preferredOutputLocation') {
       const places = typeof value === 'string' ? [value] : Object.values(value as { [output: string]: string })
       if (places.some((place) => place !== 'cpu' && place !== 'cpu-pinned'))

@@ -48,7 +48,7 @@ export function defaultMean(type: string): number {
 
 /** The first image of a tensor. */
 export function toImageData(tensor: Tensor, options: TensorToImageDataOptions): ImageData {
-  const { tensorLayout: layout = 'NCHW', norm = {} } = options
+  const { tensorLayout: layout = 'NCHW', norm } = options
   const data = tensor.data as ArrayLike<number | bigint>
   const [, a = 0, b = 0, c = 0] = tensor.dims
   const [channels, height, width] = layout === 'NHWC' ? [c, a, b] : [a, b, c]
@@ -78,8 +78,8 @@ function positionsOf(channels: number, format: ImageFormat | undefined): readonl
   return positions
 }
 
-function normNumbers(norm: OptionsNormalizationParameters['norm'] & {}, type: string): [readonly number[], readonly number[]] {
-  return [normOf(norm.mean, defaultMean(type)), normOf(norm.bias, 0)]
+function normNumbers(norm: OptionsNormalizationParameters['norm'], type: string): [readonly number[], readonly number[]] {
+  return [normOf(norm?.mean, defaultMean(type)), normOf(norm?.bias, 0)]
 }
 
 /** The first image of a tensor as a PNG in a `data:` address. */

@@ -10,9 +10,14 @@ export async function modelSource(
   source: string | Uint8Array,
   options: InferenceSession.SessionOptions,
 ): Promise<string | Uint8Array> {
-  const { externalData = [], freeDimensionOverrides: sizes = {} } = options
+  const [externalData, sizes] = [options.externalData ?? [], options.freeDimensionOverrides ?? {}]
+  if (!Array.isArray(externalData))
+    throw new TypeError("'externalData' must be a list of files, or of objects with a path and data.")
   if (externalData.length === 0 && Object.keys(sizes).length === 0) return source
-  const [model, ...files] = await Promise.all([readFile(source), ...externalData.map(readExternal)])
+  const [model, ...files] = await Promise.all([
+    readFile(source),
+    ...(externalData as readonly ExternalDataFileType[]).map(readExternal),
+  ])
   if (isPlan(model)) {
     throw new InputError(
       'The session options externalData and freeDimensionOverrides change an ONNX model; a compiled plan has its weights inside and its sizes settled. Leave them out, or give the ONNX file.',

@@ -1,5 +1,6 @@
 /** `Tensor`, with the constructors, members and messages of onnxruntime-web's. */
 
+import { optionsOf } from './call-arguments.js'
 import { arrayKind, type Elements, isPacked, storageOf, typeOfArray } from './element-types.js'
 import { tensorFromImage } from './image.js'
 import { toDataURL, toImageData } from './pixels.js'
@@ -35,7 +36,7 @@ class TensorImplementation {
   isDownloading = false
 
   constructor(first: Type | Data | readonly unknown[] | LocatedConstructorParameters, second?: unknown, third?: unknown) {
-    if (typeof first === 'object' && 'location' in first) {
+    if (typeof first === 'object' && first !== null && 'location' in first) {
       this.dataLocation = first.location
       this.type = first.type
       this.dims = first.dims
@@ -58,7 +59,7 @@ class TensorImplementation {
   }
 
   static fromTexture(texture: TensorInterface.TextureType, options: TensorFromTextureOptions<'float32'>): TensorInterface {
-    const { width, height, ...rest } = options
+    const { width, height, ...rest } = optionsOf<typeof options>(options)
     return new Tensor({ ...rest, location: 'texture', type: 'float32', texture, dims: [1, height, width, 4] })
   }
 
@@ -66,7 +67,7 @@ class TensorImplementation {
     gpuBuffer: TensorInterface.GpuBufferType,
     options: TensorFromGpuBufferOptions<TensorInterface.GpuBufferDataTypes>,
   ): TensorInterface {
-    const { dataType: type = 'float32', ...rest } = options
+    const { dataType: type = 'float32', ...rest } = optionsOf<typeof options>(options)
     return new Tensor({ ...rest, location: 'gpu-buffer', type, gpuBuffer })
   }
 
@@ -74,7 +75,7 @@ class TensorImplementation {
     mlTensor: TensorInterface.MLTensorType,
     options: TensorFromMLTensorOptions<TensorInterface.MLTensorDataTypes>,
   ): TensorInterface {
-    const { dataType: type = 'float32', ...rest } = options
+    const { dataType: type = 'float32', ...rest } = optionsOf<typeof options>(options)
     return new Tensor({ ...rest, location: 'ml-tensor', type, mlTensor })
   }
 
@@ -240,10 +241,10 @@ interface Parts {
 function ofType(type: Type, given: unknown, dims: unknown): Parts {
   if (type === 'string') {
     if (!Array.isArray(given)) throw new TypeError("A string tensor's data must be a string array.")
-    return { type, data: given as string[], dims: checkDims(dims, given.length) }
+    return { type, data: given as string[], dims: dimsOf(dims, given.length) }
   }
   const data = elementsOf(type, given)
-  return { type, data, dims: checkDims(dims, data.length) }
+  return { type, data, dims: dimsOf(dims, data.length) }
 }
 
 function elementsOf(type: Type, given: unknown): Elements {
@@ -272,31 +273,31 @@ function ofData(data: unknown, dims: unknown): Parts {
   if (Array.isArray(data)) {
     const [first] = data as unknown[]
     if (data.length === 0) throw new TypeError('Tensor type cannot be inferred from an empty array.')
-    if (typeof first === 'string') return { type: 'string', data: data as string[], dims: checkDims(dims, data.length) }
+    if (typeof first === 'string') return { type: 'string', data: data as string[], dims: dimsOf(dims, data.length) }
     if (typeof first === 'boolean')
-      return { type: 'bool', data: Uint8Array.from(data as number[]), dims: checkDims(dims, data.length) }
+      return { type: 'bool', data: Uint8Array.from(data as number[]), dims: dimsOf(dims, data.length) }
     throw new TypeError(`Invalid element type of data array: ${typeof first}.`)
   }
   if (arrayKind(data) === 'Uint8ClampedArray') {
     const bytes = Uint8Array.from(data as Uint8ClampedArray)
-    return { type: 'uint8', data: bytes, dims: checkDims(dims, bytes.length) }
+    return { type: 'uint8', data: bytes, dims: dimsOf(dims, bytes.length) }
   }
   const type = typeOfArray(data)
   if (type === undefined) {
     const { constructor } = Object(data) as { constructor?: unknown }
     throw new TypeError(`Unsupported type for tensor data: ${String(constructor)}.`)
   }
-  return { type, data: data as Elements, dims: checkDims(dims, (data as Elements).length) }
+  return { type, data: data as Elements, dims: dimsOf(dims, (data as Elements).length) }
 }
 
-function checkDims(dims: unknown, length: number): Dims {
-  if (dims === undefined) return [length]
-  if (!Array.isArray(dims)) throw new TypeError("A tensor's dims must be a number array")
-  return dims as Dims
+/** The dimensions that were given, to be checked by {@link sizeOf}; else one. */
+function dimsOf(dims: unknown, length: number): Dims {
+  return dims === undefined ? [length] : (dims as Dims)
 }
 
 /** Number of elements of a shape. */
-function sizeOf(dims: readonly unknown[]): number {
+function sizeOf(dims: unknown): number {
+  if (!Array.isArray(dims)) throw new TypeError("A tensor's dims must be a number array")
   return dims.reduce<number>((size, dim, i) => {
     if (!Number.isSafeInteger(dim)) throw new TypeError(`dims[${i}] must be an integer, got: ${String(dim)}`)
     if ((dim as number) < 0) throw new RangeError(`dims[${i}] must be a non-negative integer, got: ${String(dim)}`)

@@ -78,7 +78,7 @@ export function nms(boxes: Values, scores: Values, options: NmsOptions = {}): De
     throw new InputError(
       `There are ${points.data.length} scores for ${count} boxes; give one for each box, or for each box and class.`,
     )
-  if (labels !== undefined && labels.length !== classes)
+  if (labels && labels.length !== classes)
     throw new InputError(`There are ${labels.length} labels for ${classes} classes; give one for each.`)
 
   const number = (list: ArrayLike<number>, i: number, c: number, width: number): number =>

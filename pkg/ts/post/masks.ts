@@ -23,13 +23,15 @@ export function classMask(scores: Values, options: { readonly layout?: 'NCHW' | 
   const [a = 0, b = 0, c = 0] = dims.slice(-3)
   if (dims.length < 3 || dims.slice(0, -3).some((d) => d !== 1))
     throw new InputError(`The scores have the shape [${dims.join(', ')}]; give those of one picture, with 3 dimensions.`)
-  const [classes, height, width] = layout === 'NHWC' ? [c, a, b] : [a, b, c]
+  const last = layout === 'NHWC'
+  if (!last && layout !== 'NCHW') throw new InputError(`The option layout is '${String(layout)}'; use 'NCHW' or 'NHWC'.`)
+  const [classes, height, width] = last ? [c, a, b] : [a, b, c]
   if (classes < 2 || classes > 65536)
     throw new InputError(
       `The scores have ${classes} classes (shape [${dims.join(', ')}], ${layout}); a mask needs 2 to 65536 of them.`,
     )
   const pixels = width * height
-  const [near, far] = layout === 'NHWC' ? [classes, 1] : [1, pixels]
+  const [near, far] = last ? [classes, 1] : [1, pixels]
   const out = classes > 256 ? new Uint16Array(pixels) : new Uint8Array(pixels)
   for (let i = 0; i < pixels; i++) {
     let [best, at] = [-Infinity, 0]

@@ -42,7 +42,7 @@ export function above(scores: Values, least: number, options: RankOptions = {}):
 function ranked(scores: Values, least: number, options: RankOptions): Ranked[] {
   const { labels } = optionsOf(options)
   const data = oneRow(scores, 'the scores')
-  if (labels !== undefined && labels.length !== data.length)
+  if (labels && labels.length !== data.length)
     throw new InputError(`There are ${labels.length} labels for ${data.length} scores; give one for each.`)
   const found: Ranked[] = []
   for (let index = 0; index < data.length; index++) {

@@ -71,7 +71,7 @@ export function oneRow(values: Values, what: string): ArrayLike<number> {
 /** Options that were given, or an error; what was left out has its default. */
 export function optionsOf<T extends object>(options: T | null): T {
   if (typeof options === 'object' && options !== null) return options
-  throw new InputError(`The options are ${options === null ? 'null' : `a ${typeof options}`}; give an object, or leave them out.`)
+  throw new InputError(`The options are ${String(options)}; give an object, or leave them out.`)
 }
 
 function capital(text: string): string {

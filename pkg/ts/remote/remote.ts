@@ -10,12 +10,19 @@ import { decodeResponse, encodeRequest, HEADER_LENGTH, parseJson, ProtocolViolat
 
 const DEFAULT_TIMEOUT = 10_000
 
-/** Asks the server for the model's inputs and outputs. */
+/** Connects to a model. */
 export async function connect(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
+  return open(server, name, options).catch((error: unknown) => explain(error, options))
+}
+
+/** Asks the server for the model's inputs and outputs. */
+async function open(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
   if ((typeof server !== 'string' && !(server instanceof URL)) || typeof name !== 'string' || Object(options) !== options) {
     const given = [server, name, options].map(describeValue).join(', ')
     throw new InputError(`Model.connect takes the address of a server, the name of a model and options; ${given} were given.`)
   }
+  // What is no function fails here, and not amid a run.
+  options.onWarning?.bind(undefined)
   const timeout = options.timeout ?? DEFAULT_TIMEOUT
   if (!(timeout >= 0))
     throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
@@ -30,6 +37,11 @@ export async function connect(server: string | URL, name: string, options: Remot
     return { inputs: ports(json['inputs'], 'inputs'), outputs: ports(json['outputs'], 'outputs') }
   })
   return new Remote(url, name, modelUrl, inputs, outputs, { ...options, timeout, binary })
+}
+
+/** Throws an error again; one of JavaScript's own for an option of the wrong type as one that names it. */
+async function explain(error: unknown, options: object): Promise<never> {
+  throw error instanceof TypeError ? (await import('../options.js')).explained(error, options) : error
 }
 
 /** Servers say what they can at `/v2`; one that says nothing is taken to have the extension, as nearly all do. */
@@ -74,7 +86,12 @@ class Remote implements RemoteModel {
   }
 
   async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
+    return this.#run(feeds, options).catch((error: unknown) => explain(error, options))
+  }
+
+  async #run(feeds: Feeds, options: RunOptions): Promise<Outputs> {
     this.#ended.signal.throwIfAborted()
+    if (Object(options) !== options) throw new TypeError()
     options.signal?.throwIfAborted()
     const start = performance.now()
     const tensors = resolveFeeds(this.inputs, feeds, (message) => this.#note(message))
@@ -131,8 +148,8 @@ class Remote implements RemoteModel {
   #note(message: string): void {
     if (this.#noted) return
     this.#noted = true
-    if (this.#options.onWarning === undefined) console.warn(`nearside: ${message}`)
-    else this.#options.onWarning(message)
+    if (this.#options.onWarning) this.#options.onWarning(message)
+    else console.warn(`nearside: ${message}`)
   }
 }
 
