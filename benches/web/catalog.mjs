@@ -30,7 +30,7 @@ export const DEFAULT_MODELS = [
  * @typedef {{ model: string, variant: string, case: string, url: string, inputs: Stored[], expect: Stored[], float: Stored[], classifier: boolean }} Entry
  *
  * The parts of `model.json` that are used here.
- * @typedef {{ dtype: DataType, shape: number[], file: string, sample_stride?: number, ort_all_maxdiff?: number, vs_f32?: { top1_same?: number } }} File
+ * @typedef {{ dtype: DataType, shape: number[], file: string, sample_stride?: number, ort_all_maxdiff?: number }} File
  * @typedef {{ id: string, inputs: Record<string, File>, expect: Record<string, Record<string, File>> }} Case
  * @typedef {{ trained?: boolean, latency_case?: string, variants: Record<string, { file: string }>, cases: Case[] }} Card
  */
@@ -78,18 +78,18 @@ export function entries(name, folders) {
         inputs: stored(base, one.inputs),
         expect: stored(base, one.expect[variant] ?? {}),
         float: stored(base, one.expect['f32'] ?? {}),
-        classifier: card.trained === true && hasClasses(one),
+        classifier: card.trained === true && hasClasses(Object.values(one.expect[variant] ?? {})),
         usual: one === usual,
       })),
   )
 }
 
 /**
- * Whether what quantization costs was counted in answers.
- * @param {Case} one
+ * Whether it is one row of scores per item.
+ * @param {File[]} outputs
  */
-function hasClasses({ expect }) {
-  return Object.values(expect).some((outputs) => Object.values(outputs).some(({ vs_f32 }) => vs_f32?.top1_same !== undefined))
+function hasClasses(outputs) {
+  return outputs.length === 1 && outputs[0]?.shape.slice(1).filter((size) => size > 1).length === 1
 }
 
 /**
