@@ -69,7 +69,7 @@ fn python() -> Result<PathBuf> {
     let python = home.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     let requirements = format!("{FOLDER}/requirements.txt");
     Stamp::new("peers-python").input(&requirements)?.guard(std::slice::from_ref(&python), || {
-        say("Installing TensorFlow, which converts models (half a gigabyte)");
+        say("Installing TensorFlow, which converts models (1.6 GB)");
         let needed = "Python 3.10 to 3.13 with its module venv is needed to convert models for LiteRT.js and tfjs";
         shell::quiet("python3", shell::command("python3").args(["-m", "venv", "--clear"]).arg(&home)).context(needed)?;
         shell::quiet("pip", shell::command(&python).args(["-m", "pip", "install", "--requirement", &requirements]))
