@@ -22,12 +22,12 @@ export const DEFAULT_MODELS = [
 
 /**
  * A tensor as raw little-endian elements behind a URL; of an output, only every `stride`-th element is kept.
- * `slack` is how far another correct engine was from the reference.
+ * `slack` is how far another correct engine was from the reference. `nhwc`: the engine has this image with its channels last.
  * @typedef {import('./engine.js').DataType} DataType
- * @typedef {{ name: string, dtype: DataType, dims: number[], url: string, stride: number, slack: number }} Stored
+ * @typedef {{ name: string, dtype: DataType, dims: number[], url: string, stride: number, slack: number, nhwc?: boolean }} Stored
  *
- * A model with one set of inputs. URLs start at the prefixes `/assets/` and `/models/`.
- * @typedef {{ model: string, variant: string, case: string, url: string, inputs: Stored[], expect: Stored[], classifier: boolean }} Entry
+ * A model with one set of inputs. URLs start at the prefixes `/assets/` and `/models/`. `float` is what the float32 variant gives, where there is one.
+ * @typedef {{ model: string, variant: string, case: string, url: string, inputs: Stored[], expect: Stored[], float: Stored[], classifier: boolean }} Entry
  *
  * The parts of `model.json` that are used here.
  * @typedef {{ dtype: DataType, shape: number[], file: string, sample_stride?: number, ort_all_maxdiff?: number }} File
@@ -77,10 +77,19 @@ export function entries(name, folders) {
         url: `${base}/${file}`,
         inputs: stored(base, one.inputs),
         expect: stored(base, one.expect[variant] ?? {}),
-        classifier: card.trained === true && name !== 'all_minilm_l6_v2' && name !== 'mlp_tabular',
+        float: stored(base, one.expect['f32'] ?? {}),
+        classifier: card.trained === true && hasClasses(Object.values(one.expect[variant] ?? {})),
         usual: one === usual,
       })),
   )
+}
+
+/**
+ * Whether it is one row of scores per item.
+ * @param {File[]} outputs
+ */
+function hasClasses(outputs) {
+  return outputs.length === 1 && outputs[0]?.shape.slice(1).filter((size) => size > 1).length === 1
 }
 
 /**
@@ -120,6 +129,7 @@ function digits(folder) {
       url: `/models/${file}`,
       inputs: [inline('image', [1, 1, 28, 28], image)],
       expect: [inline('logits', [1, 10], Float32Array.from(logits))],
+      float: [inline('logits', [1, 10], Float32Array.from(float))],
       classifier: true,
       usual: i === 0,
     }))

@@ -2,6 +2,7 @@
 
 import { peakWasmBytes } from './memory.js'
 
+import { compare, type Difference, toNhwc } from './compare.js'
 import type { Adapter, DataType, Elements, LoadedModel, Profile, Value } from './engine.js'
 
 /** A tensor in a file of raw little-endian elements. */
@@ -12,6 +13,8 @@ interface Stored {
   url: string
   /** Only every n-th element is stored. */
   stride: number
+  /** The engine has this image with its channels last. */
+  nhwc?: boolean
 }
 
 export interface Job {
@@ -20,7 +23,10 @@ export interface Job {
   model: string
   plan: string
   inputs: Stored[]
+  /** What this very model gives. */
   expect: Stored[]
+  /** What the float32 model gives. */
+  float: Stored[]
   /** How long to repeat, in milliseconds. */
   budget: number
   /** Whether to tell what each node takes as well. */
@@ -33,6 +39,8 @@ export interface Measurement {
   samples: number[]
   peak_wasm_bytes: number
   max_error: number | null
+  /** How far the outputs are from those of the float32 model. */
+  from_float: Difference | null
   profile?: Profile | undefined
 }
 
@@ -54,11 +62,18 @@ const ARRAYS: Record<DataType, (bytes: ArrayBuffer) => Elements> = {
   bool: (bytes) => new Uint8Array(bytes),
 }
 
-async function read({ dtype, dims, url }: Stored): Promise<Value> {
+async function read({ dtype, url }: Stored): Promise<Elements> {
   const response = await fetch(url)
   if (!response.ok) throw new Error(`${url}: ${String(response.status)}`)
-  return { dtype, dims, data: ARRAYS[dtype](await response.arrayBuffer()) }
+  return ARRAYS[dtype](await response.arrayBuffer())
 }
+
+async function input(stored: Stored): Promise<Value> {
+  const [{ dtype, dims }, data] = [stored, await read(stored)]
+  return stored.nhwc === true ? { dtype, ...toNhwc(data, dims) } : { dtype, dims, data }
+}
+
+const references = (all: Stored[]) => Promise.all(all.map(async (stored) => ({ ...stored, data: await read(stored) })))
 
 async function repeat(model: LoadedModel, inputs: Record<string, Value>, budget: number): Promise<number[]> {
   const warm = performance.now() + WARM_UP_MS
@@ -73,31 +88,11 @@ async function repeat(model: LoadedModel, inputs: Record<string, Value>, budget:
   return samples
 }
 
-/** The largest difference to the reference, over all outputs that have one. */
-async function compare(outputs: Record<string, ArrayLike<number | bigint>>, expect: Stored[]): Promise<number | null> {
-  let worst: number | null = null
-  for (const stored of expect) {
-    const reference = (await read(stored)).data
-    const actual = outputs[stored.name]
-    if (actual === undefined) throw new Error(`no output '${stored.name}', only ${Object.keys(outputs).join(', ')}`)
-    if (Math.ceil(actual.length / stored.stride) !== reference.length) {
-      throw new Error(`output '${stored.name}' has ${String(actual.length)} elements, the reference ${String(reference.length)}`)
-    }
-    worst ??= 0
-    for (let i = 0; i < reference.length; i++) {
-      const difference = Math.abs(Number(actual[i * stored.stride]) - Number(reference[i]))
-      // A NaN is the worst error there is, and `Math.max` keeps it.
-      worst = Math.max(worst, difference)
-    }
-  }
-  return worst
-}
-
 async function measure(job: Job): Promise<Measurement> {
   const adapter = adapters[`./adapters/${job.engine}.ts`]
   if (adapter === undefined) throw new Error(`there is no adapters/${job.engine}.ts`)
   const inputs: Record<string, Value> = {}
-  for (const stored of job.inputs) inputs[stored.name] = await read(stored)
+  for (const stored of job.inputs) inputs[stored.name] = await input(stored)
 
   const start = performance.now()
   const { load } = await adapter()
@@ -106,10 +101,12 @@ async function measure(job: Job): Promise<Measurement> {
   const outputs = await model.run(inputs)
   const first = performance.now()
 
-  const max_error = await compare(outputs, job.expect)
+  const max_error = compare(outputs, await references(job.expect))?.max ?? null
+  const from_float = compare(outputs, await references(job.float))
   const samples = await repeat(model, inputs, job.budget)
   const profile = job.profile ? await model.profile?.(inputs) : undefined
-  return { load_ms: loaded - start, first_ms: first - loaded, samples, peak_wasm_bytes: peakWasmBytes(), max_error, profile }
+  const [load_ms, first_ms, peak_wasm_bytes] = [loaded - start, first - loaded, peakWasmBytes()]
+  return { load_ms, first_ms, samples, peak_wasm_bytes, max_error, from_float, profile }
 }
 
 const id = new URLSearchParams(location.search).get('job') ?? ''

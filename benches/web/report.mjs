@@ -2,8 +2,13 @@
 
 /**
  * @typedef {{ engine: string, model: string, variant: string, case: string, threads: number }} Key
- * @typedef {Key & { measurement: import('./page.js').Measurement }} Result
- * @typedef {Key & { load_ms: number, first_ms: number, median_ms: number, min_ms: number, peak_wasm_bytes: number, max_error: number | null }} Row
+ * @typedef {Key & { classifier: boolean, measurement: import('./page.js').Measurement }} Result
+ *
+ * `rounds_ms` holds the lowest and the highest median of a page; `from_float` is the largest relative difference to the float32 model's outputs,
+ * `same_top` whether a classifier's answer is the float32 model's.
+ * @typedef {{ load_ms: number, first_ms: number, median_ms: number, rounds_ms: [number, number], min_ms: number, peak_wasm_bytes: number }} Times
+ * @typedef {{ max_error: number | null, from_float: number | null, same_top: boolean | null }} Errors
+ * @typedef {Key & Times & Errors} Row
  */
 
 /** @param {number[]} values */
@@ -33,17 +38,22 @@ export function rows(results) {
     if (first === undefined) return []
     const measurements = group.map(({ measurement }) => measurement)
     const samples = measurements.flatMap((one) => one.samples)
+    const medians = measurements.map((one) => median(one.samples))
     const errors = measurements.flatMap((one) => (one.max_error === null ? [] : [one.max_error]))
-    const { measurement: _, ...key } = first
+    const floats = measurements.flatMap((one) => (one.from_float === null ? [] : [one.from_float]))
+    const { measurement: _, classifier, ...key } = first
     return [
       {
         ...key,
         load_ms: round(median(measurements.map((one) => one.load_ms))),
         first_ms: round(median(measurements.map((one) => one.first_ms))),
         median_ms: round(median(samples)),
+        rounds_ms: [round(Math.min(...medians)), round(Math.max(...medians))],
         min_ms: round(Math.min(...samples)),
         peak_wasm_bytes: Math.max(...measurements.map((one) => one.peak_wasm_bytes)),
         max_error: errors.length === 0 ? null : round(Math.max(...errors)),
+        from_float: floats.length === 0 ? null : round(Math.max(...floats.map(({ relative }) => relative))),
+        same_top: classifier && floats.length > 0 ? floats.every(({ sameTop }) => sameTop) : null,
       },
     ]
   })
@@ -60,8 +70,11 @@ const milliseconds = (value) => value.toFixed(value < 1 ? 3 : value < 100 ? 2 : 
 export function table(summary, engines) {
   const reference = engines[0]
   const lines = [
-    ['model', 'variant', 'engine', 'load ms', 'first ms', 'median ms', 'min ms', 'wasm MiB', 'max error', `× ${reference ?? ''}`],
-    ['---', '---', '---', '--:', '--:', '--:', '--:', '--:', '--:', '--:'],
+    [
+      ...['model', 'variant', 'engine', 'load ms', 'first ms', 'median ms', 'of rounds', 'min ms', 'wasm MiB'],
+      ...['max error', 'from float32', `× ${reference ?? ''}`],
+    ],
+    ['---', '---', '---', '--:', '--:', '--:', '--:', '--:', '--:', '--:', '--:', '--:'],
   ]
   for (const row of summary) {
     const base = summary.find(
@@ -74,9 +87,11 @@ export function table(summary, engines) {
       milliseconds(row.load_ms),
       milliseconds(row.first_ms),
       milliseconds(row.median_ms),
+      row.rounds_ms.map(milliseconds).join('–'),
       milliseconds(row.min_ms),
       (row.peak_wasm_bytes / 2 ** 20).toFixed(1),
       row.max_error === null ? '–' : row.max_error.toExponential(1),
+      row.from_float === null ? '–' : `${row.from_float.toExponential(1)}${row.same_top === false ? ', other top 1' : ''}`,
       base === undefined || base === row ? '' : (row.median_ms / base.median_ms).toFixed(2),
     ])
   }

@@ -1,7 +1,7 @@
 /** The benchmark's runner: builds the page, opens it once per engine, model and round, and prints what came back. */
 
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -10,11 +10,14 @@ import { build } from 'vite'
 
 import { launch } from './browsers.mjs'
 import { DEFAULT_MODELS, find } from './catalog.mjs'
+import { PEERS, task } from './peers/models.mjs'
 import { profileTable, rows, table } from './report.mjs'
 import { serve } from './server.mjs'
 
 const HERE = import.meta.dirname
 const ROOT = join(HERE, '../..')
+/** Where engines lie that are installed only for those who name them. */
+const PACKAGES = join(HERE, 'transfer/node_modules')
 const TIMEOUT_MS = 180_000
 /** How long each page repeats a model. */
 const BUDGET_MS = 1500
@@ -23,6 +26,8 @@ const { values: options } = parseArgs({
   options: {
     assets: { type: 'string' },
     nearside: { type: 'string' },
+    // What benches/web/peers/convert.py has written.
+    converted: { type: 'string' },
     models: { type: 'string' },
     engines: { type: 'string' },
     rounds: { type: 'string', default: '3' },
@@ -40,7 +45,12 @@ const say = (text) => process.stderr.write(`${text}\n`)
 const adapters = readdirSync(join(HERE, 'adapters'))
   .map((file) => basename(file, '.ts'))
   .sort()
-const engines = options.engines?.split(',') ?? adapters
+const engines = options.engines?.split(',') ?? adapters.filter((name) => !PEERS.includes(name))
+const peers = engines.filter((name) => PEERS.includes(name))
+if (peers.length > 0 && (options.converted === undefined || !existsSync(PACKAGES))) {
+  const name = peers.join(',')
+  throw new Error(`${name} and models for it have to be made first: \`cargo xtask bench --engines ${name}\` does, and measures`)
+}
 const folders = { assets: options.assets, models: join(ROOT, 'models') }
 const models =
   options.models?.split(',') ?? DEFAULT_MODELS.filter((name) => folders.assets !== undefined || name.startsWith('digits:'))
@@ -71,7 +81,8 @@ function compileAhead(url) {
   }
 }
 
-await build({ configFile: join(HERE, 'vite.config.ts') })
+// tfjs makes its workers of the text of its functions, which do not survive being minified.
+await build({ configFile: join(HERE, 'vite.config.ts'), build: { minify: !(threads > 1 && peers.includes('tfjs')) } })
 
 /**
  * What pages are to do, and who waits for their answers.
@@ -79,9 +90,11 @@ await build({ configFile: join(HERE, 'vite.config.ts') })
  */
 const jobs = new Map()
 /** @type {Record<string, string>} */
-const assets = folders.assets === undefined ? {} : { '/assets/': folders.assets }
+const given = {}
+if (folders.assets !== undefined) given['/assets/'] = folders.assets
+if (options.converted !== undefined) given['/converted/'] = options.converted
 const server = await serve(
-  { ...assets, '/models/': folders.models, '/plans/': plans, '/': join(HERE, 'dist') },
+  { ...given, '/models/': folders.models, '/plans/': plans, '/packages/': PACKAGES, '/': join(HERE, 'dist') },
   (request, response) => {
     const entry = jobs.get(request.url?.match(/^\/jobs\/(\d+)$/)?.[1] ?? '')
     if (entry === undefined) return false
@@ -144,20 +157,18 @@ for (const entry of entries) {
   for (let round = 0; round < rounds; round++) {
     // The other way round every second time, so that no engine always runs on the warmer machine.
     for (const engine of round % 2 === 0 ? engines : engines.toReversed()) {
+      const found = peers.includes(engine) ? task(engine, entry, options.converted ?? '') : entry
+      if (found === undefined) {
+        if (round === 0) say(`  ${engine} has no model for ${name}`)
+        continue
+      }
       try {
-        const { url: model, inputs, expect } = entry
-        const measurement = await measure({
-          engine,
-          threads,
-          model,
-          plan,
-          inputs,
-          expect,
-          budget: BUDGET_MS,
-          profile: options.profile,
-        })
+        const { url: model, inputs, expect, float } = found
+        const what = { engine, model, plan, inputs, expect, float }
+        const measurement = await measure({ ...what, threads, budget: BUDGET_MS, profile: options.profile })
         if (measurement.profile !== undefined && round === 0) say(`${name}, ${engine}\n${profileTable(measurement.profile)}`)
-        results.push({ engine, model: entry.model, variant: entry.variant, case: entry.case, threads, measurement })
+        const { model: of, variant, case: id, classifier } = entry
+        results.push({ engine, model: of, variant, case: id, threads, classifier, measurement })
       } catch (error) {
         failures++
         say(`  ${engine}, ${name}: ${error instanceof Error ? error.message : String(error)}`)

@@ -7,8 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::shell::{self, say};
-use crate::stamp::Stamp;
-use crate::{bench_kernels, build, demo, tools};
+use crate::{bench_kernels, bench_peers, build, demo, tools};
 
 #[derive(Args)]
 pub struct Options {
@@ -21,7 +20,7 @@ pub struct Options {
     /// Which models, as NAME, NAME:VARIANT or NAME:VARIANT:CASE, separated by commas
     #[arg(long)]
     models: Option<String>,
-    /// Which engines, by the name of their file in benches/web/adapters; all of them if none is named
+    /// Which engines, by the name of their file in benches/web/adapters; if none is named, all but litert and tfjs, for which packages are installed and models made
     #[arg(long)]
     engines: Option<String>,
     /// How often each engine opens a fresh page per model; the engines take turns. The demo page is opened 15 times
@@ -84,18 +83,9 @@ pub fn run(options: &Options) -> Result<()> {
     shell::run(&mut node)
 }
 
-/// The runtimes that are measured beside the package have a lock file of their own: a quarter of a gigabyte that only this needs.
 fn transfer(options: &Options, node: &mut Command) -> Result<()> {
-    const FOLDER: &str = "benches/web/transfer";
-    let folder = shell::root().join(FOLDER);
-    Stamp::new("transfer").input(format!("{FOLDER}/package-lock.json"))?.guard(
-        &[folder.join("node_modules/.package-lock.json")],
-        || {
-            say("Installing the runtimes to compare with");
-            shell::quiet("npm ci", shell::command("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
-        },
-    )?;
-    node.arg(format!("{FOLDER}/run.mjs")).arg("--out").arg(shell::target().join("transfer"));
+    bench_peers::packages()?;
+    node.arg("benches/web/transfer/run.mjs").arg("--out").arg(shell::target().join("transfer"));
     if let Some(engines) = &options.engines {
         node.args(["--engines", engines]);
     }
@@ -109,13 +99,21 @@ fn compare(options: &Options, node: &mut Command) -> Result<()> {
     if options.profile {
         node.arg("--profile");
     }
-    match assets(options.assets.as_deref()) {
-        Ok(folder) => {
-            node.arg("--assets").arg(folder);
-        }
+    let assets = match assets(options.assets.as_deref()) {
+        Ok(folder) => Some(folder),
         // A folder that was named must be right.
         Err(error) if options.assets.is_some() || std::env::var_os("NEARSIDE_ASSETS").is_some() => return Err(error),
-        Err(error) => say(&format!("Measuring the digits models only: {error:#}")),
+        Err(error) => {
+            say(&format!("Measuring the digits models only: {error:#}"));
+            None
+        }
+    };
+    if let Some(folder) = &assets {
+        node.arg("--assets").arg(folder);
+    }
+    if options.engines.as_deref().is_some_and(bench_peers::named) {
+        bench_peers::packages()?;
+        node.arg("--converted").arg(bench_peers::models(assets.as_deref(), options.models.as_deref())?);
     }
     for (flag, value) in [("--models", &options.models), ("--engines", &options.engines)] {
         if let Some(value) = value {

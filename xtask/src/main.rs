@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_kernels;
+mod bench_peers;
 mod build;
 mod conformance;
 mod demo;

@@ -38,6 +38,7 @@ const STEPS: &[Step] = &[
     ("types", types),
     // After the build: the types that it checks against include the generated glue's.
     ("package tests", || sh(shell::command("npm").args(["test", "--workspaces", "--if-present"]))),
+    ("benchmark tests", || sh(npm_tool("vitest").args(["run", "--root", "benches/web"]))),
     ("package contents", fixtures::package_contents),
     ("fixtures", fixtures::run),
     ("licences", licences),
