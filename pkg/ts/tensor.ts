@@ -139,7 +139,7 @@ export class Tensor<T extends DataType = DataType> {
     const rest = this.size / -elementCount(list)
     if (open >= 0 && !(Number.isSafeInteger(rest) && rest >= 0)) {
       throw new InputError(
-        `A tensor of shape ${describeDims(this.dims)} cannot be viewed as [${dims.join(', ')}]; give dims of ${this.size} elements.`,
+        `A tensor of shape ${describeDims(this.dims)} cannot be viewed as [${dims.join(', ')}]; it has ${this.size} elements.`,
       )
     }
     if (open >= 0) list[open] = rest
@@ -158,7 +158,7 @@ export class Tensor<T extends DataType = DataType> {
 /** Dimensions as a list of one's own. */
 function checkedDims(dims: unknown, least: number): number[] {
   if (Array.isArray(dims) && dims.every((d) => Number.isSafeInteger(d) && d >= least)) return [...(dims as number[])]
-  const given = Array.isArray(dims) ? `[${dims.map(describeValue).join(', ')}]` : describeValue(dims)
+  const given = Array.isArray(dims) ? `[${dims.join(', ')}]` : describeValue(dims)
   throw new InputError(`The dims are ${given}; give an array of whole numbers from 0 up.`)
 }
 
