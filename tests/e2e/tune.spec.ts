@@ -12,16 +12,17 @@ import { Reports } from './reports.ts'
 const ROOT = join(import.meta.dirname, '../..')
 
 const CHANNELS = 128
-const weights = {
-  dims: [CHANNELS, CHANNELS, 3, 3],
-  data: Array.from({ length: CHANNELS * CHANNELS * 9 }, (_, i) => ((i * 2654435761) % 4096) / 65536 - 1 / 32),
-}
+/** Fewer than the runtime's own rules take Winograd's method for, though it is faster with so many on the other side. */
+const FEW = 12
+const weights = Array.from({ length: CHANNELS * FEW * 9 }, (_, i) => ((i * 2654435761) % 4096) / 65536 - 1 / 32)
 const attributes = { pads: [1, 1, 1, 1], kernel_shape: [3, 3] }
-/** Two convolutions of few pixels and many channels, for which the runtime's own rules are cautious. */
 const MODEL = encodeOnnx({
-  inputs: { x: [1, CHANNELS, 7, 7] },
-  outputs: { y: [1, CHANNELS, 7, 7] },
-  constants: { a: weights, b: { ...weights, data: weights.data.toReversed() } },
+  inputs: { x: [1, CHANNELS, 28, 28] },
+  outputs: { y: [1, CHANNELS, 28, 28] },
+  constants: {
+    a: { dims: [FEW, CHANNELS, 3, 3], data: weights },
+    b: { dims: [CHANNELS, FEW, 3, 3], data: weights.toReversed() },
+  },
   nodes: [
     { op: 'Conv', inputs: ['x', 'a'], outputs: ['h'], attributes },
     { op: 'Conv', inputs: ['h', 'b'], outputs: ['y'], attributes },
@@ -45,7 +46,7 @@ async function visit(library: string): Promise<Report> {
   const report: Report = { said: [], differences: [], aborted: '', fractions: [], ranBetween: false }
   try {
     const { Model } = (await import(library)) as typeof Nearside
-    const x = Float32Array.from({ length: 128 * 49 }, (_, i) => ((i * 40503) % 1000) / 500 - 1)
+    const x = Float32Array.from({ length: 128 * 28 * 28 }, (_, i) => ((i * 40503) % 1000) / 500 - 1)
     let first: Float32Array | undefined
     const load = () => Model.load('/model.onnx', { timeout: 0 })
     const look = async (model: Nearside.Model): Promise<void> => {
@@ -137,8 +138,9 @@ for (const browser of ['chromium', 'firefox']) {
       if (kept) expect(tuned?.after).toBeLessThan(tuned?.before ?? 0)
       expect(tuned?.stored).toBe(kept)
       expect(said.map((s) => s.tuned)).toEqual([false, false, kept, kept, false])
-      expect(said.map((s) => s.cached)).toEqual([false, false, false, true, true])
-      // Two convolutions of depth 9 · 128: each errs by at most 8 · (128 + 36) · 2⁻²⁴ of its absolute products, some 20 times its largest result.
+      // Without a record, the damaged byte is the plan's.
+      expect(said.map((s) => s.cached)).toEqual([false, false, false, true, kept])
+      // Two convolutions of depth 9 · 128 or less: each errs by at most 8 · (128 + 36) · 2⁻²⁴ of its absolute products, some 20 times its largest result.
       for (const difference of differences) expect(difference).toBeLessThan(2 * 20 * 8 * (CHANNELS + 36) * 2 ** -24)
       // The same kernels give the same bytes.
       expect(differences[3]).toBe(differences[2])
