@@ -1,4 +1,4 @@
-/** Opens a page in a browser of this machine, in a state as if nothing had ever been visited. */
+/** Opens a page in a browser of this machine, in a state as if nothing had ever been visited, or with the profile of an earlier visit. */
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -7,7 +7,11 @@ import { join } from 'node:path'
 
 import { chromium } from 'playwright-core'
 
-/** @typedef {{ version: string, open: (url: string, complain: (text: string) => void) => Promise<() => Promise<void>>, close: () => Promise<void> }} Browser */
+/**
+ * With the folder `profile` a browser is started for the page and ended with it; what it keeps is there when the next one starts.
+ * @typedef {(url: string, complain: (text: string) => void, profile?: string) => Promise<() => Promise<void>>} Open gives what closes the page
+ * @typedef {{ version: string, open: Open, close: () => Promise<void> }} Browser
+ */
 
 /** What Chromium needs to run as root in a container, and to leave the measurement alone. */
 export const CHROMIUM_ARGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync']
@@ -22,8 +26,9 @@ async function launchChromium() {
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_ARGS })
   return /** @type {Browser} */ ({
     version: `Chromium ${browser.version()}`,
-    async open(url, complain) {
-      const context = await browser.newContext()
+    async open(url, complain, profile) {
+      const options = { executablePath: CHROMIUM, args: CHROMIUM_ARGS }
+      const context = await (profile === undefined ? browser.newContext() : chromium.launchPersistentContext(profile, options))
       const page = await context.newPage()
       page.on('crash', () => complain('the page crashed'))
       page.on('pageerror', (error) => complain(String(error)))
@@ -56,8 +61,8 @@ const FIREFOX_PREFERENCES = {
 function launchFirefox(more) {
   return /** @type {Browser} */ ({
     version: 'Firefox',
-    async open(url, complain) {
-      const profile = await mkdtemp(join(tmpdir(), 'nearside-firefox-'))
+    async open(url, complain, kept) {
+      const profile = kept ?? (await mkdtemp(join(tmpdir(), 'nearside-firefox-')))
       const preferences = Object.entries({ ...FIREFOX_PREFERENCES, ...more }).map(
         ([name, value]) => `user_pref("${name}", ${JSON.stringify(value)});`,
       )
@@ -68,7 +73,7 @@ function launchFirefox(more) {
       return async () => {
         child.kill()
         await ended
-        await rm(profile, { recursive: true, force: true, maxRetries: 3 })
+        if (kept === undefined) await rm(profile, { recursive: true, force: true, maxRetries: 3 })
       }
     },
     close: () => Promise.resolve(),

@@ -42,6 +42,8 @@ export interface Measurement {
   /** How far the outputs are from those of the float32 model. */
   from_float: Difference | null
   profile?: Profile | undefined
+  /** The same at the next visit, by when the browser has kept files and compiled code. */
+  again?: { load_ms: number; first_ms: number }
 }
 
 const MIN_RUNS = 8

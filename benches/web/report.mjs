@@ -4,9 +4,10 @@
  * @typedef {{ engine: string, model: string, variant: string, case: string, threads: number }} Key
  * @typedef {Key & { classifier: boolean, measurement: import('./page.js').Measurement }} Result
  *
- * `rounds_ms` holds the lowest and the highest median of a page; `from_float` is the largest relative difference to the float32 model's outputs,
+ * `again` is the next visit, where there was one; `rounds_ms` holds the lowest and the highest median of a page; `from_float` is the largest relative difference to the float32 model's outputs,
  * `same_top` whether a classifier's answer is the float32 model's.
- * @typedef {{ load_ms: number, first_ms: number, median_ms: number, rounds_ms: [number, number], min_ms: number, peak_wasm_bytes: number }} Times
+ * @typedef {{ load_ms: number, first_ms: number }} Again
+ * @typedef {{ load_ms: number, first_ms: number, again: Again | null, median_ms: number, rounds_ms: [number, number], min_ms: number, peak_wasm_bytes: number }} Times
  * @typedef {{ max_error: number | null, from_float: number | null, same_top: boolean | null }} Errors
  * @typedef {Key & Times & Errors} Row
  */
@@ -47,6 +48,7 @@ export function rows(results) {
         ...key,
         load_ms: round(median(measurements.map((one) => one.load_ms))),
         first_ms: round(median(measurements.map((one) => one.first_ms))),
+        again: again(measurements),
         median_ms: round(median(samples)),
         rounds_ms: [round(Math.min(...medians)), round(Math.max(...medians))],
         min_ms: round(Math.min(...samples)),
@@ -57,6 +59,17 @@ export function rows(results) {
       },
     ]
   })
+}
+
+/**
+ * @param {import('./page.js').Measurement[]} measurements
+ * @returns {Again | null}
+ */
+function again(measurements) {
+  const visits = measurements.flatMap((one) => one.again ?? [])
+  if (visits.length === 0) return null
+  const [load_ms, first_ms] = [median(visits.map((one) => one.load_ms)), median(visits.map((one) => one.first_ms))]
+  return { load_ms: round(load_ms), first_ms: round(first_ms) }
 }
 
 /** @param {number} value */
@@ -71,10 +84,21 @@ export function table(summary, engines) {
   const reference = engines[0]
   const lines = [
     [
-      ...['model', 'variant', 'engine', 'load ms', 'first ms', 'median ms', 'of rounds', 'min ms', 'wasm MiB'],
+      ...[
+        'model',
+        'variant',
+        'engine',
+        'load ms',
+        'first ms',
+        'again: load, first',
+        'median ms',
+        'of rounds',
+        'min ms',
+        'wasm MiB',
+      ],
       ...['max error', 'from float32', `× ${reference ?? ''}`],
     ],
-    ['---', '---', '---', '--:', '--:', '--:', '--:', '--:', '--:', '--:', '--:', '--:'],
+    ['---', '---', '---', ...Array.from({ length: 10 }, () => '--:')],
   ]
   for (const row of summary) {
     const base = summary.find(
@@ -86,6 +110,7 @@ export function table(summary, engines) {
       row.engine,
       milliseconds(row.load_ms),
       milliseconds(row.first_ms),
+      row.again === null ? '–' : `${milliseconds(row.again.load_ms)}, ${milliseconds(row.again.first_ms)}`,
       milliseconds(row.median_ms),
       row.rounds_ms.map(milliseconds).join('–'),
       milliseconds(row.min_ms),

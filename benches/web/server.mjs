@@ -1,4 +1,4 @@
-/** A small server of folders, whose pages are cross-origin isolated (for precise clocks) and never cached. */
+/** A small server of folders, whose pages are cross-origin isolated, for precise clocks. */
 
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -24,14 +24,15 @@ const TYPES = {
  * Serves each folder below its prefix, on a free port of this machine.
  * @param {Record<string, string>} folders
  * @param {Handler} [handler] Asked first.
+ * @param {string} [caching] What browsers may keep.
  * @returns {Promise<{ url: string, close: () => void }>}
  */
-export async function serve(folders, handler) {
+export async function serve(folders, handler, caching = 'no-store') {
   const server = createServer((request, response) => {
     response.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
     response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp')
     response.setHeader('Cross-Origin-Resource-Policy', 'same-origin')
-    response.setHeader('Cache-Control', 'no-store')
+    response.setHeader('Cache-Control', caching)
     if (handler?.(request, response)) return
     const path = normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname))
     const prefix = Object.keys(folders).find((start) => path.startsWith(start))

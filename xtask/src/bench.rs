@@ -34,11 +34,14 @@ pub struct Options {
     /// Print what each operator and the slowest nodes take as well
     #[arg(long)]
     profile: bool,
+    /// Open each page twice, in a browser that keeps files and compiled code between, and print what loading and the first run take at both visits
+    #[arg(long)]
+    again: bool,
     /// Open the demo page with nothing cached and print when its first answer came, step by step
-    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile"])]
+    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile", "again"])]
     cold_start: bool,
     /// Print what a page transfers until its first answer, after brotli, beside other runtimes
-    #[arg(long, conflicts_with_all = ["assets", "models", "rounds", "browser", "threads", "profile", "cold_start"])]
+    #[arg(long, conflicts_with_all = ["assets", "models", "rounds", "browser", "threads", "profile", "again", "cold_start"])]
     transfer: bool,
     #[command(flatten)]
     kernels: bench_kernels::Options,
@@ -96,8 +99,10 @@ fn compare(options: &Options, node: &mut Command) -> Result<()> {
     node.arg("benches/web/run.mjs").args(["--threads", &options.threads.to_string()]);
     node.arg("--nearside").arg(shell::target().join("release/nearside"));
     node.args(["--browser", options.browser.name()]);
-    if options.profile {
-        node.arg("--profile");
+    for (flag, given) in [("--profile", options.profile), ("--again", options.again)] {
+        if given {
+            node.arg(flag);
+        }
     }
     let assets = match assets(options.assets.as_deref()) {
         Ok(folder) => Some(folder),
