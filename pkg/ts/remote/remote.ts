@@ -1,5 +1,6 @@
 /** `Model.connect`: a model on a server that speaks the Open Inference Protocol (KServe v2), with the interface of a local one. */
 
+import { checkCall, rethrow } from '../chunk.js'
 import { DisposedError, InputError, NetworkError } from '../errors.js'
 import { resolveFeeds } from '../feeds.js'
 import { type AnyTensor, describeValue } from '../tensor.js'
@@ -12,7 +13,7 @@ const DEFAULT_TIMEOUT = 10_000
 
 /** Connects to a model. */
 export async function connect(server: string | URL, name: string, options: RemoteOptions): Promise<RemoteModel> {
-  return open(server, name, options).catch((error: unknown) => explain(error, options))
+  return open(server, name, options).catch((error: unknown) => rethrow(error, options))
 }
 
 /** Asks the server for the model's inputs and outputs. */
@@ -37,11 +38,6 @@ async function open(server: string | URL, name: string, options: RemoteOptions):
     return { inputs: ports(json['inputs'], 'inputs'), outputs: ports(json['outputs'], 'outputs') }
   })
   return new Remote(url, name, modelUrl, inputs, outputs, { ...options, timeout, binary })
-}
-
-/** Throws an error again; one of JavaScript's own for an option of the wrong type as one that names it. */
-async function explain(error: unknown, options: object): Promise<never> {
-  throw error instanceof TypeError ? (await import('../options.js')).explained(error, options) : error
 }
 
 /** Servers say what they can at `/v2`; one that says nothing is taken to have the extension, as nearly all do. */
@@ -86,13 +82,12 @@ class Remote implements RemoteModel {
   }
 
   async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
-    return this.#run(feeds, options).catch((error: unknown) => explain(error, options))
+    return this.#run(feeds, options).catch((error: unknown) => rethrow(error, options))
   }
 
   async #run(feeds: Feeds, options: RunOptions): Promise<Outputs> {
     this.#ended.signal.throwIfAborted()
-    if (Object(options) !== options) throw new TypeError()
-    options.signal?.throwIfAborted()
+    checkCall(options)
     const start = performance.now()
     const tensors = resolveFeeds(this.inputs, feeds, (message) => this.#note(message))
     const { body, headers } = encodeRequest(this.inputs, tensors, this.outputs, this.#options.binary)
