@@ -65,6 +65,8 @@ export const STORAGE: { readonly [K in Exclude<DataType, 'string'>]: NumericArra
   bool: Uint8Array,
 }
 
+const TYPES: readonly string[] = [...Object.keys(STORAGE), 'string']
+
 const NATURAL_TYPE: { readonly [constructorName: string]: DataType } = {
   Float32Array: 'float32',
   Float64Array: 'float64',
@@ -112,9 +114,8 @@ export class Tensor<T extends DataType = DataType> {
    * @param dims dimensions; one dimension of the data's length if left out
    */
   constructor(type: T, data: TensorDataMap[T] | TypedArray | PlainArray, dims?: readonly number[]) {
-    const types = [...Object.keys(STORAGE), 'string']
-    if (!types.includes(type))
-      throw new InputError(`${describeValue(type)} is not an element type; use one of ${types.join(', ')}.`)
+    if (!TYPES.includes(type))
+      throw new InputError(`${describeValue(type)} is not an element type; use one of ${TYPES.join(', ')}.`)
     this.type = type
     this.data = toStorage(type, data, 'the tensor')
     this.dims = Object.freeze(checkedDims(dims === undefined ? [this.data.length] : dims, 0))
