@@ -125,9 +125,10 @@ const browser = await launch(options.browser)
 /**
  * @param {import('./page.js').Job} job
  * @param {string} [profile] of the browser
+ * @param {number} [rest] milliseconds for which the page stays open afterwards
  * @returns {Promise<import('./page.js').Measurement>}
  */
-async function measure(job, profile) {
+async function measure(job, profile, rest = 0) {
   const id = String(jobs.size)
   /** @type {(body: string) => void} */
   let settle = () => undefined
@@ -148,7 +149,7 @@ async function measure(job, profile) {
     close = await browser.open(`${server.url}/index.html?job=${id}`, (text) => fail(new Error(text)), profile)
     const body = JSON.parse(await answer)
     if (body.error !== undefined) throw new Error(body.error)
-    if (profile !== undefined) await sleep(SETTLE_MS)
+    await sleep(rest)
     return body.measurement
   } finally {
     clearTimeout(timer)
@@ -164,7 +165,7 @@ async function measure(job, profile) {
 async function visitTwice(job) {
   const profile = mkdtempSync(join(tmpdir(), 'nearside-profile-'))
   try {
-    const first = await measure(job, profile)
+    const first = await measure(job, profile, SETTLE_MS)
     const { load_ms, first_ms } = await measure({ ...job, budget: 0, profile: false }, profile)
     return { ...first, again: { load_ms, first_ms } }
   } finally {

@@ -2,6 +2,7 @@
 
 import { Rasterizer } from '../src/drawing'
 import { EXAMPLES } from '../src/examples'
+import { sentenceOf } from '../src/format'
 import { prepare } from '../src/ink'
 import { load, type LoadJob, type Runner } from './engines'
 import type { Experiment } from './experiment'
@@ -83,7 +84,7 @@ export async function runExperiment(
         runners.splice(sides.length).forEach((runner) => {
           runner.dispose()
         })
-        failures.push(`${title}: ${error instanceof Error ? error.message : String(error)}`)
+        failures.push(`${title}: ${sentenceOf(error)}`)
       }
     }
     const inputs = await inputsOf(experiment, source, files, runners[0])

@@ -11,6 +11,7 @@ use crate::stamp::Stamp;
 /// Those with a model format of their own.
 const ENGINES: [&str; 2] = ["litert", "tfjs"];
 const FOLDER: &str = "benches/web/peers";
+const PACKAGES: &str = "benches/web/transfer";
 
 /// Whether one of them is in a list that is separated by commas.
 pub fn named(engines: &str) -> bool {
@@ -19,9 +20,8 @@ pub fn named(engines: &str) -> bool {
 
 /// They have a lock file of their own: a quarter of a gigabyte that nothing else needs.
 pub fn packages() -> Result<()> {
-    const FOLDER: &str = "benches/web/transfer";
-    let folder = shell::root().join(FOLDER);
-    Stamp::new("transfer").input(format!("{FOLDER}/package-lock.json"))?.guard(
+    let folder = shell::root().join(PACKAGES);
+    Stamp::new("transfer").input(format!("{PACKAGES}/package-lock.json"))?.guard(
         &[folder.join("node_modules/.package-lock.json")],
         || {
             say("Installing the runtimes to compare with");
