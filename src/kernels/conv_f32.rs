@@ -84,8 +84,9 @@ impl Kernel for ConvF32 {
             crew.run(cut.tiles(), &|tile, scratch| {
                 let matrix = bytemuck::cast_slice_mut::<u8, f32>(scratch);
                 let [rows, columns] = cut.tile(tile);
-                for row in rows.clone().step_by(self.block) {
-                    let count = self.block.min(rows.end - row);
+                let step = rows.len().div_ceil(rows.len().div_ceil(self.block).max(1)).max(1);
+                for row in rows.clone().step_by(step) {
+                    let count = step.min(rows.end - row);
                     im2col(g, x, first..first + channels, row..row + count, 0.0, self.stride, matrix);
                     let gemm = Gemm { a: matrix, a_stride: self.stride, b, bias, bounds, c_stride, blocking };
                     // SAFETY: tiles do not overlap, and neither do blocks of rows.

@@ -2,9 +2,12 @@
 
 use alloc::vec::Vec;
 
+use core::ops::Range;
+
 use super::{
     Io,
     strided::{Axis, loops, walk},
+    team::{GRAIN, Shared},
 };
 use crate::tensor::{DType, Element};
 
@@ -50,31 +53,76 @@ impl StridedCopy {
     /// Copies input `i` of `io` to its output 0; `dtype` tells the elements' size.
     pub(super) fn run_io(&self, dtype: DType, i: usize, io: &mut Io<'_>) {
         match dtype.size() {
-            1 => self.run::<u8>(io.input(i), io.output(0)),
-            2 => self.run::<u16>(io.input(i), io.output(0)),
-            4 => self.run::<u32>(io.input(i), io.output(0)),
-            _ => self.run::<u64>(io.input(i), io.output(0)),
+            1 => self.share::<u8>(i, io),
+            2 => self.share::<u16>(i, io),
+            4 => self.share::<u32>(i, io),
+            _ => self.share::<u64>(i, io),
         }
     }
 
-    /// Copies.
-    pub(super) fn run<T: Element>(&self, x: &[T], y: &mut [T]) {
-        let (turns, outer) = match self.outer.split_last() {
+    fn share<T: Element>(&self, i: usize, io: &mut Io<'_>) {
+        let units = self.units();
+        let grain = (GRAIN * units).div_ceil(io.input::<T>(i).len().max(1));
+        // SAFETY: the parts are disjoint.
+        io.each_range::<T>([units, grain], |io, part, y| unsafe { self.run_part(io.input(i), y, part) });
+    }
+
+    /// The loop that threads cut: rows of a transposition, or the turns around the innermost loop. Its number of turns, 1 where elements of
+    /// different turns are mixed in the destination.
+    fn units(&self) -> usize {
+        let turns = self.outer.last().map_or(1, |axis| axis.size);
+        match self.inner {
+            Inner::Transpose(rows, _) => rows.size,
+            Inner::Strided(Axis { strides: [_, stride], .. }) if stride != 1 => 1,
+            _ => turns,
+        }
+    }
+
+    /// Copies some of the [units](StridedCopy::units).
+    ///
+    /// # Safety
+    /// No other part that is copied at the same time may overlap.
+    unsafe fn run_part<T: Element>(&self, x: &[T], y: &Shared<'_, T>, part: Range<usize>) {
+        let (mut turns, outer) = match self.outer.split_last() {
             Some((last, outer)) => (*last, outer),
             None => (Axis { size: 1, strides: [0, 0] }, &[][..]),
         };
-        walk(outer, [self.from, self.to], &mut |start| {
+        let (mut start, mut inner) = ([self.from, self.to], self.inner);
+        let mut cut = |axis: &mut Axis<2>| {
+            start = core::array::from_fn(|k| start[k] + part.start as isize * axis.strides[k]);
+            axis.size = part.len();
+        };
+        match &mut inner {
+            Inner::Transpose(rows, _) => cut(rows),
+            _ if part.len() < self.units() => cut(&mut turns),
+            _ => {}
+        }
+        walk(outer, start, &mut |start| {
             let [mut from, mut to] = start;
             for _ in 0..turns.size {
-                match self.inner {
-                    Inner::Row(n) => copy_row(&x[from..from + n], &mut y[to..to + n]),
-                    Inner::Strided(axis) => strided(axis, x, from, y, to),
-                    Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], &mut y[to..]),
+                // SAFETY: up to the last element that this turn writes, which is one of this part's.
+                let y = unsafe { y.part(to..to + inner.extent()) };
+                match inner {
+                    Inner::Row(n) => copy_row(&x[from..from + n], y),
+                    Inner::Strided(axis) => strided(axis, x, from, y),
+                    Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], y),
                 }
                 from = from.wrapping_add_signed(turns.strides[0]);
                 to = to.wrapping_add_signed(turns.strides[1]);
             }
         });
+    }
+}
+
+impl Inner {
+    /// Elements of the destination from the first to the last that is written.
+    fn extent(self) -> usize {
+        let reach = |axis: Axis<2>| axis.size.saturating_sub(1) * axis.strides[1] as usize;
+        match self {
+            Inner::Row(n) => n,
+            Inner::Strided(axis) => reach(axis) + 1,
+            Inner::Transpose(rows, columns) => reach(rows) + reach(columns) + 1,
+        }
     }
 }
 
@@ -85,12 +133,12 @@ pub(super) fn copy_row<T: Element>(x: &[T], y: &mut [T]) {
     unsafe { super::im2col::copy(x.as_ptr(), y.as_mut_ptr(), len) }
 }
 
-fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T], to: usize) {
-    let (mut i, mut o) = (from as isize, to as isize);
+fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T]) {
+    let (mut i, mut o) = (from as isize, 0);
     match axis.strides {
-        [0, 1] if axis.size > 0 => y[to..to + axis.size].fill(x[from]),
+        [0, 1] if axis.size > 0 => y[..axis.size].fill(x[from]),
         [stride, 1] => {
-            for y in y[to..].iter_mut().take(axis.size) {
+            for y in y.iter_mut().take(axis.size) {
                 *y = x[i as usize];
                 i += stride;
             }

@@ -39,6 +39,8 @@ const BLOCK_BYTES: usize = 768 << 10;
 const MAX_BLOCK: usize = 48;
 /// Multiply-accumulates that are worth a tile of threads' work: some ten microseconds.
 const TILE_MACS: usize = 192 << 10;
+/// Elements of evaluated filters that are worth one.
+const TILE_FILTERS: usize = 32 << 10;
 /// Elements between the matrices of neighbouring points beyond their size, so that they do not fall on the same lines of the L1 cache.
 const GAP: usize = 16;
 
@@ -174,7 +176,7 @@ impl Winograd {
         let size = panel * self.geometry.channels;
         let filters = Shared::new(filters);
         let panels = columns.len().div_ceil(panel);
-        let tiles = crew.tiles(panels, TILE_MACS.div_ceil(size * POINTS));
+        let tiles = crew.tiles(panels, TILE_FILTERS.div_ceil(size * POINTS));
         crew.run(tiles, &|tile, _| {
             let part = part(panels, tile, tiles);
             let taps =
@@ -195,7 +197,7 @@ impl Winograd {
         assert!(stride >= outputs && y.len() >= offset + (g.rows() - 1) * stride + outputs);
         assert!(bias.is_none_or(|b| b.len() >= outputs) && filters.len() >= POINTS * self.strides()[0]);
         let tiles = tiles(g);
-        let blocks = tiles.div_ceil(self.block);
+        let blocks = crew.even(tiles.div_ceil(self.block), tiles);
         let parts = crew.tiles(blocks, TILE_MACS.div_ceil(self.block * POINTS * g.channels * self.columns));
         let y = Shared::new(&mut y[offset..]);
         for first in (0..outputs).step_by(self.columns) {
@@ -205,8 +207,7 @@ impl Winograd {
             crew.run(parts, &|i, scratch| {
                 let scratch = bytemuck::cast_slice_mut(scratch);
                 for block in part(blocks, i, parts) {
-                    let first = block * self.block;
-                    self.block(&operands, columns.clone(), first..(first + self.block).min(tiles), scratch);
+                    self.block(&operands, columns.clone(), part(tiles, block, blocks), scratch);
                 }
                 Ok(())
             })?;

@@ -55,6 +55,8 @@ const BLOCK_BYTES: usize = 512 << 10;
 const BLOCKS: [usize; 2] = [12, 48];
 /// Multiply-accumulates that are worth a tile of threads' work: some ten microseconds.
 const TILE_MACS: usize = 256 << 10;
+/// Elements of evaluated filters that are worth one.
+const TILE_FILTERS: usize = 32 << 10;
 /// Bytes between the matrices of neighbouring points beyond their size, so that they do not fall on the same lines of the L1 cache.
 const GAP: usize = 64;
 
@@ -162,7 +164,7 @@ impl Winograd {
             "operands of a convolution are too short"
         );
         let tiles = tiles(g);
-        let blocks = tiles.div_ceil(self.block);
+        let blocks = crew.even(tiles.div_ceil(self.block), tiles);
         let macs = self.block * POINTS * self.depth * self.step;
         let parts = crew.tiles(blocks, TILE_MACS.div_ceil(macs.max(1)));
         let out = Shared::new(out);
@@ -177,7 +179,7 @@ impl Winograd {
                 let (a, c) = scratch.split_at_mut(POINTS * inputs);
                 let (a, c) = (cast::<i16>(a)?, cast::<i32>(c)?);
                 for block in part(blocks, i, parts) {
-                    let range = block * self.block..((block + 1) * self.block).min(tiles);
+                    let range = part(tiles, block, blocks);
                     call.evaluate(range.clone(), a, inputs / 2);
                     for point in 0..POINTS {
                         let rows = &a[point * inputs / 2..][..range.len() * self.depth];
@@ -198,7 +200,7 @@ impl Winograd {
         let out = Shared::new(cast::<i16>(filters)?);
         let (panel, size) = (PANEL * self.depth, self.depth * self.columns);
         let panels = columns.len() / PANEL;
-        let tiles = crew.tiles(panels, TILE_MACS.div_ceil(POINTS * panel));
+        let tiles = crew.tiles(panels, TILE_FILTERS.div_ceil(POINTS * panel));
         crew.run(tiles, &|tile, _| {
             let part = part(panels, tile, tiles);
             let from = columns.start * self.depth + part.start * panel;

@@ -17,7 +17,7 @@ use tile::{Block, run as run_block};
 
 use crate::kernels::{
     choice::{Choice, Inner, Made, Method},
-    team::{Shared, Team, part, tiles},
+    team::{Shared, Team, even, part, tiles},
     vector::{Isa, on_isa},
 };
 use core::ops::Range;
@@ -35,26 +35,30 @@ const MAX_ROWS: usize = 384;
 const BLOCK_SHARED: usize = 48;
 /// Multiply-accumulates that are worth a tile of their own: some ten microseconds.
 const TILE_MACS: usize = 192 << 10;
+/// Tiles begin at rows that are multiples of this, and so of the rows that any instruction set computes at once.
+const TILE_ROWS: usize = 12;
 /// Fewest columns of a tile, whose rows may have to be copied first.
 const TILE_COLUMNS: usize = if cfg!(test) { 8 } else { 64 };
 
-/// How a product is shared by threads: parts of the rows, in blocks, times parts of the columns, in panels.
+/// How a product is shared by threads: parts of the rows times parts of the columns, in panels.
 pub(crate) struct Cut {
     rows: usize,
-    block: usize,
+    unit: usize,
     columns: usize,
     panel: usize,
     parts: [usize; 2],
 }
 
 impl Cut {
-    /// For `rows` rows that come in blocks of `block`, and `b`'s columns.
+    /// For `rows` rows, best in blocks of `block`, and `b`'s columns.
     pub fn new(team: &Team, rows: usize, block: usize, b: &Panels<'_>) -> Cut {
         let macs = rows.saturating_mul(b.columns).saturating_mul(b.depth);
         let (tiles, panel) = (tiles(team, macs, TILE_MACS), panel_width(b.isa));
-        let row_parts = rows.div_ceil(block.max(1)).clamp(1, tiles);
+        let unit = block.clamp(1, TILE_ROWS);
+        let blocks = rows.div_ceil(block.max(1)).clamp(1, tiles);
+        let row_parts = even(team, blocks, rows.div_ceil(unit).min(tiles));
         let most = (b.columns / TILE_COLUMNS).clamp(1, b.columns.div_ceil(panel).max(1));
-        Cut { rows, block, columns: b.columns, panel, parts: [row_parts, tiles.div_ceil(row_parts).min(most)] }
+        Cut { rows, unit, columns: b.columns, panel, parts: [row_parts, tiles.div_ceil(row_parts).min(most)] }
     }
 
     /// Number of tiles.
@@ -69,7 +73,7 @@ impl Cut {
             part.start * unit..(part.end * unit).min(units)
         };
         let [_, columns] = self.parts;
-        [scaled(self.rows, self.block, tile / columns, self.parts[0]), scaled(self.columns, self.panel, tile % columns, columns)]
+        [scaled(self.rows, self.unit, tile / columns, self.parts[0]), scaled(self.columns, self.panel, tile % columns, columns)]
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Gemm {
     pub k: usize,
     /// Rows of a block.
     block: usize,
+    /// Tiles begin at rows that are multiples of this.
+    unit: usize,
     /// How a row is cut; one segment unless rows are windows.
     segments: Segments,
     /// Bytes that the source of rows may write for a block.
@@ -78,6 +80,8 @@ const BLOCK_BYTES: usize = 24 << 10;
 const CALL_MACS: usize = 16 << 20;
 /// Multiply-accumulates that are worth a tile of their own: some ten microseconds.
 const TILE_MACS: usize = 512 << 10;
+/// Tiles begin at rows that are multiples of this, and so of the rows that any instruction set computes at once.
+const TILE_ROWS: usize = 12;
 /// Fewest columns of a tile: each tile copies and widens its rows anew.
 const TILE_COLUMNS: usize = if cfg!(test) { 8 } else { 64 };
 
@@ -88,13 +92,14 @@ impl Gemm {
         let block = if staged { 12 } else { (fit / 12 * 12).clamp(24, choice.scale(96)) };
         let block = block.min(m.max(1));
         let segments = Segments { count: 1, len: k, stride: 0 };
-        Gemm { scheme, m, n, k, block, segments, rows_bytes: block * padded_depth(k), staged }
+        Gemm { scheme, m, n, k, block, unit: block.min(TILE_ROWS), segments, rows_bytes: block * padded_depth(k), staged }
     }
 
     /// A product of `m` rows that are windows, `block` of them at a time, with `n` columns. The source of rows writes up to `rows_bytes`
-    /// for a block.
+    /// for a block, which begins at a multiple of `block`.
     pub fn of_windows(scheme: Scheme, [m, n]: [usize; 2], segments: Segments, block: usize, rows_bytes: usize) -> Gemm {
-        Gemm { scheme, m, n, k: segments.depth(), block: block.clamp(1, m.max(1)), segments, rows_bytes, staged: false }
+        let block = block.clamp(1, m.max(1));
+        Gemm { scheme, m, n, k: segments.depth(), block, unit: block, segments, rows_bytes, staged: false }
     }
 
     /// What the product is prepared to do.
@@ -154,10 +159,10 @@ impl Gemm {
         let out = Shared::new(out);
         let tile = |rows, panels, scratch: &mut [u8]| self.tile(source, &columns, finish, (&out, stride), rows, panels, scratch);
         let [row_parts, panel_parts] = self.cut(crew);
-        let (blocks, panels) = (self.m.div_ceil(self.block), self.n.div_ceil(self.scheme.panel()));
+        let (units, panels) = (self.m.div_ceil(self.unit), self.n.div_ceil(self.scheme.panel()));
         crew.run(row_parts * panel_parts, &|i, scratch| {
-            let blocks = part(blocks, i / panel_parts, row_parts);
-            let rows = blocks.start * self.block..(blocks.end * self.block).min(self.m);
+            let units = part(units, i / panel_parts, row_parts);
+            let rows = units.start * self.unit..(units.end * self.unit).min(self.m);
             tile(rows, part(panels, i % panel_parts, panel_parts), scratch)
         })
     }
@@ -165,7 +170,7 @@ impl Gemm {
     /// In how many parts to cut rows and columns.
     fn cut(&self, crew: Crew<'_>) -> [usize; 2] {
         let tiles = crew.tiles(self.m.saturating_mul(self.n).saturating_mul(self.k), TILE_MACS);
-        let rows = self.m.div_ceil(self.block).min(tiles);
+        let rows = crew.even(self.m.div_ceil(self.block).min(tiles), self.m.div_ceil(self.unit).min(tiles));
         [rows, tiles.div_ceil(rows).min(self.n / TILE_COLUMNS).max(1)]
     }
 

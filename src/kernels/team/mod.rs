@@ -114,6 +114,11 @@ impl<'a> Crew<'a> {
         tiles(self.team, units, grain)
     }
 
+    /// See [`even`].
+    pub fn even(&self, parts: usize, most: usize) -> usize {
+        even(self.team, parts, most)
+    }
+
     /// Calls `work` with each of `tiles` tiles and the scratch space of the member that runs it. Gives one of the errors if there are any.
     pub fn run(&self, tiles: usize, work: &(dyn Fn(usize, &mut [u8]) -> Result<()> + Sync)) -> Result<()> {
         let own = self.scratch.len() / self.size() / 64 * 64;
@@ -135,6 +140,13 @@ pub(crate) fn tiles(team: &Team, units: usize, grain: usize) -> usize {
     let grain = if cfg!(test) { 1 } else { grain.max(1) };
     let size = team.size();
     if size == 1 { 1 } else { (units / grain).clamp(1, 4 * size) }
+}
+
+/// `parts` equal parts of some work, or as many more as it takes for all members to have the same number: at most `most`. Of many parts
+/// one more or less does not matter.
+pub(crate) fn even(team: &Team, parts: usize, most: usize) -> usize {
+    let size = team.size();
+    if parts >= 4 * size { parts } else { parts.next_multiple_of(size).min(most).max(parts) }
 }
 
 /// The part of `0..units` that tile `tile` of `tiles` has.

@@ -134,3 +134,10 @@ proptest! {
         prop_assert_eq!(end, units);
     }
 }
+
+#[test]
+fn members_get_the_same_number_of_parts() {
+    let team = &Team::spawn(3);
+    assert_eq!([1, 3, 4, 11, 12, 13].map(|parts| super::even(team, parts, 100)), [3, 3, 6, 12, 12, 13]);
+    assert_eq!([super::even(team, 4, 5), super::even(team, 4, 2), super::even(&Team::ALONE, 7, 100)], [5, 4, 7]);
+}
