@@ -206,6 +206,9 @@ test('simulated conditions delay the cloud alone, are labelled, and stand in the
     await expect(page.getByTestId('cloud-digit')).toHaveText(digit)
   }
   await expect(page.getByTestId('verdict-typical')).toContainText(/This device is .* simulated delays included/)
+  await expect(page.getByTestId('verdict-crossover')).toContainText(
+    /None: this device would win|The cloud wins while its way takes less than [\d.]+ ms; now it takes [\d.]+ ms/,
+  )
 
   await page.reload()
   await expect(page.getByTestId('rtt')).toHaveValue('80')
