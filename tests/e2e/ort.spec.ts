@@ -31,7 +31,10 @@ test.beforeAll(async () => {
     await cp(join(MINILM, 'dyn.onnx'), join(models, 'all_minilm/onnx/model_quantized.onnx'))
   }
   for (const name of ['digits.onnx', 'digits.int8.onnx']) await cp(join(ROOT, 'models', name), join(models, name))
-  server = await serve({ '/models/': models, '/ort/': ENGINE, '/ort-of-transformers/': OWN_ENGINE, '/': OUTPUT })
+  server = await serve({
+    ...{ '/models/': models, '/ort/': ENGINE, '/ort-of-transformers/': OWN_ENGINE },
+    ...{ '/nearside/': join(ROOT, 'pkg/dist'), '/blank/': join(import.meta.dirname, 'blank'), '/': OUTPUT },
+  })
 })
 test.afterAll(() => {
   server.close()
@@ -96,6 +99,24 @@ for (const model of ['digits.onnx', 'digits.int8.onnx']) {
     )
   })
 }
+
+test('without a bundler an import map takes the place of the alias', async ({ page: tab }) => {
+  const requests: string[] = []
+  tab.on('request', (request) => requests.push(request.url()))
+  await tab.goto(`${server.url}/blank/`)
+  await tab.setContent(
+    `<script type="importmap">{ "imports": { "onnxruntime-web": "/nearside/ort/index.js" } }</script>
+    <script type="module">import * as ort from 'onnxruntime-web'; Object.assign(globalThis, { ort })</script>`,
+  )
+  await tab.waitForFunction(() => 'ort' in globalThis)
+  const dims = await tab.evaluate(async () => {
+    const session = await ort.InferenceSession.create('/models/digits.int8.onnx')
+    const { logits } = await session.run({ image: new ort.Tensor('float32', new Float32Array(784), [1, 1, 28, 28]) })
+    return logits?.dims
+  })
+  expect(dims).toEqual([1, 10])
+  expect(foreign(requests.filter((url) => !url.includes('/nearside/ort/')))).toEqual([])
+})
 
 test('pictures come from everything that a page draws, scaled', async ({ page: tab }) => {
   await open(tab, await buildApp('app', 'nearside'))

@@ -20,9 +20,9 @@ const COMPARED_INPUTS = 16
 const COMPARED_MS = 5000
 
 /** Formats of one model have the same inputs; onnxruntime-web's side does not tell. */
-export function checkPorts({ ports }: Runner, first: Runner | undefined): void {
+export function checkPorts({ ports }: Runner, first: Runner): void {
   const names = (ports: Runner['ports']): string => ports.map(({ name, type }) => `${name} ${type}`).join(', ')
-  const [own, wanted] = [names(ports), names(first?.ports ?? [])]
+  const [own, wanted] = [names(ports), names(first.ports)]
   if (ports.length > 0 && own !== wanted)
     throw new Error(`its inputs are ${own}, those of the first file ${wanted}; give formats of one model.`)
 }

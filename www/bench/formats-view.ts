@@ -4,7 +4,8 @@ import { byId, element } from '../src/dom'
 import { formatBytes, formatMs, formatShare } from '../src/format'
 import { describeAgreement, type FormatResult } from './formats'
 
-const SIDES = { Nearside: 'edge', 'onnxruntime-web': 'cloud' } as const
+/** The classes that colour what is of an engine. */
+export const ENGINE_COLOURS = { Nearside: 'edge', 'onnxruntime-web': 'cloud' } as const
 
 /** The chart reaches so many times as far as the longest bar: a device that was busy for a while must not make all of them short. */
 const MOST_SPREAD = 1.5
@@ -28,7 +29,7 @@ function drawBars(root: HTMLElement, formats: readonly FormatResult[]): void {
         for (const part of [bar, spread]) part.style.setProperty(property, Math.min(1, ms / longest).toFixed(4))
       const track = element('span', 'lane', bar, spread)
       const time = element('span', 'time', `${formatMs(median)} `, element('small', '', engine))
-      const entry = element('div', SIDES[engine], name, track, time)
+      const entry = element('div', ENGINE_COLOURS[engine], name, track, time)
       return [entry]
     }),
   )
@@ -42,7 +43,7 @@ function row({ title, format, engine, bytes, wire, agreement }: FormatResult): H
   heading.setAttribute('scope', 'row')
   const compared = agreement === undefined ? ['reference', ''] : [describeAgreement(agreement), formatError(agreement.error)]
   const cells = [format, engine, formatBytes(bytes), formatBytes(wire), ...compared]
-  return element('tr', SIDES[engine], heading, ...cells.map((text) => element('td', '', text)))
+  return element('tr', ENGINE_COLOURS[engine], heading, ...cells.map((text) => element('td', '', text)))
 }
 
 function formatError(error: number): string {

@@ -12,6 +12,7 @@ describe('the format of a file', () => {
     ['digits.onnx', 'float'],
     ['digits.int8.onnx', 'QDQ'],
     ['digits.qop.onnx', 'QOperator'],
+    ['digits.dyn.onnx', 'dynamic'],
   ])('%s is %s', async (name, format) => {
     expect(await formatOf(repository(name))).toBe(format)
   })

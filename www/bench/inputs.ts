@@ -2,6 +2,8 @@
 
 import type { Port } from 'nearside'
 
+import { sentenceOf } from '../src/format'
+
 /** A tensor that every engine can take. */
 export interface Value {
   readonly type: string
@@ -63,36 +65,63 @@ export function randomInputs(ports: readonly Port[], sizes: Readonly<Record<stri
   )
 }
 
+/** What a file of inputs holds. */
+const FILE = 'give an object with an array of numbers, or { dims, data }, for each input'
+
 /**
  * Inputs from JSON: by name, either an array of numbers or `{ dims, data }`.
  * @throws a sentence that names the input
  */
 export function parseInputs(text: string, ports: readonly Port[], sizes: Readonly<Record<string, number>>): Values {
-  const given = JSON.parse(text) as Readonly<Record<string, unknown>>
-  return Object.fromEntries(
-    ports.map((port) => {
-      const entry = given[port.name]
-      const { data: list, dims: shape } = (Array.isArray(entry) ? { data: entry } : (entry ?? {})) as {
-        data?: unknown[]
-        dims?: number[]
-      }
-      if (list === undefined) throw new Error(`The file has no input '${port.name}'; give its numbers, or { dims, data }.`)
-      const dims = shape ?? port.dims.map((dim) => (typeof dim === 'number' ? dim : (sizes[dim] ?? 1)))
-      const data = newArray(port, dims)
-      if (list.length !== data.length)
-        throw new Error(`Input '${port.name}' has ${list.length} numbers, its shape [${dims.join(', ')}] holds ${data.length}.`)
-      if (data instanceof BigInt64Array || data instanceof BigUint64Array) list.forEach((v, i) => (data[i] = BigInt(v as number)))
-      else list.forEach((v, i) => (data[i] = Number(v)))
-      return [port.name, { type: port.type, dims, data }]
-    }),
-  )
+  let given: unknown
+  try {
+    given = JSON.parse(text)
+  } catch (cause) {
+    throw new Error(`The file of inputs is no JSON (${sentenceOf(cause)}); ${FILE}.`, { cause })
+  }
+  if (!isRecord(given)) throw new Error(`The file of inputs holds no object; ${FILE}.`)
+  return Object.fromEntries(ports.map((port) => [port.name, parseInput(given[port.name], port, sizes)]))
+}
+
+function parseInput(entry: unknown, port: Port, sizes: Readonly<Record<string, number>>): Value {
+  const { data: list, dims: shape } = isRecord(entry) ? entry : { data: entry }
+  const what = `Input '${port.name}'`
+  if (list === undefined) throw new Error(`The file has no input '${port.name}'; give its numbers, or { dims, data }.`)
+  if (!Array.isArray(list)) throw new Error(`${what} has no array of numbers; give one, or { dims, data }.`)
+  const dims = shape ?? port.dims.map((dim) => (typeof dim === 'number' ? dim : (sizes[dim] ?? 1)))
+  if (!isShape(dims)) throw new Error(`The dims of input '${port.name}' are ${JSON.stringify(dims)}; give whole numbers.`)
+  // Before anything is made: a shape may hold more than fits in memory.
+  const size = sizeOf(dims)
+  if (list.length !== size) throw new Error(`${what} has ${list.length} numbers, its shape [${dims.join(', ')}] holds ${size}.`)
+  const data = newArray(port, dims)
+  const wide = data instanceof BigInt64Array || data instanceof BigUint64Array
+  list.forEach((value: unknown, i) => {
+    if (typeof value !== 'number' && typeof value !== 'boolean')
+      throw new Error(`${what} has ${JSON.stringify(value)} at ${i}; give numbers.`)
+    if (!wide) data[i] = Number(value)
+    else if (Number.isSafeInteger(Number(value))) data[i] = BigInt(value)
+    else throw new Error(`${what} is ${port.type} and has ${value} at ${i}; give whole numbers.`)
+  })
+  return { type: port.type, dims, data }
+}
+
+function isShape(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every((dim) => Number.isSafeInteger(dim) && dim >= 0)
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function newArray(port: Port, dims: readonly number[]): NumberArray {
   const Array = ARRAYS[port.type]
   if (Array === undefined || port.kind !== undefined)
     throw new Error(`Input '${port.name}' is ${port.kind ?? port.type}, for which this page makes no values.`)
-  return new Array(dims.reduce((a, b) => a * b, 1))
+  return new Array(sizeOf(dims))
+}
+
+function sizeOf(dims: readonly number[]): number {
+  return dims.reduce((a, b) => a * b, 1)
 }
 
 function drawer({ name, type }: Port, random: () => number): () => number {

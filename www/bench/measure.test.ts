@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Runner } from './engines'
 import { parseInputs, randomInputs } from './inputs'
 import { compare, quantile, race, topEntries } from './measure'
-import { byOperator, peakFor, traceOf } from './result'
+import { byOperator, describeDifference, peakFor, traceOf } from './result'
 
 const value = (data: Float32Array<ArrayBuffer>) => ({ x: { type: 'float32', dims: [data.length], data } })
 
@@ -48,12 +48,33 @@ it('takes quantiles that happened', () => {
 
 it('compares answers element by element', () => {
   const a = value(Float32Array.of(1, -2, NaN))
-  expect(compare(a, a)).toEqual([{ output: 'x', largest: 0, scale: NaN, identical: true }])
+  expect(compare(a, a)).toEqual([{ output: 'x', largest: 0, scale: NaN, steps: 0, identical: true }])
   expect(compare(value(Float32Array.of(1, -2)), value(Float32Array.of(1, -2.5)))).toEqual([
-    { output: 'x', largest: 0.5, scale: 2, identical: false },
+    { output: 'x', largest: 0.5, scale: 2, steps: 2 ** 21, identical: false },
   ])
   expect(compare(a, value(Float32Array.of(1, -2, 0)))[0]?.largest).toBe(Infinity)
-  expect(compare(a, value(Float32Array.of(1)))[0]?.largest).toBeNaN()
+  expect(compare(a, value(Float32Array.of(1)))[0]).toMatchObject({ largest: NaN, steps: NaN })
+})
+
+it('counts the float32 between two answers', () => {
+  const steps = (a: number, b: number) => compare(value(Float32Array.of(a)), value(Float32Array.of(b)))[0]?.steps
+  const least = 2 ** -149
+  expect([steps(1, 1 + 2 ** -23), steps(-1, -1 - 2 ** -23), steps(least, -least), steps(0, -0)]).toEqual([1, 1, 2, 0])
+  expect([steps(1, NaN), steps(NaN, NaN)]).toEqual([Infinity, 0])
+  const integers = (...data: number[]) => ({ x: { type: 'int32', dims: [data.length], data: Int32Array.from(data) } })
+  expect(compare(integers(1), integers(3))).toEqual([{ output: 'x', largest: 2, scale: 1, steps: undefined, identical: false }])
+})
+
+it('says how far answers are apart', () => {
+  const difference = { output: 'x', largest: 0.5, scale: 2, steps: 2 ** 21, identical: false }
+  expect(describeDifference(difference)).toBe(
+    'x: the largest difference is 0.50, the largest value 2.00, at most 2,097,152 ULP apart',
+  )
+  expect(describeDifference({ ...difference, steps: undefined })).toBe(
+    'x: the largest difference is 0.50, the largest value 2.00',
+  )
+  expect(describeDifference({ ...difference, steps: 0, identical: true })).toBe('x: the same numbers, bit for bit')
+  expect(describeDifference({ ...difference, largest: NaN, steps: NaN })).toBe('x: of another shape')
 })
 
 it('finds the largest entries', () => {
@@ -87,8 +108,33 @@ describe('inputs', () => {
     const inputs = parseInputs(text, ports, {})
     expect(inputs['input_ids']?.data).toEqual(BigInt64Array.of(5n, 6n))
     expect(inputs['x']?.data).toEqual(Float32Array.of(1, 2))
-    expect(() => parseInputs('{}', ports, {})).toThrow("no input 'input_ids'")
-    expect(() => parseInputs('{"input_ids":[1,2],"attention_mask":[1],"x":[1,2]}', ports, {})).toThrow('has 2 numbers')
+  })
+
+  it.each([
+    [
+      '{',
+      /^The file of inputs is no JSON \(.+\); give an object with an array of numbers, or \{ dims, data \}, for each input\.$/,
+    ],
+    ['null', /^The file of inputs holds no object; give /],
+    ['[1, 2]', /^The file of inputs holds no object; give /],
+    ['{}', /^The file has no input 'x'; give its numbers/],
+    ['{ "x": { "dims": [2] } }', /^The file has no input 'x'; give its numbers/],
+    ['{ "x": 5 }', /^Input 'x' has no array of numbers; give one/],
+    ['{ "x": [1, 2, 3] }', /^Input 'x' has 3 numbers, its shape \[2\] holds 2\.$/],
+    ['{ "x": [1, "two"] }', /^Input 'x' has "two" at 1; give numbers\.$/],
+    ['{ "x": { "dims": [1, -2], "data": [] } }', /^The dims of input 'x' are \[1,-2\]; give whole numbers\.$/],
+    [
+      '{ "x": { "dims": [1e9, 1e9], "data": [] } }',
+      /^Input 'x' has 0 numbers, its shape \[1000000000, 1000000000\] holds 1000000000000000000\.$/,
+    ],
+    ['{ "x": { "dims": 2, "data": [1, 2] } }', /^The dims of input 'x' are 2; give whole numbers\.$/],
+  ])('that are not right have a sentence: %s', (text, message) => {
+    expect(() => parseInputs(text, ports.slice(2), {})).toThrow(message)
+  })
+
+  it('of whole numbers are whole', () => {
+    const text = '{ "input_ids": [1.5] }'
+    expect(() => parseInputs(text, ports.slice(0, 1), {})).toThrow(/^Input 'input_ids' is int64 and has 1\.5 at 0; give whole/)
   })
 })
 

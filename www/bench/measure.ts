@@ -111,6 +111,8 @@ export interface Difference {
   readonly largest: number
   /** The largest element, to which it is to be seen. */
   readonly scale: number
+  /** For float32: the most numbers of that type by which two elements are apart, NaN if shapes differ; `undefined` for other types. */
+  readonly steps: number | undefined
   readonly identical: boolean
 }
 
@@ -118,7 +120,10 @@ export function compare(a: Values, b: Values): Difference[] {
   return Object.entries(a).flatMap(([output, { data }]) => {
     const other = b[output]?.data
     if (other === undefined) return []
-    if (other.length !== data.length) return [{ output, largest: NaN, scale: NaN, identical: false }]
+    const floats = data instanceof Float32Array && other instanceof Float32Array
+    if (other.length !== data.length)
+      return [{ output, largest: NaN, scale: NaN, steps: floats ? NaN : undefined, identical: false }]
+    const steps = floats ? mostSteps(data, other) : undefined
     let [largest, scale] = [0, 0]
     for (let i = 0; i < data.length; i++) {
       const [x, y] = [Number(data[i]), Number(other[i])]
@@ -126,8 +131,23 @@ export function compare(a: Values, b: Values): Difference[] {
       // NaN beside NaN is the same; beside a number it is the worst there is.
       if (!Object.is(x, y) && x !== y) largest = Math.max(largest, Number.isNaN(x - y) ? Infinity : Math.abs(x - y))
     }
-    return [{ output, largest, scale, identical: largest === 0 }]
+    return [{ output, largest, scale, steps, identical: largest === 0 }]
   })
+}
+
+/** The largest distance of two elements in units of the last place: how many float32 one has to go from one to the other. */
+function mostSteps(a: Float32Array<ArrayBuffer>, b: Float32Array<ArrayBuffer>): number {
+  const bits = (floats: Float32Array<ArrayBuffer>): Int32Array => new Int32Array(floats.slice().buffer)
+  // Bits of positive floats are in order; those of negative ones are, too, the other way round.
+  const place = (bits: number): number => (bits >= 0 ? bits : -(bits & 0x7fffffff))
+  const [left, right] = [bits(a), bits(b)]
+  let most = 0
+  for (let i = 0; i < a.length; i++) {
+    if (Number.isNaN(a[i]) && Number.isNaN(b[i])) continue
+    if (Number.isNaN(a[i]) || Number.isNaN(b[i])) return Infinity
+    most = Math.max(most, Math.abs(place(left[i] ?? 0) - place(right[i] ?? 0)))
+  }
+  return most
 }
 
 /** The largest entries of the first output with at least two numbers: a classifier's classes. */

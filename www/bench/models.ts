@@ -3,9 +3,11 @@
 import floatOnnx from '../../models/digits.onnx?url'
 import int8Onnx from '../../models/digits.int8.onnx?url'
 import qopOnnx from '../../models/digits.qop.onnx?url'
+import dynOnnx from '../../models/digits.dyn.onnx?url'
 import floatPlan from './plans/digits.plan?url'
 import int8Plan from './plans/digits.int8.plan?url'
 import qopPlan from './plans/digits.qop.plan?url'
+import dynPlan from './plans/digits.dyn.plan?url'
 
 import { type Format, formatOf } from './formats'
 
@@ -35,6 +37,7 @@ const DIGITS: readonly Variant[] = [
   { title: 'float32', format: 'float', onnx: floatOnnx, plan: floatPlan, digits: true },
   { title: 'QDQ', format: 'QDQ', onnx: int8Onnx, plan: int8Plan, digits: true },
   { title: 'QOperator', format: 'QOperator', onnx: qopOnnx, plan: qopPlan, digits: true },
+  { title: 'dynamic', format: 'dynamic', onnx: dynOnnx, plan: dynPlan, digits: true },
 ]
 
 /** Where the plan of the int8 model is. */

@@ -137,10 +137,11 @@ export function describeRatio(sides: readonly SideResult[]): string {
     : `${formatRatio(1 / ratio)} times slower than ${second.title}`
 }
 
-export function describeDifference({ output, largest, scale, identical }: Difference): string {
+export function describeDifference({ output, largest, scale, steps, identical }: Difference): string {
   if (identical) return `${output}: the same numbers, bit for bit`
   if (Number.isNaN(largest)) return `${output}: of another shape`
-  return `${output}: the largest difference is ${largest.toPrecision(2)}, the largest value ${scale.toPrecision(3)}`
+  const apart = steps === undefined ? '' : `, at most ${steps.toLocaleString('en')} ULP apart`
+  return `${output}: the largest difference is ${largest.toPrecision(2)}, the largest value ${scale.toPrecision(3)}${apart}`
 }
 
 export function describeReference({ samples, right, largest }: Reference): string {

@@ -5,7 +5,7 @@ import { formatBytes, formatMs, formatShare } from '../src/format'
 import { waterfallSteps } from '../src/views/waterfall'
 import type { First } from './first'
 import { describeFastest } from './formats'
-import { showFormats } from './formats-view'
+import { ENGINE_COLOURS, showFormats } from './formats-view'
 import { drawHistogram } from './histogram'
 import type { Jank } from './jank'
 import {
@@ -21,9 +21,15 @@ import { drawScaling } from './scaling'
 
 const NOT_COMPARED = 'With something beside it, the answers are compared here.'
 
-/** The colour of a side: the first one's, the last one's, or none. */
-function sideOf(at: number, count: number): string | undefined {
-  return at === 0 ? 'edge' : at === count - 1 ? 'cloud' : undefined
+/** The colour of a side: of formats the engine's, else the first one's, the last one's, or none. */
+type Colour = (at: number) => string | undefined
+
+function coloursOf({ sides, formats }: Result): Colour {
+  return (at) => {
+    const format = formats[at]
+    if (format !== undefined) return ENGINE_COLOURS[format.engine]
+    return at === 0 ? 'edge' : at === sides.length - 1 ? 'cloud' : undefined
+  }
 }
 
 export function showLanes(lanes: readonly { readonly title: string; readonly samples: readonly number[] }[]): void {
@@ -37,6 +43,7 @@ export function showEnvironment(environment: Environment): void {
 
 export function showResult(result: Result): void {
   const { sides, operators, peaks, running, differences, reference } = result
+  const colour = coloursOf(result)
   showLanes(sides)
   drawScaling(
     byId('scaling', HTMLElement),
@@ -61,7 +68,7 @@ export function showResult(result: Result): void {
           side.compute === undefined ? '–' : formatMs(side.compute),
           formatBytes(side.memory),
         ],
-        sideOf(i, sides.length),
+        colour(i),
       ),
     ),
   )
@@ -72,15 +79,7 @@ export function showResult(result: Result): void {
     byId('times-note', HTMLElement),
     `${result.model}. ${sides.map(({ title, description }) => `${title}: ${description}.`).join(' ')}${batched} ${[...sides.flatMap(({ notes }) => notes), ...result.failures].join(' ')}`,
   )
-  byId('first', HTMLElement).replaceChildren(
-    ...(sides.every(({ cold }) => cold === undefined)
-      ? [element('p', 'fine', 'Not measured for several formats; measure one of them alone.')]
-      : []),
-    ...sides.flatMap(({ title, cold, warm }, i) => [
-      ...visit(`${title}, cold`, sideOf(i, sides.length) ?? 'edge', cold, sides),
-      ...visit(`${title}, warm`, sideOf(i, sides.length) ?? 'edge', warm, sides),
-    ]),
-  )
+  byId('first', HTMLElement).replaceChildren(...firstVisits(sides, colour))
   byId('difference', HTMLElement).replaceChildren(
     ...(differences.length > 0
       ? differences.map((one) => element('p', '', `${describeDifference(one)}.`))
@@ -94,11 +93,11 @@ export function showResult(result: Result): void {
       .filter(({ top }) => top.length > 0)
       .map(({ title, top }, i) => {
         const list = element('ol', '', ...top.map(({ index, value }) => element('li', '', `${index}: ${value.toPrecision(4)}`)))
-        return element('div', sideOf(i, sides.length), element('h3', '', title), element('p', 'fine', 'largest entries'), list)
+        return element('div', colour(i), element('h3', '', title), element('p', 'fine', 'largest entries'), list)
       }),
   )
   byId('jank', HTMLElement).replaceChildren(
-    ...sides.map(({ title, loading }, i) => jankRow(`${title}, loading`, loading, sideOf(i, sides.length))),
+    ...sides.map(({ title, loading }, i) => jankRow(`${title}, loading`, loading, colour(i))),
     jankRow('while running', running, undefined),
   )
   byId('peaks', HTMLElement).replaceChildren(
@@ -130,14 +129,28 @@ export function showResult(result: Result): void {
   )
 }
 
-function visit(title: string, side: string, first: First | undefined, sides: Result['sides']): HTMLElement[] {
-  if (first === undefined) return []
+/** The waterfalls of all sides; of more than two, each side's are folded up. */
+function firstVisits(sides: Result['sides'], colour: Colour): HTMLElement[] {
   // One scale for all, so that lengths can be compared.
   const all = Math.max(...sides.flatMap(({ cold, warm }) => [cold?.firstAnswer ?? 0, warm?.firstAnswer ?? 0]))
+  const left = sides.filter(({ cold }) => cold === undefined).map(({ title }) => title)
+  const shown = sides.flatMap(({ title, cold, warm }, i) => {
+    if (cold === undefined || warm === undefined) return []
+    const side = colour(i) ?? 'edge'
+    if (sides.length <= 2) return [visit(`${title}, cold`, side, cold, all), visit(`${title}, warm`, side, warm, all)]
+    const times = `cold ${formatMs(cold.firstAnswer)}, warm ${formatMs(warm.firstAnswer)}`
+    const summary = element('summary', '', element('strong', '', title), ` ${times}`)
+    return [element('details', side, summary, element('div', '', visit('Cold', side, cold, all), visit('Warm', side, warm, all)))]
+  })
+  if (left.length > 0) shown.push(element('p', 'fine', `Not visited, since those before took a minute: ${left.join('; ')}.`))
+  return shown
+}
+
+function visit(title: string, side: string, first: First, all: number): HTMLElement {
   const bytes = first.downloaded === 0 ? 'nothing over the network' : `${formatBytes(first.downloaded)} over the network`
   const heading = element('h3', '', `${title}: ${formatMs(first.firstAnswer)}`)
   const steps = element('div', 'waterfall', ...waterfallSteps(first.steps, all))
-  return [element('div', side, heading, steps, element('p', 'fine', `${bytes}, ${formatBytes(first.memory)} of memory`))]
+  return element('div', side, heading, steps, element('p', 'fine', `${bytes}, ${formatBytes(first.memory)} of memory`))
 }
 
 function jankRow(title: string, jank: Jank, side: string | undefined): HTMLElement {

@@ -63,7 +63,8 @@ function line(facts: Facts, id: Line['id']): Line {
 
 describe('verdict', () => {
   test('claims nothing about speed before it is measured', () => {
-    for (const id of ['typical', 'worst', 'compute', 'start', 'answer'] as const) expect(line(START, id).better).toBe('open')
+    for (const id of ['typical', 'worst', 'crossover', 'compute', 'start', 'answer'] as const)
+      expect(line(START, id).better).toBe('open')
     expect(line(START, 'typical').edge).toBe('0 of 5 calls')
     expect(line(START, 'privacy').better).toBe('edge')
   })
@@ -75,6 +76,18 @@ describe('verdict', () => {
       better: 'edge',
       why: "This device is 160 times faster: 80.5 ms of the cloud's 81.0 ms go to the network, simulated delays included.",
     })
+  })
+
+  test('says at which distance both would be even', () => {
+    const of = (p50: number) => line({ ...MEASURED, edge: { ...MEASURED.edge, percentiles: { ...NONE, p50 } } }, 'crossover')
+    expect(of(20)).toMatchObject({
+      edge: '20.0 ms',
+      cloud: '0.50 ms + the way',
+      better: 'edge',
+      why: 'The cloud wins while its way takes less than 19.5 ms; now it takes 80.5 ms.',
+    })
+    expect(of(162)).toMatchObject({ better: 'cloud', why: expect.stringMatching(/less than 162 ms; now/) as unknown })
+    expect(of(0.4)).toMatchObject({ better: 'edge', why: 'None: this device would win beside the server, too.' })
   })
 
   test('gives the cloud its due', () => {

@@ -45,7 +45,7 @@ export type Better = 'edge' | 'cloud' | 'even' | 'open'
 
 /** One line of the table. */
 export interface Line {
-  readonly id: 'typical' | 'worst' | 'compute' | 'start' | 'privacy' | 'offline' | 'answer'
+  readonly id: 'typical' | 'worst' | 'crossover' | 'compute' | 'start' | 'privacy' | 'offline' | 'answer'
   readonly aspect: string
   readonly edge: string
   readonly cloud: string
@@ -59,7 +59,7 @@ const EVEN = 1.1
 const WAITING = 'measuring'
 
 export function verdict(facts: Facts): Line[] {
-  return [typical(facts), worst(facts), compute(facts), start(facts), privacy(facts), offline(facts), answer(facts)]
+  return [typical, worst, crossover, compute, start, privacy, offline, answer].map((line) => line(facts))
 }
 
 function faster(edge: number, cloud: number): { better: Better; ratio: string } {
@@ -115,6 +115,23 @@ function worst({ edge, cloud }: Facts): Line {
     open: '',
   }[better]
   return { ...line, better, why }
+}
+
+/** How long the way to the cloud may take before this device answers sooner. */
+function crossover({ edge, cloud }: Facts): Line {
+  const [e, c, network] = [edge.percentiles.p50, cloud.percentiles.p50, cloud.network]
+  const line = { id: 'crossover', aspect: 'Where both are even' } as const
+  if (e === undefined || c === undefined || network === undefined) {
+    const open = { edge: shown(e, edge, 5), cloud: shown(c, cloud, 5), better: 'open' } as const
+    return { ...line, ...open, why: 'The cloud loses with its distance; this device has none.' }
+  }
+  const server = Math.max(0, c - network)
+  const { better } = faster(e, c)
+  const why =
+    e <= server
+      ? 'None: this device would win beside the server, too.'
+      : `The cloud wins while its way takes less than ${formatMs(e - server)}; now it takes ${formatMs(network)}.`
+  return { ...line, edge: formatMs(e), cloud: `${formatMs(server)} + the way`, better, why }
 }
 
 function compute({ edge, cloud }: Facts): Line {

@@ -64,6 +64,7 @@ pub fn page() -> Result<()> {
         ("digits.int8.onnx", "www/bench/plans/digits.int8.plan"),
         ("digits.onnx", "www/bench/plans/digits.plan"),
         ("digits.qop.onnx", "www/bench/plans/digits.qop.plan"),
+        ("digits.dyn.onnx", "www/bench/plans/digits.dyn.plan"),
     ] {
         let plan = shell::root().join(plan);
         fs::create_dir_all(plan.parent().unwrap_or(&plan))?;

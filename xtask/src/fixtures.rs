@@ -16,10 +16,12 @@ pub fn run() -> Result<()> {
     sh(shell::command("node").arg(shell::root().join(FOLDER).join("run.mjs")))
 }
 
-/// Checks the manifest, the files and the types of the packed package.
+/// Checks the manifests and files of the packages, and the types of the main one.
 pub fn package_contents() -> Result<()> {
     install()?;
-    sh(shell::npm_tool("publint").args(["pkg", "--strict"]))?;
+    for package in ["pkg", "drop-in"] {
+        sh(shell::npm_tool("publint").args([package, "--strict"]))?;
+    }
     let attw = shell::root().join(FOLDER).join("node_modules/.bin/attw");
     sh(shell::command(attw).args(["--pack", "pkg", "--profile", "esm-only", "--quiet"]))
 }

@@ -4,16 +4,16 @@
  */
 
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { constants, brotliCompress } from 'node:zlib'
+import { join } from 'node:path'
 import { createRequire } from 'node:module'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 
 import { chromium } from 'playwright-core'
 import { build } from 'vite'
 
 import { CHROMIUM, CHROMIUM_ARGS } from '../browsers.mjs'
 import { serve } from '../server.mjs'
+import { BUDGET, weigh } from './weigh.mjs'
 
 const HERE = import.meta.dirname
 const ROOT = join(HERE, '../../..')
@@ -24,8 +24,7 @@ const { values: options } = parseArgs({
   options: {
     out: { type: 'string', default: join(ROOT, 'target/transfer') },
     engines: { type: 'string' },
-    // The most that the digits example may transfer, in bytes after brotli.
-    budget: { type: 'string', default: '300000' },
+    budget: { type: 'string', default: String(BUDGET) },
     json: { type: 'boolean', default: false },
   },
 })
@@ -106,14 +105,6 @@ document.body.textContent = 'ready'`,
   },
 }
 
-const squeeze = promisify(brotliCompress)
-
-/** @param {Buffer} bytes */
-async function brotli(bytes) {
-  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
-  return (await squeeze(bytes, { params })).length
-}
-
 /**
  * Builds the application; gives its folder.
  * @param {string} id
@@ -181,14 +172,7 @@ async function transferred(browser, folder) {
     await context.close()
     server.close()
   }
-  const files = []
-  for (const path of paths) {
-    const bytes = await readFile(join(folder, path === '/' ? 'index.html' : path)).catch(() => undefined)
-    // A browser asks for an icon that is not there.
-    if (bytes !== undefined)
-      files.push({ name: basename(path) || 'index.html', bytes: bytes.length, brotli: await brotli(bytes) })
-  }
-  return files.sort((a, b) => b.brotli - a.brotli)
+  return weigh(folder, paths)
 }
 
 const chosen = options.engines?.split(',') ?? Object.keys(ENGINES)

@@ -1,0 +1,2 @@
+export * from 'nearside/ort'
+export { default } from 'nearside/ort'
