@@ -52,19 +52,17 @@ impl StridedCopy {
 
     /// Copies input `i` of `io` to its output 0; `dtype` tells the elements' size.
     pub(super) fn run_io(&self, dtype: DType, i: usize, io: &mut Io<'_>) {
-        match dtype.size() {
-            1 => self.share::<u8>(i, io),
-            2 => self.share::<u16>(i, io),
-            4 => self.share::<u32>(i, io),
-            _ => self.share::<u64>(i, io),
-        }
-    }
-
-    fn share<T: Element>(&self, i: usize, io: &mut Io<'_>) {
-        let units = self.units();
-        let grain = (GRAIN * units).div_ceil(io.input::<T>(i).len().max(1));
-        // SAFETY: the parts are disjoint.
-        io.each_range::<T>([units, grain], |io, part, y| unsafe { self.run_part(io.input(i), y, part) });
+        let (size, units) = (dtype.size(), self.units());
+        let grain = (GRAIN * size * units).div_ceil(io.input::<u8>(i).len().max(1));
+        // SAFETY: the parts are disjoint, and operands are aligned for elements of any type.
+        io.each_range::<u8>([units, grain], |io, part, y| unsafe {
+            match size {
+                1 => self.run_part::<u8>(io.input(i), y, part),
+                2 => self.run_part::<u16>(io.input(i), &y.cast(), part),
+                4 => self.run_part::<u32>(io.input(i), &y.cast(), part),
+                _ => self.run_part::<u64>(io.input(i), &y.cast(), part),
+            }
+        });
     }
 
     /// The loop that threads cut: rows of a transposition, or the turns around the innermost loop. Its number of turns, 1 where elements of

@@ -186,6 +186,15 @@ impl<'a, T> Shared<'a, T> {
         Shared { ptr: unsafe { self.ptr.add(start) }, len: self.len - start, borrow: core::marker::PhantomData }
     }
 
+    /// The whole elements of another type that the same memory holds.
+    ///
+    /// # Safety
+    /// The slice must be aligned for them, and any bytes must be one.
+    pub unsafe fn cast<U>(&self) -> Shared<'a, U> {
+        let len = self.len * size_of::<T>() / size_of::<U>();
+        Shared { ptr: self.ptr.cast(), len, borrow: core::marker::PhantomData }
+    }
+
     /// Elements of `range`; beyond the end there are none.
     ///
     /// # Safety
