@@ -54,14 +54,17 @@ impl StridedCopy {
     pub(super) fn run_io(&self, dtype: DType, i: usize, io: &mut Io<'_>) {
         let (size, units) = (dtype.size(), self.units());
         let grain = (GRAIN * size * units).div_ceil(io.input::<u8>(i).len().max(1));
-        // SAFETY: the parts are disjoint, and operands are aligned for elements of any type.
-        io.each_range::<u8>([units, grain], |io, part, y| unsafe {
-            match size {
-                1 => self.run_part::<u8>(io.input(i), y, part),
-                2 => self.run_part::<u16>(io.input(i), &y.cast(), part),
-                4 => self.run_part::<u32>(io.input(i), &y.cast(), part),
-                _ => self.run_part::<u64>(io.input(i), &y.cast(), part),
-            }
+        io.each_range::<u8>([units, grain], |io, part, y| {
+            let (outer, turns, inner, start) = self.cut(part);
+            // SAFETY: the parts are disjoint, and operands are aligned for elements of any type.
+            walk(outer, start, &mut |start| unsafe {
+                match size {
+                    1 => copy::<u8>(turns, inner, io.input(i), y, start),
+                    2 => copy::<u16>(turns, inner, io.input(i), &y.cast(), start),
+                    4 => copy::<u32>(turns, inner, io.input(i), &y.cast(), start),
+                    _ => copy::<u64>(turns, inner, io.input(i), &y.cast(), start),
+                }
+            });
         });
     }
 
@@ -76,39 +79,39 @@ impl StridedCopy {
         }
     }
 
-    /// Copies some of the [units](StridedCopy::units).
-    ///
-    /// # Safety
-    /// No other part that is copied at the same time may overlap.
-    unsafe fn run_part<T: Element>(&self, x: &[T], y: &Shared<'_, T>, part: Range<usize>) {
+    /// The loops of some of the [units](StridedCopy::units), and where they start.
+    fn cut(&self, part: Range<usize>) -> (&[Axis<2>], Axis<2>, Inner, [isize; 2]) {
         let (mut turns, outer) = match self.outer.split_last() {
             Some((last, outer)) => (*last, outer),
             None => (Axis { size: 1, strides: [0, 0] }, &[][..]),
         };
         let (mut start, mut inner) = ([self.from, self.to], self.inner);
-        let mut cut = |axis: &mut Axis<2>| {
-            start = core::array::from_fn(|k| start[k] + part.start as isize * axis.strides[k]);
-            axis.size = part.len();
+        let axis = match &mut inner {
+            Inner::Transpose(rows, _) => rows,
+            _ if part.len() < self.units() => &mut turns,
+            _ => return (outer, turns, inner, start),
         };
-        match &mut inner {
-            Inner::Transpose(rows, _) => cut(rows),
-            _ if part.len() < self.units() => cut(&mut turns),
-            _ => {}
+        start = core::array::from_fn(|k| start[k] + part.start as isize * axis.strides[k]);
+        axis.size = part.len();
+        (outer, turns, inner, start)
+    }
+}
+
+/// Turns of the innermost loop.
+///
+/// # Safety
+/// Nobody else may touch the elements of `y` from the first to the last that a turn writes.
+unsafe fn copy<T: Element>(turns: Axis<2>, inner: Inner, x: &[T], y: &Shared<'_, T>, [mut from, mut to]: [usize; 2]) {
+    for _ in 0..turns.size {
+        // SAFETY: as the caller promises.
+        let y = unsafe { y.part(to..to + inner.extent()) };
+        match inner {
+            Inner::Row(n) => copy_row(&x[from..from + n], y),
+            Inner::Strided(axis) => strided(axis, x, from, y),
+            Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], y),
         }
-        walk(outer, start, &mut |start| {
-            let [mut from, mut to] = start;
-            for _ in 0..turns.size {
-                // SAFETY: up to the last element that this turn writes, which is one of this part's.
-                let y = unsafe { y.part(to..to + inner.extent()) };
-                match inner {
-                    Inner::Row(n) => copy_row(&x[from..from + n], y),
-                    Inner::Strided(axis) => strided(axis, x, from, y),
-                    Inner::Transpose(rows, columns) => transpose(rows, columns, &x[from..], y),
-                }
-                from = from.wrapping_add_signed(turns.strides[0]);
-                to = to.wrapping_add_signed(turns.strides[1]);
-            }
-        });
+        from = from.wrapping_add_signed(turns.strides[0]);
+        to = to.wrapping_add_signed(turns.strides[1]);
     }
 }
 
