@@ -210,6 +210,12 @@ test('simulated conditions delay the cloud alone, are labelled, and stand in the
     /None: this device would win|The cloud wins while its way takes less than [\d.]+ ms; now it takes [\d.]+ ms/,
   )
 
+  await expect(page.getByTestId('verdict-cost')).toContainText(/\$0\s+\$0\.0000\d+[^]*At \$0\.10 an hour/)
+  await page.getByLabel('Assumed price of the server, in dollars per hour').fill('36')
+  await expect(page.getByTestId('verdict-cost')).toContainText(/At \$36\.00 an hour, .* \$1 buys [\d.]+ (thousand|million)\./)
+  await page.getByTestId('price').fill('')
+  await expect(page.getByTestId('verdict-cost')).toContainText("Give the server's price below")
+
   await page.reload()
   await expect(page.getByTestId('rtt')).toHaveValue('80')
   await page.getByTestId('offline').check({ force: true })

@@ -62,6 +62,13 @@ function startPage(): void {
     app.change(next)
     history.replaceState(null, '', `${location.pathname}${app.query}`)
   })
+  const price = byId('price', HTMLInputElement)
+  const assume = (): void => {
+    app.assume(price.validity.valid ? price.valueAsNumber : undefined)
+  }
+  price.addEventListener('input', assume)
+  // Browsers bring back after a reload what was typed in.
+  assume()
   addEventListener('online', () => {
     app.recheck()
   })
