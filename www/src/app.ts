@@ -5,7 +5,7 @@ import type { CloudState } from './cloud'
 import { type ColdStart, describeColdStart, recordColdStart } from './coldstart'
 import { Comparison, describeCompared } from './comparison'
 import { byId, setText } from './dom'
-import { Rasterizer, type Stroke } from './drawing'
+import { type Drawing, Rasterizer } from './drawing'
 import { askEdge, type Call, type Edge } from './edge'
 import { formatMs, sentenceOf } from './format'
 import { prepare } from './ink'
@@ -74,8 +74,8 @@ export class App {
   }
 
   /** The drawing changed. */
-  draw(strokes: readonly Stroke[]): void {
-    const image = prepare(this.#rasterizer.raster(strokes))
+  draw(drawing: Drawing): void {
+    const image = prepare(this.#rasterizer.raster(drawing))
     this.#question = { drawing: this.#question.drawing + 1, image }
     if (image === undefined) {
       this.#erase()
