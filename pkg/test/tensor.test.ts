@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { InputError } from '../ts/errors.js'
-import { type DataType, Tensor } from '../ts/tensor.js'
+import { type DataType, naturalType, Tensor, type TypedArray } from '../ts/tensor.js'
 
 describe('Tensor', () => {
   it('keeps storage of its own type without a copy', () => {
@@ -62,6 +62,24 @@ describe('Tensor', () => {
   it('takes a clamped array as uint8 and bits as float16', () => {
     expect(new Tensor('uint8', Uint8ClampedArray.of(1, 2)).data).toEqual(Uint8Array.of(1, 2))
     expect(new Tensor('float16', Uint16Array.of(0x3c00)).data).toEqual(Uint16Array.of(0x3c00))
+  })
+
+  it('knows the type of every typed array, and of nothing else', () => {
+    const arrays = [
+      ...[Float32Array, Float64Array, Int8Array, Uint8Array, Int16Array, Uint16Array, Int32Array, Uint32Array],
+      ...[BigInt64Array, BigUint64Array, Uint8ClampedArray],
+    ]
+    const types = 'float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 uint8'.split(' ')
+    expect(arrays.map((kind: new () => TypedArray) => naturalType(new kind()))).toEqual(types)
+    // As in engines that have it.
+    class Float16Array extends Uint16Array {
+      override get [Symbol.toStringTag](): 'Uint16Array' {
+        return 'Float16Array' as 'Uint16Array'
+      }
+    }
+    expect(naturalType(new Float16Array())).toBe('float16')
+    for (const other of [new DataView(new ArrayBuffer(1)), new ArrayBuffer(1), [1], 'uint8', undefined])
+      expect(naturalType(other)).toBeUndefined()
   })
 
   it('says that an array was given away', () => {

@@ -67,26 +67,12 @@ export const STORAGE: { readonly [K in Exclude<DataType, 'string'>]: NumericArra
 
 const TYPES: readonly string[] = [...Object.keys(STORAGE), 'string']
 
-const NATURAL_TYPE: { readonly [constructorName: string]: DataType } = {
-  Float32Array: 'float32',
-  Float64Array: 'float64',
-  Float16Array: 'float16',
-  Int8Array: 'int8',
-  Uint8Array: 'uint8',
-  Uint8ClampedArray: 'uint8',
-  Int16Array: 'int16',
-  Uint16Array: 'uint16',
-  Int32Array: 'int32',
-  Uint32Array: 'uint32',
-  BigInt64Array: 'int64',
-  BigUint64Array: 'uint64',
-}
-
 /** The type that a typed array has by itself, `undefined` for anything that is not one. */
 export function naturalType(data: unknown): DataType | undefined {
-  if (!ArrayBuffer.isView(data) || data instanceof DataView) return undefined
-  // By name: arrays from an iframe are instances of that frame's constructors.
-  return NATURAL_TYPE[(data as TypedArray)[Symbol.toStringTag]]
+  if (!ArrayBuffer.isView(data)) return undefined
+  // By name, for arrays from an iframe are instances of that frame's constructors; without `Big`, `Clamped` and `Array` it is the type's.
+  const type = (data as TypedArray)[Symbol.toStringTag].replace(/^Big|(Clamped)?Array$/g, '').toLowerCase()
+  return type in STORAGE ? (type as DataType) : undefined
 }
 
 /** Number of elements of a shape. */

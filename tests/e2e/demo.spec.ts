@@ -210,6 +210,12 @@ test('simulated conditions delay the cloud alone, are labelled, and stand in the
     /None: this device would win|The cloud wins while its way takes less than [\d.]+ ms; now it takes [\d.]+ ms/,
   )
 
+  await expect(page.getByTestId('verdict-cost')).toContainText(/\$0\s+\$0\.0000\d+[^]*At \$0\.10 an hour/)
+  await page.getByLabel('Assumed price of the server, in dollars per hour').fill('36')
+  await expect(page.getByTestId('verdict-cost')).toContainText(/At \$36\.00 an hour, .* \$1 buys [\d.]+ (thousand|million)\./)
+  await page.getByTestId('price').fill('')
+  await expect(page.getByTestId('verdict-cost')).toContainText("Give the server's price below")
+
   await page.reload()
   await expect(page.getByTestId('rtt')).toHaveValue('80')
   await page.getByTestId('offline').check({ force: true })
@@ -217,6 +223,69 @@ test('simulated conditions delay the cloud alone, are labelled, and stand in the
   await page.getByTestId('example-4').click()
   await expect(page.getByTestId('edge-digit')).toHaveText('4')
   await expect(page.getByTestId('cloud-digit')).toHaveText('–')
+})
+
+/** A digit that the page's own font draws, as a PNG file; kept under `picture` in the page. */
+function makePicture(page: Page, digit: string, colours: { paper: string; ink: string }): Promise<void> {
+  return page.evaluate(
+    async ({ digit, colours }) => {
+      const canvas = new OffscreenCanvas(300, 420)
+      const context = canvas.getContext('2d')
+      if (context === null) throw new Error('no canvas')
+      context.fillStyle = colours.paper
+      context.fillRect(0, 0, 300, 420)
+      context.fillStyle = colours.ink
+      context.font = '300px sans-serif'
+      context.textAlign = 'center'
+      context.fillText(digit, 150, 320)
+      Object.assign(globalThis, { picture: await canvas.convertToBlob() })
+    },
+    { digit, colours },
+  )
+}
+
+test('reads pictures that are pasted, dropped and chosen, and says what is none', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  await page.goto('/')
+  await ready(page)
+  const digit = page.getByTestId('edge-digit')
+
+  await makePicture(page, '4', { paper: '#f4efe2', ink: '#1d2a55' })
+  await page.evaluate(() => {
+    const { picture } = globalThis as unknown as { picture: Blob }
+    return navigator.clipboard.write([new ClipboardItem({ 'image/png': picture })])
+  })
+  await page.keyboard.press('Control+V')
+  await expect(digit).toHaveText('4')
+  await expect(page.getByTestId('cloud-digit')).toHaveText('4')
+  await page.getByTestId('clear').click()
+  await expect(digit).toHaveText('–')
+
+  // White on black, dropped anywhere on the page.
+  await makePicture(page, '2', { paper: '#000', ink: '#fff' })
+  const taken = await page.evaluate(() => {
+    const { picture } = globalThis as unknown as { picture: Blob }
+    const dataTransfer = new DataTransfer()
+    dataTransfer.items.add(new File([picture], '2.png', { type: 'image/png' }))
+    return !document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }))
+  })
+  expect(taken).toBe(true)
+  await expect(digit).toHaveText('2')
+
+  const choose = (name: string, buffer: Buffer) =>
+    page.getByTestId('picture-file').setInputFiles({ name, mimeType: 'image/png', buffer })
+  await choose('broken.png', Buffer.from('no picture'))
+  await expect(page.getByTestId('pad-hint')).toHaveText('This browser cannot read that as a picture; take a PNG or a JPEG.')
+  await expect(digit).toHaveText('–')
+  await makePicture(page, '7', { paper: 'transparent', ink: '#333' })
+  const bytes = await page.evaluate(async () => [
+    ...new Uint8Array(await (globalThis as unknown as { picture: Blob }).picture.arrayBuffer()),
+  ])
+  const [dialog] = await Promise.all([page.waitForEvent('filechooser'), page.getByTestId('picture').click()])
+  await dialog.setFiles({ name: '7.png', mimeType: 'image/png', buffer: Buffer.from(bytes) })
+  await expect(digit).toHaveText('7')
+  await page.getByTestId('clear').click()
+  await expect(page.getByTestId('pad-hint')).toHaveText(/^Draw a digit/)
 })
 
 test('the cloud can run the float model, and the page says how far the scores are apart', async ({ page }) => {

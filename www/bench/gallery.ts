@@ -127,7 +127,7 @@ export class Gallery {
   async #open(): Promise<Kit & { readonly before: string }> {
     const answer = await fetch(this.#planUrl)
     const bytes = new Uint8Array(await answer.arrayBuffer())
-    const pixels = prepare(new Rasterizer().raster(EXAMPLES[DIGIT] ?? []))
+    const pixels = prepare(new Rasterizer().raster({ strokes: EXAMPLES[DIGIT] ?? [] }))
     if (pixels === undefined) throw new Error('The page could not draw a digit.')
     const kit = {
       model: await Model.load(bytes.slice(), { cache: false }),

@@ -196,7 +196,7 @@ export async function open(
 async function inputsOf(experiment: Experiment, source: Source, files: Files, { ports }: Runner): Promise<Values> {
   if (files.inputs !== undefined) return parseInputs(await files.inputs.text(), ports, experiment.dims)
   if (source.digits && Object.keys(experiment.dims).length === 0) {
-    const data = prepare(new Rasterizer().raster(EXAMPLES[DIGIT] ?? []))
+    const data = prepare(new Rasterizer().raster({ strokes: EXAMPLES[DIGIT] ?? [] }))
     if (data !== undefined) return { image: { type: 'float32', dims: [1, 1, 28, 28], data } }
   }
   const unknown = Object.keys(experiment.dims).filter((name) => !openDims(ports).includes(name))

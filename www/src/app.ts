@@ -5,7 +5,7 @@ import type { CloudState } from './cloud'
 import { type ColdStart, describeColdStart, recordColdStart } from './coldstart'
 import { Comparison, describeCompared } from './comparison'
 import { byId, setText } from './dom'
-import { Rasterizer, type Stroke } from './drawing'
+import { type Drawing, Rasterizer } from './drawing'
 import { askEdge, type Call, type Edge } from './edge'
 import { formatMs, sentenceOf } from './format'
 import { prepare } from './ink'
@@ -51,6 +51,7 @@ export class App {
   #showFrom = 0
   #coldStart: ColdStart | undefined
   #offlineReady = false
+  #pricePerHour: number | undefined
   #statistics: ReturnType<typeof setTimeout> | undefined
   #speech: ReturnType<typeof setTimeout> | undefined
   #retry: ReturnType<typeof setTimeout> | undefined
@@ -73,8 +74,8 @@ export class App {
   }
 
   /** The drawing changed. */
-  draw(strokes: readonly Stroke[]): void {
-    const image = prepare(this.#rasterizer.raster(strokes))
+  draw(drawing: Drawing): void {
+    const image = prepare(this.#rasterizer.raster(drawing))
     this.#question = { drawing: this.#question.drawing + 1, image }
     if (image === undefined) {
       this.#erase()
@@ -90,6 +91,12 @@ export class App {
     this.#cloud.change(experiment)
     this.#show('cloud', undefined)
     this.#askAgain()
+    this.#statisticsLater()
+  }
+
+  /** The server's price per hour, in dollars, as the visitor assumes it; `undefined` for what is no price. */
+  assume(pricePerHour: number | undefined): void {
+    this.#pricePerHour = pricePerHour
     this.#statisticsLater()
   }
 
@@ -261,6 +268,7 @@ export class App {
         failure: state.kind === 'failed' ? state.sentence : undefined,
         network: part(cloudCall, 'network', 'simulated'),
         model: experiment.model,
+        pricePerHour: this.#pricePerHour,
       },
       conditions: experiment.conditions,
       compared: this.#comparison,

@@ -1,4 +1,4 @@
-/** A drawing as strokes, on a sheet whose sides are 0 to 1, and its raster. */
+/** A drawing as strokes and a picture, on a sheet whose sides are 0 to 1, and its raster. */
 
 import type { Raster } from './ink'
 
@@ -9,11 +9,18 @@ export interface Point {
 
 export type Stroke = readonly Point[]
 
+/** What is on the sheet. */
+export interface Drawing {
+  readonly strokes: readonly Stroke[]
+  /** Below the strokes: a picture's ink, as opacity. */
+  readonly picture?: HTMLCanvasElement | undefined
+}
+
 /** The pen's width, as a part of the sheet. */
 const PEN = 0.065
 
 /** Side of the raster that the models see: the same on every screen, so that they see the same everywhere. */
-const RASTER_SIDE = 280
+export const RASTER_SIDE = 280
 
 /** Draws strokes with a round pen; curves go through the middles of the given points, so that a quick hand has no corners. */
 export function paint(context: CanvasRenderingContext2D, strokes: readonly Stroke[], side: number): void {
@@ -49,8 +56,9 @@ export class Rasterizer {
     this.#context = context
   }
 
-  raster(strokes: readonly Stroke[]): Raster {
+  raster({ strokes, picture }: Drawing): Raster {
     this.#context.clearRect(0, 0, RASTER_SIDE, RASTER_SIDE)
+    if (picture !== undefined) this.#context.drawImage(picture, 0, 0)
     paint(this.#context, strokes, RASTER_SIDE)
     const { data } = this.#context.getImageData(0, 0, RASTER_SIDE, RASTER_SIDE)
     const ink = new Uint8Array(RASTER_SIDE * RASTER_SIDE)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { formatBytes, formatCount, formatMs, formatRatio, formatShare, sentenceOf } from './format'
+import { formatBytes, formatCount, formatDollars, formatMany, formatMs, formatRatio, formatShare, sentenceOf } from './format'
 
 test('times', () => {
   expect([0, 0.314, 9.96, 84.26, 99.6, 999.4, 1234].map(formatMs)).toEqual([
@@ -39,6 +39,18 @@ test('counts and ratios', () => {
   expect(formatCount(1, 'call')).toBe('1 call')
   expect(formatCount(1234, 'call')).toBe('1,234 calls')
   expect([1.26, 12.4, 243].map(formatRatio)).toEqual(['1.3', '12', '240'])
+})
+
+test('money, however little', () => {
+  expect([0, 0.0000027778, 0.046, 0.1, 1.5, 2400].map(formatDollars)).toEqual([
+    '$0',
+    '$0.0000028',
+    '$0.046',
+    '$0.10',
+    '$1.50',
+    '$2,400.00',
+  ])
+  expect([840, 36_123_456].map(formatMany)).toEqual(['840', '36 million'])
 })
 
 test('an error is its sentence, whatever else was thrown is a string', () => {

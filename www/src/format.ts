@@ -30,6 +30,17 @@ export function formatRatio(ratio: number): string {
   return ratio < 9.95 ? ratio.toFixed(1) : String(Number(ratio.toPrecision(2)))
 }
 
+/** `$0.10`, `$0.0000028`: two digits that count, however small. */
+export function formatDollars(dollars: number): string {
+  const options = dollars < 0.095 ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 }
+  return `$${dollars.toLocaleString('en', options)}`
+}
+
+/** `840`, `36 million`. */
+export function formatMany(n: number): string {
+  return n.toLocaleString('en', { notation: 'compact', compactDisplay: 'long', maximumSignificantDigits: 2 })
+}
+
 /** What an error tells: those of the package and of these pages are sentences. */
 export function sentenceOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -1,10 +1,11 @@
 /** Starts the page: everything that shows what the model does. */
 
 import { App } from './app'
-import { byId, element } from './dom'
+import { byId, element, setText } from './dom'
 import { readQuery } from './network'
 import { keepForOffline } from './offline'
 import { Pad } from './pad'
+import { takePictures } from './picture-input'
 import { reportText } from './report'
 import { edge } from './start'
 import { Controls } from './views/controls'
@@ -29,11 +30,29 @@ function startPage(): void {
   const app = new App(edge, new URL('./', location.href).href, experiment)
 
   const hint = byId('pad-hint', HTMLElement)
+  const invitation = [...hint.childNodes]
   const pad = new Pad(byId('pad', HTMLCanvasElement), {
-    onChange: (strokes) => {
-      hint.toggleAttribute('data-hidden', strokes.length > 0)
-      app.draw(strokes)
+    onChange: (drawing) => {
+      const empty = drawing.strokes.length === 0 && drawing.picture === undefined
+      hint.toggleAttribute('data-hidden', !empty)
+      if (!empty) hint.replaceChildren(...invitation)
+      app.draw(drawing)
     },
+  })
+  const chooser = byId('picture-file', HTMLInputElement)
+  takePictures(
+    chooser,
+    (picture) => {
+      pad.showPicture(picture)
+    },
+    (sentence) => {
+      pad.clear()
+      setText(hint, sentence)
+      setText(byId('spoken', HTMLElement), sentence)
+    },
+  )
+  byId('picture', HTMLElement).addEventListener('click', () => {
+    chooser.click()
   })
 
   for (let digit = 0; digit < 10; digit++) {
@@ -62,6 +81,13 @@ function startPage(): void {
     app.change(next)
     history.replaceState(null, '', `${location.pathname}${app.query}`)
   })
+  const price = byId('price', HTMLInputElement)
+  const assume = (): void => {
+    app.assume(price.validity.valid ? price.valueAsNumber : undefined)
+  }
+  price.addEventListener('input', assume)
+  // Browsers bring back after a reload what was typed in.
+  assume()
   addEventListener('online', () => {
     app.recheck()
   })

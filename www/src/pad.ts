@@ -1,12 +1,12 @@
-/** The sheet of paper: drawn on with mouse, pen, finger or the arrow keys; examples draw themselves. */
+/** The sheet of paper: drawn on with mouse, pen, finger or the arrow keys; examples draw themselves, pictures lie below. */
 
-import { paint, type Point, type Stroke } from './drawing'
+import { type Drawing, paint, type Point } from './drawing'
 import { EXAMPLES } from './examples'
 
 /** What the sheet tells. */
 export interface PadListener {
   /** The drawing changed; called at most once per frame. */
-  onChange(strokes: readonly Stroke[]): void
+  onChange(drawing: Drawing): void
 }
 
 /** How far an arrow key moves the pen, as a part of the sheet. */
@@ -27,6 +27,7 @@ export class Pad {
   readonly #context: CanvasRenderingContext2D
   readonly #listener: PadListener
   #strokes: Point[][] = []
+  #picture: HTMLCanvasElement | undefined
   #pointer: number | undefined
   #pen: { x: number; y: number; down: boolean; shown: boolean } = { x: 0.5, y: 0.3, down: false, shown: false }
   #frame = 0
@@ -51,7 +52,14 @@ export class Pad {
     this.#pointer = undefined
     this.#pen.down = false
     this.#strokes = []
+    this.#picture = undefined
     this.#invalidate()
+  }
+
+  /** Lays a picture's ink onto the empty sheet, where it can be drawn on. */
+  showPicture(picture: HTMLCanvasElement): void {
+    this.clear()
+    this.#picture = picture
   }
 
   /** Draws an example, stroke by stroke, or at once for those who do not want motion. */
@@ -154,7 +162,7 @@ export class Pad {
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0
       this.#draw()
-      if (this.#changed) this.#listener.onChange(this.#strokes)
+      if (this.#changed) this.#listener.onChange({ strokes: this.#strokes, picture: this.#picture })
       this.#changed = false
     })
   }
@@ -164,7 +172,13 @@ export class Pad {
     const side = this.#canvas.width
     const style = getComputedStyle(this.#canvas)
     context.clearRect(0, 0, side, side)
-    context.strokeStyle = style.getPropertyValue('--ink')
+    context.strokeStyle = context.fillStyle = style.getPropertyValue('--ink')
+    if (this.#picture !== undefined) {
+      context.drawImage(this.#picture, 0, 0, side, side)
+      context.globalCompositeOperation = 'source-in'
+      context.fillRect(0, 0, side, side)
+      context.globalCompositeOperation = 'source-over'
+    }
     paint(context, this.#strokes, side)
     if (!this.#pen.shown) return
     const { x, y, down } = this.#pen

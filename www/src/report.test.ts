@@ -17,7 +17,7 @@ const facts: Facts = {
   },
   cloud: {
     ...{ calls: 8, percentiles: { ...NONE, p50: 82 }, compute: 0.1, sent: 26_000, connect: 80, failure: undefined },
-    ...{ network: 81, answered: 8, model: 'digits.int8' },
+    ...{ network: 81, answered: 8, model: 'digits.int8', pricePerHour: 0.1 },
   },
   conditions: { ...AS_IT_IS, rtt: 80 },
   compared: { drawings: 8, alike: 8, difference: 0 },

@@ -26,6 +26,7 @@ const START: Facts = {
     network: undefined,
     answered: 0,
     model: 'digits.int8',
+    pricePerHour: 0.1,
   },
   conditions: AS_IT_IS,
   compared: { drawings: 0, alike: 0, difference: 0 },
@@ -63,7 +64,7 @@ function line(facts: Facts, id: Line['id']): Line {
 
 describe('verdict', () => {
   test('claims nothing about speed before it is measured', () => {
-    for (const id of ['typical', 'worst', 'crossover', 'compute', 'start', 'answer'] as const)
+    for (const id of ['typical', 'worst', 'crossover', 'cost', 'compute', 'start', 'answer'] as const)
       expect(line(START, id).better).toBe('open')
     expect(line(START, 'typical').edge).toBe('0 of 5 calls')
     expect(line(START, 'privacy').better).toBe('edge')
@@ -88,6 +89,25 @@ describe('verdict', () => {
     })
     expect(of(162)).toMatchObject({ better: 'cloud', why: expect.stringMatching(/less than 162 ms; now/) as unknown })
     expect(of(0.4)).toMatchObject({ better: 'edge', why: 'None: this device would win beside the server, too.' })
+  })
+
+  test('says what the time of the server costs at a price', () => {
+    const at = (pricePerHour: number | undefined, compute = 0.1) =>
+      line({ ...MEASURED, cloud: { ...MEASURED.cloud, compute, pricePerHour } }, 'cost')
+    // 0.1 ms × 1,000 is a tenth of a second: 1/36,000 of an hour.
+    expect(at(0.1)).toMatchObject({
+      edge: '$0',
+      cloud: '$0.0000028',
+      better: 'edge',
+      why: 'At $0.10 an hour, never idle, traffic not counted; $1 buys 360 million.',
+    })
+    expect(at(36, 100)).toMatchObject({ cloud: '$1.00', why: expect.stringContaining('At $36.00 an hour') as unknown })
+    expect(at(0)).toMatchObject({ cloud: '$0', better: 'even' })
+    expect(at(undefined)).toMatchObject({
+      cloud: 'no price',
+      better: 'open',
+      why: expect.stringContaining('0 or more') as unknown,
+    })
   })
 
   test('gives the cloud its due', () => {

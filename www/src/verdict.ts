@@ -1,6 +1,6 @@
 /** Which side is better at what, and why, in words: from what was measured, nothing else. */
 
-import { formatBytes, formatCount, formatMs, formatRatio } from './format'
+import { formatBytes, formatCount, formatDollars, formatMany, formatMs, formatRatio } from './format'
 import { type Conditions, isSimulated } from './network'
 import { type Percentiles, PERCENTILES } from './stats'
 
@@ -35,6 +35,8 @@ export interface Facts {
     /** Answered calls since the page was opened, under whatever conditions: those that `sent` is of. */
     readonly answered: number
     readonly model: string
+    /** Dollars that an hour of the server costs, as the visitor assumes; `undefined` if that is no price. */
+    readonly pricePerHour: number | undefined
   }
   readonly conditions: Conditions
   /** Drawings that both sides have answered, how many alike, and the largest difference of a score. */
@@ -45,7 +47,7 @@ export type Better = 'edge' | 'cloud' | 'even' | 'open'
 
 /** One line of the table. */
 export interface Line {
-  readonly id: 'typical' | 'worst' | 'crossover' | 'compute' | 'start' | 'privacy' | 'offline' | 'answer'
+  readonly id: 'typical' | 'worst' | 'crossover' | 'cost' | 'compute' | 'start' | 'privacy' | 'offline' | 'answer'
   readonly aspect: string
   readonly edge: string
   readonly cloud: string
@@ -59,7 +61,7 @@ const EVEN = 1.1
 const WAITING = 'measuring'
 
 export function verdict(facts: Facts): Line[] {
-  return [typical, worst, crossover, compute, start, privacy, offline, answer].map((line) => line(facts))
+  return [typical, worst, crossover, cost, compute, start, privacy, offline, answer].map((line) => line(facts))
 }
 
 function faster(edge: number, cloud: number): { better: Better; ratio: string } {
@@ -132,6 +134,20 @@ function crossover({ edge, cloud }: Facts): Line {
       ? 'None: this device would win beside the server, too.'
       : `The cloud wins while its way takes less than ${formatMs(e - server)}; now it takes ${formatMs(network)}.`
   return { ...line, edge: formatMs(e), cloud: `${formatMs(server)} + the way`, better, why }
+}
+
+/** What the server's own time for a thousand answers costs; this device's time costs whoever offers the page nothing. */
+function cost({ cloud: { compute, pricePerHour } }: Facts): Line {
+  const line = { id: 'cost', aspect: 'Cost of 1,000 answers', edge: '$0', cloud: WAITING } as const
+  if (pricePerHour === undefined) {
+    return { ...line, cloud: 'no price', better: 'open', why: "Give the server's price below: dollars per hour, 0 or more." }
+  }
+  if (compute === undefined) return { ...line, better: 'open', why: 'The server tells its time with each answer.' }
+  const dollars = (pricePerHour * compute) / 3600
+  const cloud = formatDollars(dollars)
+  if (dollars === 0) return { ...line, cloud, better: 'even', why: 'At this price neither costs anything.' }
+  const why = `At ${formatDollars(pricePerHour)} an hour, never idle, traffic not counted; $1 buys ${formatMany(1000 / dollars)}.`
+  return { ...line, cloud, better: 'edge', why }
 }
 
 function compute({ edge, cloud }: Facts): Line {
