@@ -11,7 +11,7 @@ use super::{
     depthwise_f32,
     gemm_f32::{Blocking, Cut, Gemm, Right, RightShape},
     im2col::{Geometry, im2col},
-    team::Shared,
+    team::{Shared, part},
 };
 use crate::{error::Result, graph::ops::Conv, tensor::element_count};
 
@@ -84,9 +84,10 @@ impl Kernel for ConvF32 {
             crew.run(cut.tiles(), &|tile, scratch| {
                 let matrix = bytemuck::cast_slice_mut::<u8, f32>(scratch);
                 let [rows, columns] = cut.tile(tile);
-                let step = rows.len().div_ceil(rows.len().div_ceil(self.block).max(1)).max(1);
-                for row in rows.clone().step_by(step) {
-                    let count = step.min(rows.end - row);
+                let blocks = rows.len().div_ceil(self.block);
+                for block in 0..blocks {
+                    let own = part(rows.len(), block, blocks);
+                    let (row, count) = (rows.start + own.start, own.len());
                     im2col(g, x, first..first + channels, row..row + count, 0.0, self.stride, matrix);
                     let gemm = Gemm { a: matrix, a_stride: self.stride, b, bias, bounds, c_stride, blocking };
                     // SAFETY: tiles do not overlap, and neither do blocks of rows.

@@ -1,7 +1,6 @@
 //! Moves elements from one strided view to another: the one loop nest behind transpose, expand, slice, concat and pad.
 
 use alloc::vec::Vec;
-
 use core::ops::Range;
 
 use super::{

@@ -17,7 +17,7 @@ use tile::{Block, run as run_block};
 
 use crate::kernels::{
     choice::{Choice, Inner, Made, Method},
-    team::{Shared, Team, even, part, tiles},
+    team::{Shared, Team, even, part_in_units, tiles},
     vector::{Isa, on_isa},
 };
 use core::ops::Range;
@@ -68,12 +68,11 @@ impl Cut {
 
     /// Rows and columns of a tile.
     pub fn tile(&self, tile: usize) -> [Range<usize>; 2] {
-        let scaled = |units: usize, unit: usize, i: usize, parts: usize| {
-            let part = part(units.div_ceil(unit.max(1)), i, parts);
-            part.start * unit..(part.end * unit).min(units)
-        };
-        let [_, columns] = self.parts;
-        [scaled(self.rows, self.unit, tile / columns, self.parts[0]), scaled(self.columns, self.panel, tile % columns, columns)]
+        let [rows, columns] = self.parts;
+        [
+            part_in_units(self.rows, self.unit, tile / columns, rows),
+            part_in_units(self.columns, self.panel, tile % columns, columns),
+        ]
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use wide::run_wide;
 use super::{
     choice::{Choice, Made, Method},
     requant::{Finish, Raw},
-    team::{Crew, Shared, part},
+    team::{Crew, Shared, part, part_in_units},
 };
 use crate::error::{Error, Result, ensure};
 
@@ -89,7 +89,7 @@ impl Gemm {
     /// A product of `m` rows with `n` columns of depth `k`. `staged` must hold if columns have row sums or the finish is not bounded.
     pub fn new(scheme: Scheme, m: usize, n: usize, k: usize, staged: bool, choice: Choice) -> Gemm {
         let fit = choice.scale(BLOCK_BYTES) / padded_depth(k).max(1);
-        let block = if staged { 12 } else { (fit / 12 * 12).clamp(24, choice.scale(96)) };
+        let block = if staged { TILE_ROWS } else { (fit / TILE_ROWS * TILE_ROWS).clamp(2 * TILE_ROWS, choice.scale(96)) };
         let block = block.min(m.max(1));
         let segments = Segments { count: 1, len: k, stride: 0 };
         Gemm { scheme, m, n, k, block, unit: block.min(TILE_ROWS), segments, rows_bytes: block * padded_depth(k), staged }
@@ -159,10 +159,9 @@ impl Gemm {
         let out = Shared::new(out);
         let tile = |rows, panels, scratch: &mut [u8]| self.tile(source, &columns, finish, (&out, stride), rows, panels, scratch);
         let [row_parts, panel_parts] = self.cut(crew);
-        let (units, panels) = (self.m.div_ceil(self.unit), self.n.div_ceil(self.scheme.panel()));
+        let panels = self.n.div_ceil(self.scheme.panel());
         crew.run(row_parts * panel_parts, &|i, scratch| {
-            let units = part(units, i / panel_parts, row_parts);
-            let rows = units.start * self.unit..(units.end * self.unit).min(self.m);
+            let rows = part_in_units(self.m, self.unit, i / panel_parts, row_parts);
             tile(rows, part(panels, i % panel_parts, panel_parts), scratch)
         })
     }

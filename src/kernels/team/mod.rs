@@ -155,6 +155,12 @@ pub(crate) fn part(units: usize, tile: usize, tiles: usize) -> core::ops::Range<
     at(tile)..at(tile + 1)
 }
 
+/// The same in whole `unit`s: both ends are multiples of it, or the end of all.
+pub(crate) fn part_in_units(len: usize, unit: usize, tile: usize, tiles: usize) -> core::ops::Range<usize> {
+    let part = part(len.div_ceil(unit.max(1)), tile, tiles);
+    part.start * unit..(part.end * unit).min(len)
+}
+
 /// A slice whose parts different threads write.
 pub(crate) struct Shared<'a, T> {
     ptr: *mut T,
