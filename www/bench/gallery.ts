@@ -2,9 +2,7 @@
 
 import { Model, Tensor } from 'nearside'
 
-import { Rasterizer } from '../src/drawing'
-import { EXAMPLES } from '../src/examples'
-import { prepare } from '../src/ink'
+import { drawnDigit } from './digit'
 
 /** What a mistake finds ready. */
 interface Kit {
@@ -93,8 +91,6 @@ export interface Outcome {
   readonly next: { readonly digit: number; readonly ms: number; readonly well: boolean }
 }
 
-const DIGIT = 3
-
 /** Makes mistakes with one good model, which is loaded for the first of them. */
 export class Gallery {
   readonly #planUrl: string
@@ -127,7 +123,7 @@ export class Gallery {
   async #open(): Promise<Kit & { readonly before: string }> {
     const answer = await fetch(this.#planUrl)
     const bytes = new Uint8Array(await answer.arrayBuffer())
-    const pixels = prepare(new Rasterizer().raster({ strokes: EXAMPLES[DIGIT] ?? [] }))
+    const pixels = drawnDigit()
     if (pixels === undefined) throw new Error('The page could not draw a digit.')
     const kit = {
       model: await Model.load(bytes.slice(), { cache: false }),

@@ -1,9 +1,7 @@
 /** One experiment from models to result. */
 
-import { Rasterizer } from '../src/drawing'
-import { EXAMPLES } from '../src/examples'
-import { prepare } from '../src/ink'
 import { comparedInputs, compareFormats } from './compare-formats'
+import { drawnDigit } from './digit'
 import { load, type LoadJob, type Runner } from './engines'
 import type { Experiment } from './experiment'
 import type { Files } from './form'
@@ -40,7 +38,6 @@ const LOADED = 0.2
 const RACED = 0.7
 const VISITED = 0.95
 const PROFILED_RUNS = 20
-const DIGIT = 3
 
 /** What every step needs. */
 interface Context {
@@ -196,7 +193,7 @@ export async function open(
 async function inputsOf(experiment: Experiment, source: Source, files: Files, { ports }: Runner): Promise<Values> {
   if (files.inputs !== undefined) return parseInputs(await files.inputs.text(), ports, experiment.dims)
   if (source.digits && Object.keys(experiment.dims).length === 0) {
-    const data = prepare(new Rasterizer().raster({ strokes: EXAMPLES[DIGIT] ?? [] }))
+    const data = drawnDigit()
     if (data !== undefined) return { image: { type: 'float32', dims: [1, 1, 28, 28], data } }
   }
   const unknown = Object.keys(experiment.dims).filter((name) => !openDims(ports).includes(name))
