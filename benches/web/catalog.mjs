@@ -31,7 +31,8 @@ export const DEFAULT_MODELS = [
  *
  * The parts of `model.json` that are used here.
  * @typedef {{ dtype: DataType, shape: number[], file: string, sample_stride?: number, ort_all_maxdiff?: number }} File
- * @typedef {{ id: string, inputs: Record<string, File>, expect: Record<string, Record<string, File>> }} Case
+ * A case without inputs of its own is a sequence of them.
+ * @typedef {{ id: string, inputs?: Record<string, File>, expect: Record<string, Record<string, File>> }} Case
  * @typedef {{ trained?: boolean, latency_case?: string, variants: Record<string, { file: string }>, cases: Case[] }} Card
  */
 
@@ -69,13 +70,13 @@ export function entries(name, folders) {
 
   return Object.entries(card.variants).flatMap(([variant, { file }]) =>
     card.cases
-      .filter((one) => one.expect[variant] !== undefined)
+      .filter((one) => one.inputs !== undefined && one.expect[variant] !== undefined)
       .map((one) => ({
         model: name,
         variant,
         case: one.id,
         url: `${base}/${file}`,
-        inputs: stored(base, one.inputs),
+        inputs: stored(base, one.inputs ?? {}),
         expect: stored(base, one.expect[variant] ?? {}),
         float: stored(base, one.expect['f32'] ?? {}),
         classifier: card.trained === true && hasClasses(Object.values(one.expect[variant] ?? {})),

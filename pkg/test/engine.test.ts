@@ -82,6 +82,16 @@ describe('Engine', () => {
     expect(model.threads).toBe(3)
   })
 
+  it('keeps the buffers of the latest inputs for the next ones, until the model is dropped', async () => {
+    const model = await engine.load(plan(), true, {})
+    const spent = [new Uint8Array(4)]
+    answer = (name) => (name === 'run' ? { outputs: [], spent, ms: 1, threads: 1 } : undefined)
+    await model.run([])
+    expect(model.spares).toBe(spent)
+    model.drop()
+    expect(model.spares).toEqual([])
+  })
+
   it('starts one instance for many calls and runs them one by one, in order', async () => {
     const model = await engine.load(plan(), true, {})
     const { release, count } = holdRuns()

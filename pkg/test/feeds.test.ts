@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { resolveFeeds } from '../ts/feeds.js'
+import { resolveFeeds, toWire } from '../ts/feeds.js'
 import { Tensor } from '../ts/tensor.js'
 import type { Feeds, Port } from '../ts/types.js'
 import { inputErrorOf } from './failure.js'
@@ -117,5 +117,31 @@ describe('resolveFeeds', () => {
     ],
   ])('refuses %s', (_, ports, feeds, expected) => {
     expect(message(ports, feeds)).toContain(expected)
+  })
+})
+
+describe('toWire', () => {
+  const tensor = new Tensor('float32', [1, 2], [2])
+  const bytes = (spares?: Uint8Array[]): Uint8Array => {
+    const wire = toWire(tensor, spares)
+    if (!('bytes' in wire)) expect.unreachable()
+    return wire.bytes
+  }
+
+  it('copies data, into the first spare buffer if that has its size', () => {
+    const own = bytes()
+    expect([...new Float32Array(own.buffer)]).toEqual([1, 2])
+    expect(own.buffer).not.toBe(tensor.data.buffer)
+    const [right, other] = [new Uint8Array(8).fill(7), new Uint8Array(8)]
+    const spares = [right, other]
+    expect(bytes(spares)).toBe(right)
+    expect(spares).toEqual([other])
+    expect([...new Float32Array(right.buffer)]).toEqual([1, 2])
+  })
+
+  it('leaves a buffer of another size', () => {
+    const [small, large] = [new Uint8Array(4), new Uint8Array(16)]
+    expect(bytes([small])).toHaveLength(8)
+    expect(bytes([large])).toHaveLength(8)
   })
 })

@@ -209,7 +209,9 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   /** Calls `use` with the inputs, which are copied before this returns, except for elements in the first call with pictures or sounds. */
   async #with<T>(feeds: LocalFeeds, use: (inputs: WireInputs) => Promise<T>): Promise<T> {
     const note = (message: string): void => this.#note(message)
-    if (!mayHaveMedia(feeds)) return use(resolveFeeds(this.inputs, feeds as Feeds, note).map(toWire))
+    if (!mayHaveMedia(feeds)) {
+      return use(resolveFeeds(this.inputs, feeds as Feeds, note).map((tensor) => toWire(tensor, this.#resident.spares)))
+    }
     let owned = false
     if (media === undefined) {
       try {

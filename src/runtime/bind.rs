@@ -5,6 +5,7 @@ use alloc::{boxed::Box, vec, vec::Vec};
 use super::{
     arena::{Lifetime, place},
     frame::{Done, Frame, constant_bytes, has_fixed_inputs, reads},
+    pace::Pace,
 };
 use crate::{
     error::{Result, bail},
@@ -36,6 +37,7 @@ pub(super) struct Binding {
     resolved_for: usize,
     /// When it was used last, in runs.
     pub last_used: u64,
+    pub pace: Pace,
 }
 
 /// One kernel call.
@@ -111,7 +113,7 @@ impl Binding {
             }
         }
         let Frame { shapes, dims, roots, .. } = frame;
-        let mut binding = Binding { shapes, places: Vec::new(), dims, steps, arena_len: 0, resolved_for: 0, last_used: 0 };
+        let mut binding = Binding { shapes, places: Vec::new(), dims, steps, arena_len: 0, resolved_for: 0, last_used: 0, pace: Pace::NEW };
         binding.lay_out(graph, &roots, limit, team)?;
         Ok(binding)
     }

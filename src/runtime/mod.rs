@@ -5,6 +5,7 @@ mod arena;
 mod bind;
 mod frame;
 mod info;
+mod pace;
 mod profile;
 mod session;
 mod trial;

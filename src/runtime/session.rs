@@ -211,6 +211,8 @@ impl Session {
     fn run_steps(&mut self, index: usize, mut observe: impl FnMut(usize, &Node)) -> Result<()> {
         let binding = &mut self.bindings[index];
         binding.resolve(&self.graph, self.arena.bytes_mut());
+        let start = self.team.now();
+        self.team.leave_out_helpers(start.is_some_and(|now| binding.pace.goes_alone(now)));
         for step in &binding.steps {
             let node = &self.graph.nodes[step.node];
             // SAFETY: the regions point into the arena (borrowed mutably here, laid out so that what lives at the same time does
@@ -218,6 +220,9 @@ impl Session {
             let result = unsafe { step.run(&*step.kernel, step.scratch(), &self.team) };
             result.map_err(|e| e.at_node(node.op.name(), &node.name))?;
             observe(step.node, node);
+        }
+        if let (Some(start), Some(end)) = (start, self.team.now()) {
+            binding.pace.enter(end - start, end);
         }
         Ok(())
     }
@@ -228,6 +233,7 @@ impl Session {
     pub(super) fn bound(&mut self, shapes: &[Vec<usize>]) -> Result<Bound<'_>> {
         self.bind(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         let index = self.find_binding(|i| shapes.get(i).map(Vec::as_slice)).unwrap_or_default();
+        self.team.leave_out_helpers(false);
         Ok(Bound { graph: &self.graph, binding: &mut self.bindings[index], team: &self.team })
     }
 

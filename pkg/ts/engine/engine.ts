@@ -270,6 +270,8 @@ export class Resident {
   readonly loadMs: number
   /** Threads that share the work, as known after the latest run. */
   threads: number
+  /** Buffers of the latest run's inputs, for those of the next. */
+  spares: Uint8Array[] = []
   /** When the engine ran it last. */
   turn = 0
   /** The plan or ONNX file. A Blob's bytes may live outside of this thread's memory, or on disk. */
@@ -312,6 +314,7 @@ export class Resident {
         )
         const result = await instance.channel.call('run', { id, inputs: ready }, transfer)
         this.threads = result.threads
+        this.spares = result.spent
         return result
       },
       signal,
@@ -336,6 +339,7 @@ export class Resident {
   drop(): void {
     if (this.#dropped) return
     this.#dropped = true
+    this.spares = []
     const home = this.#home
     this.#home = undefined
     // The instance may be gone, and the model with it.

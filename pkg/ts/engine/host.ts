@@ -110,7 +110,8 @@ export class Host {
       const staged = media ? performance.now() : start
       const outputs = values(model.run() as unknown[])
       const prepare = media ? staged - start : undefined
-      return { outputs, prepare, ms: performance.now() - staged, threads: this.#threads() }
+      const spent = inputs.flatMap((input) => ('bytes' in input ? [input.bytes] : []))
+      return { outputs, spent, prepare, ms: performance.now() - staged, threads: this.#threads() }
     },
     profile: async ({ id, inputs, runs }) => {
       const media = inputs.some(isMedia)
@@ -262,7 +263,10 @@ function graphNodes(flat: unknown[]): GraphNode[] {
 
 /** The buffers of a response that may move instead of being copied. */
 export function transferables(name: MessageName, response: ResponseOf<MessageName>): Transferable[] {
-  if (name === 'run') return (response as Protocol['run']['response']).outputs.flatMap(buffers)
+  if (name === 'run') {
+    const { outputs, spent } = response as Protocol['run']['response']
+    return [...outputs.flatMap(buffers), ...spent.map(({ buffer }) => buffer as ArrayBuffer)]
+  }
   const compiled = response as CompileResult
   if (name !== 'compile' || compiled.kind !== 'plan') return []
   // A Blob needs no move: its bytes are not copied.

@@ -113,10 +113,10 @@ export interface Protocol {
   supply: { request: { id: number; path: string; at: number; bytes: Uint8Array }; response: null }
   /** Compiles a model that was opened, and forgets it. */
   compile: { request: { id: number }; response: CompileResult }
-  /** Runs a model; inputs are in the order of its ports. */
+  /** Runs a model; inputs are in the order of its ports. `spent` are the bytes of inputs, which come back. */
   run: {
     request: { id: number; inputs: readonly WireInput[] }
-    response: { outputs: readonly WireValue[]; prepare: number | undefined; ms: number; threads: number }
+    response: { outputs: readonly WireValue[]; spent: Uint8Array[]; prepare: number | undefined; ms: number; threads: number }
   }
   /** Runs a model several times; tells what each node took. */
   profile: { request: { id: number; inputs: readonly WireInput[]; runs: number }; response: readonly NodeProfile[] }

@@ -156,6 +156,10 @@ impl Gemm {
             self.n,
             self.k
         );
+        if self.k == 0 {
+            out.chunks_mut(stride).take(self.m).for_each(|row| finish.row(&columns.init[..self.n], 0, &mut row[..self.n]));
+            return Ok(());
+        }
         let out = Shared::new(out);
         let tile = |rows, panels, scratch: &mut [u8]| self.tile(source, &columns, finish, (&out, stride), rows, panels, scratch);
         let [row_parts, panel_parts] = self.cut(crew);

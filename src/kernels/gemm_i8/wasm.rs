@@ -126,15 +126,19 @@ impl Store for Requant<'_> {
     }
 }
 
-/// From an accumulator and its multiplier to an integer, to which the zero point is to be added before it is saturated and clamped.
+/// From an accumulator and its multiplier to an integer, which is to be clamped.
 trait Rounding {
     fn multiplier(&self) -> *const f32;
 
     fn round(&self, acc: v128, multiplier: v128) -> v128;
 
-    fn zero_point(&self) -> i16;
-
     fn bounds(&self) -> (u8, u8);
+}
+
+/// The integer that the bits of a sum with [`ROUNDING_MAGIC`] hold, plus a zero point.
+#[inline(always)]
+fn integer(sum: v128, zero_point: i32) -> v128 {
+    i32x4_sub(sum, i32x4_splat(ROUNDING_MAGIC_BITS - zero_point))
 }
 
 /// A product above 2²² gives bits that saturate as they should, and none is below −2²³: `bounded`.
@@ -155,12 +159,7 @@ impl Rounding for Once<'_> {
 
     #[inline(always)]
     fn round(&self, acc: v128, multiplier: v128) -> v128 {
-        i32x4_sub(add_magic(acc, multiplier), i32x4_splat(ROUNDING_MAGIC_BITS))
-    }
-
-    #[inline(always)]
-    fn zero_point(&self) -> i16 {
-        self.of.zero_point as i16
+        integer(add_magic(acc, multiplier), self.of.zero_point)
     }
 
     #[inline(always)]
@@ -186,13 +185,7 @@ impl Rounding for Twice<'_> {
         let magic = f32x4_splat(ROUNDING_MAGIC);
         // Not clamped: what lies beyond the first bounds also lies beyond the second ones.
         let first = f32x4_sub(add_magic(acc, multiplier), magic);
-        let second = f32x4_add(f32x4_mul(first, f32x4_splat(self.then.multiplier)), magic);
-        i32x4_sub(second, i32x4_splat(ROUNDING_MAGIC_BITS))
-    }
-
-    #[inline(always)]
-    fn zero_point(&self) -> i16 {
-        self.then.to.into()
+        integer(f32x4_add(f32x4_mul(first, f32x4_splat(self.then.multiplier)), magic), self.then.to.into())
     }
 
     #[inline(always)]
@@ -201,13 +194,14 @@ impl Rounding for Twice<'_> {
     }
 }
 
-/// Sixteen integers plus a zero point, saturated to u8.
+/// Sixteen integers, clamped to bounds that u8 holds.
 ///
-/// The zero point is added between the two narrowings because LLVM would merge these to a chain of comparisons and shuffles.
+/// Clamped between the two narrowings, where LLVM sees that saturation to u8 changes nothing: it makes comparisons of a narrowing that
+/// saturates, and a chain of comparisons and shuffles of two that follow each other.
 #[inline(always)]
-fn narrow([a, b, c, d]: [v128; 4], zero_point: v128) -> v128 {
-    let upper = i16x8_add_sat(i16x8_narrow_i32x4(a, b), zero_point);
-    u8x16_narrow_i16x8(upper, i16x8_add_sat(i16x8_narrow_i32x4(c, d), zero_point))
+fn narrow([a, b, c, d]: [v128; 4], (lo, hi): (u8, u8)) -> v128 {
+    let clamp = |v: v128| i16x8_min(i16x8_max(v, i16x8_splat(lo.into())), i16x8_splat(hi.into()));
+    u8x16_narrow_i16x8(clamp(i16x8_narrow_i32x4(a, b)), clamp(i16x8_narrow_i32x4(c, d)))
 }
 
 /// See [`Store::store`].
@@ -223,15 +217,12 @@ unsafe fn requantize<const R: usize, const V: usize>(
     rounding: &impl Rounding,
 ) {
     let multiplier = rounding.multiplier();
-    let (lo, hi) = rounding.bounds();
+    let bounds = rounding.bounds();
     // SAFETY: as the caller promises.
     unsafe {
         let m = |q: usize| v128_load(multiplier.add(column + q * 4).cast());
         let round = |acc: v128, m: v128| rounding.round(acc, m);
-        let pack = |a: v128, b: v128, c: v128, d: v128| {
-            let q = narrow([a, b, c, d], i16x8_splat(rounding.zero_point()));
-            u8x16_min(u8x16_max(q, u8x16_splat(lo)), u8x16_splat(hi))
-        };
+        let pack = |a: v128, b: v128, c: v128, d: v128| narrow([a, b, c, d], bounds);
         if V == 1 && R == 4 {
             let m = m(0);
             let (a, b) = (round(acc[0][0], m), round(acc[R / 4][0], m));
@@ -327,10 +318,11 @@ unsafe fn tile<D: Dot, F: Store, const R: usize, const V: usize>(
             unroll!(I < R, acc[I][Q] = init);
             b[Q] = block.b.add((panel + Q / 2) * block.panel_bytes);
         });
-        let mut segment = 0;
-        while segment < block.segments {
-            let mut group = 0;
-            while group < block.groups {
+        // No loop is asked at its beginning whether it has a turn: engines would keep two copies of the accumulators apart.
+        let mut segment = block.segments;
+        loop {
+            let mut group = block.groups;
+            loop {
                 if R > 2 {
                     unroll!(T < D::TURN, {
                         let (b0, b1) = (D::weights(b[0].add(2 * T * D::WEIGHTS)), D::weights(b[0].add((2 * T + 1) * D::WEIGHTS)));
@@ -342,7 +334,7 @@ unsafe fn tile<D: Dot, F: Store, const R: usize, const V: usize>(
                     });
                     unroll!(I < R, a[I] = a[I].add(4 * D::TURN));
                     b[0] = b[0].add(2 * D::TURN * D::WEIGHTS);
-                    group += D::TURN;
+                    group -= D::TURN;
                 } else {
                     // Few rows: keep their vectors, and let weights pass through one register.
                     let v0 = D::row(a[0]);
@@ -360,11 +352,17 @@ unsafe fn tile<D: Dot, F: Store, const R: usize, const V: usize>(
                             b[Q] = b[Q].add(2 * D::WEIGHTS);
                         }
                     });
-                    group += 1;
+                    group -= 1;
+                }
+                if group == 0 {
+                    break;
                 }
             }
+            segment -= 1;
+            if segment == 0 {
+                break;
+            }
             unroll!(I < R, a[I] = a[I].wrapping_add(block.gap));
-            segment += 1;
         }
         block.finish.store::<R, V>(acc, panel * PANEL, out, ldo);
     }

@@ -5,7 +5,6 @@
 //! jobs helpers spin for a moment, then sleep. Tiles write results of their own and sums are never cut, so that results do not
 //! depend on who computed them.
 
-mod ledger;
 mod pool;
 
 use alloc::sync::Arc;
@@ -60,6 +59,21 @@ impl Team {
     /// Most threads that may work at once.
     pub fn size(&self) -> usize {
         self.owner.as_ref().map_or(1, |owner| owner.0.size())
+    }
+
+    /// Milliseconds since some moment, where there are helpers.
+    pub fn now(&self) -> Option<f64> {
+        if cfg!(all(target_arch = "wasm32", not(target_feature = "atomics"))) {
+            return None;
+        }
+        self.owner.as_ref().filter(|owner| owner.0.present() > 1).map(|owner| owner.0.now())
+    }
+
+    /// Whether the caller of [`Team::run`] works alone from now on.
+    pub fn leave_out_helpers(&self, alone: bool) {
+        if let Some(owner) = &self.owner {
+            owner.0.leave_out_helpers(alone);
+        }
     }
 
     /// Calls `work` with each tile from 0 to `tiles` − 1 and the number of the team's member that runs it, below [`Team::size`].

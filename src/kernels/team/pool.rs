@@ -7,8 +7,6 @@ use core::sync::atomic::{
 };
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::ledger::Ledger;
-
 /// Turns that a helper waits for a job before it sleeps: some hundred microseconds. A pause takes a processor forty times as long as a
 /// turn in WebAssembly, which has no such instruction.
 const SPINS: u32 = if cfg!(target_arch = "wasm32") { 60_000 } else { 3_000 };
@@ -39,6 +37,8 @@ pub struct Pool {
     present: AtomicU32,
     /// Helpers that sleep or are about to.
     sleepers: AtomicU32,
+    /// Whether callers work alone.
+    alone: AtomicBool,
     /// Whether helpers shall end.
     closed: AtomicBool,
     /// Whether a helper failed, which leaves its tile undone for ever.
@@ -46,7 +46,7 @@ pub struct Pool {
     sleep: Mutex<()>,
     wake: Condvar,
     /// Held while a job runs.
-    ledger: Mutex<Ledger>,
+    running: Mutex<()>,
 }
 
 impl Pool {
@@ -60,11 +60,12 @@ impl Pool {
             job: AtomicPtr::new(core::ptr::null_mut()),
             present: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
+            alone: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             sleep: Mutex::new(()),
             wake: Condvar::new(),
-            ledger: Mutex::new(Ledger::NEW),
+            running: Mutex::new(()),
         }
     }
 
@@ -78,25 +79,27 @@ impl Pool {
         1 + self.present.load(Relaxed) as usize
     }
 
+    /// Milliseconds since some moment.
+    pub fn now(&self) -> f64 {
+        (self.clock)()
+    }
+
+    /// See [`super::Team::leave_out_helpers`].
+    pub fn leave_out_helpers(&self, alone: bool) {
+        self.alone.store(alone, Relaxed);
+    }
+
     /// See [`super::Team::run`]. While another job runs, be it the one of which this call is a part, and after a panic the caller works alone.
     pub(super) fn run(&self, tiles: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         let alone = || (0..tiles).for_each(|tile| work(tile, 0));
-        if tiles > usize::from(u16::MAX) || self.present.load(Relaxed) == 0 {
+        if tiles > usize::from(u16::MAX) || self.present.load(Relaxed) == 0 || self.alone.load(Relaxed) {
             return alone();
         }
-        let start = (self.clock)();
-        let Ok(mut ledger) = self.ledger.try_lock() else { return alone() };
-        if !ledger.admits(start) {
-            drop(ledger);
-            return alone();
-        }
+        let Ok(_running) = self.running.try_lock() else { return alone() };
         let job = Job(work);
         let published = self.publish(&job, tiles);
-        let own = self.work(0);
-        let idle = (self.clock)();
+        self.work(0);
         drop(published);
-        let end = if own == tiles { idle } else { (self.clock)() };
-        ledger.enter(own, tiles - own, [start, idle, end]);
         assert!(!self.broken.load(Relaxed), "a helping thread failed");
     }
 
@@ -125,18 +128,15 @@ impl Pool {
         None
     }
 
-    /// Claims and runs tiles until there are none; gives their number.
-    fn work(&self, member: usize) -> usize {
-        let mut count = 0;
+    /// Claims and runs tiles until there are none.
+    fn work(&self, member: usize) {
         while let Some(tile) = self.claim() {
             let _done = Done(self);
             // SAFETY: the job lives until all claimed tiles are done (see `Published`), so until this one is. Its address was stored
             // before it was published.
             let job = unsafe { &*self.job.load(Relaxed) };
             (job.0)(tile, member);
-            count += 1;
         }
-        count
     }
 
     /// Waits until all tiles are done.

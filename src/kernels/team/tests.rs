@@ -72,6 +72,28 @@ fn without_helpers_the_caller_does_everything() {
 }
 
 #[test]
+fn helpers_are_left_out_for_as_long_as_one_says() {
+    let team = Team::spawn(2);
+    ready(&team);
+    let helped = AtomicUsize::new(0);
+    let work = |_, member| {
+        helped.fetch_add(member, Relaxed);
+        std::thread::sleep(Duration::from_micros(100));
+    };
+    team.leave_out_helpers(true);
+    (0..20).for_each(|_| team.run(4, &work));
+    assert_eq!(helped.load(Relaxed), 0);
+    team.leave_out_helpers(false);
+    for _ in 0..1000 {
+        team.run(4, &work);
+        if helped.load(Relaxed) > 0 {
+            return;
+        }
+    }
+    panic!("no helper came back");
+}
+
+#[test]
 fn a_job_within_a_job_runs_alone() {
     let team = Team::spawn(2);
     ready(&team);
