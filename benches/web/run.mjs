@@ -86,7 +86,9 @@ function compileAhead({ model: name, url }) {
   const plan = `${path.replaceAll('/', '_')}.plan`
   const model = join(prefix === 'models' ? folders.models : (options.assets ?? ''), path)
   try {
-    execFileSync(options.nearside ?? '', ['compile', model, '--output', join(plans, plan), ...(COMPILED_FOR[name] ?? [])], { stdio: 'pipe' })
+    execFileSync(options.nearside ?? '', ['compile', model, '--output', join(plans, plan), ...(COMPILED_FOR[name] ?? [])], {
+      stdio: 'pipe',
+    })
     return `/plans/${plan}`
   } catch (error) {
     say(`  ${url} has no plan: ${String(/** @type {{ stderr?: Buffer }} */ (error).stderr ?? error).trim()}`)
