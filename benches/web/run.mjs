@@ -20,6 +20,14 @@ const ROOT = join(HERE, '../..')
 /** Where engines lie that are installed only for those who name them. */
 const PACKAGES = join(HERE, 'transfer/node_modules')
 const TIMEOUT_MS = 180_000
+/**
+ * What models are compiled for that have no plan for all values and sizes.
+ * @type {Record<string, readonly string[]>}
+ */
+const COMPILED_FOR = {
+  silero_vad_v6: ['--value', 'sr=16000', '--dimension', 'input_d0=1', '--dimension', 'input_d1=576', '--dimension', 'state_d1=1'],
+  silero_vad_16k_op15: ['--dimension', 'batch=1', '--dimension', 'sequence=576'],
+}
 /** How long each page repeats a model. */
 const BUDGET_MS = 1500
 /** Chromium writes compiled code to its cache two seconds after the last function was optimised. */
@@ -70,15 +78,17 @@ const rounds = Number(options.rounds)
 const plans = mkdtempSync(join(tmpdir(), 'nearside-plans-'))
 
 /**
- * Compiles a model ahead; gives the address of its plan, or of the model itself if it runs on the fallback, which has none.
- * @param {string} url
+ * Compiles a model ahead; gives the address of its plan, or of the model itself if it has none.
+ * @param {import('./catalog.mjs').Entry} entry
  */
-function compileAhead(url) {
+function compileAhead({ model: name, url }) {
   const [, prefix = '', path = ''] = url.match(/^\/(assets|models)\/(.*)$/) ?? []
   const plan = `${path.replaceAll('/', '_')}.plan`
   const model = join(prefix === 'models' ? folders.models : (options.assets ?? ''), path)
   try {
-    execFileSync(options.nearside ?? '', ['compile', model, '--output', join(plans, plan)], { stdio: 'pipe' })
+    execFileSync(options.nearside ?? '', ['compile', model, '--output', join(plans, plan), ...(COMPILED_FOR[name] ?? [])], {
+      stdio: 'pipe',
+    })
     return `/plans/${plan}`
   } catch (error) {
     say(`  ${url} has no plan: ${String(/** @type {{ stderr?: Buffer }} */ (error).stderr ?? error).trim()}`)
@@ -179,7 +189,7 @@ let failures = 0
 say(`${browser.version}, ${rounds} rounds, ${threads} thread${threads === 1 ? '' : 's'}`)
 for (const entry of entries) {
   const name = `${entry.model} ${entry.variant} ${entry.case}`
-  const plan = engines.includes('nearside') ? compileAhead(entry.url) : ''
+  const plan = engines.includes('nearside') ? compileAhead(entry) : ''
   for (let round = 0; round < rounds; round++) {
     // The other way round every second time, so that no engine always runs on the warmer machine.
     for (const engine of round % 2 === 0 ? engines : engines.toReversed()) {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { brotliCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 
-import { encodeOnnx } from './onnx.js'
+import { encodeOnnx, RESHAPED } from './onnx.js'
 
 const SCRIPT = fileURLToPath(new URL('../dist/tools/cli.js', import.meta.url))
 // Every call is a process, and some wait for a compilation on a busy machine.
@@ -144,6 +144,36 @@ describe('nearside compile', () => {
     expect(stdout).toBe('')
     expect(status).toBe(1)
     expect(readdirSync(folder)).not.toContain('unplanned.plan')
+  })
+
+  it('compiles for the value of an input that decides shapes', () => {
+    const model = write('reshaped.onnx', encodeOnnx(RESHAPED))
+    expect(nearside('compile', model).stderr).toMatch(
+      /^error: The model reshaped\.onnx has no plan\. The values of 'shape' decide shapes or branches in this model: .* `nearside compile` with --value shape=… makes a plan for one set, [^.]*\. Load the ONNX file itself: /,
+    )
+    const { status, stdout } = nearside('compile', model, '--value', 'shape=3,2')
+    expect(stdout).toMatch(/^reshaped\.plan: .*\nnote: Input 'shape' must be \[3, 2\]: the plan is for this value\.\n$/s)
+    expect(status).toBe(0)
+    write('shape.bin', new Uint8Array(BigInt64Array.of(3n, 2n).buffer))
+    expect(nearside('run', 'reshaped.plan', '-i', 'shape=shape.bin').stdout).toMatch(/^y: float32 3×2,/m)
+    expect(nearside('run', 'reshaped.plan')).toMatchObject({
+      ...{ status: 1, stdout: '' },
+      stderr: expect.stringMatching(/^error: Input 'shape' must be \[3, 2\], for which the plan was compiled; /) as string,
+    })
+    for (const [args, status, message] of [
+      [['--value', 'shape'], 2, /^--value is 'shape'; give NAME=VALUE, /],
+      [['--value', 'shape=3'], 1, /^error: Input 'shape' takes 2 elements, 1 were given\.\n$/],
+      [['--value', 'form=3,2'], 1, /^error: The model has no input 'form' that takes a value; it has 'x', 'shape'\.\n$/],
+    ] as const) {
+      expect(nearside('compile', model, ...args)).toMatchObject({ status, stderr: expect.stringMatching(message) as string })
+    }
+  })
+
+  it('compiles for the size of an open dimension', () => {
+    expect(nearside('compile', SUM, '-o', 'two.plan', '--dimension', 'batch=2')).toMatchObject({ status: 0 })
+    expect(nearside('inspect', 'two.plan').stdout).toMatch(/^input   x: float32\[2×3\]$/m)
+    expect(nearside('compile', SUM, '--dimension', 'rows=2').stderr).toMatch(/has no open dimension 'rows'; it has 'batch'/)
+    expect(nearside('compile', SUM, '--dimension', 'batch=two')).toMatchObject({ status: 2 })
   })
 
   it('leaves a sentence for whatever else goes wrong', () => {

@@ -31,6 +31,19 @@ describe('resolveFeeds', () => {
     expect(resolve([ids, mask], feeds)[1]?.dims).toEqual([2, 3])
   })
 
+  it('takes a tensor of one element for a scalar, and no other', () => {
+    const rate: Port = { name: 'rate', type: 'int64', dims: [] }
+    for (const dims of [[], [1], [1, 1]]) {
+      expect(resolve([rate], new Tensor('int64', [16_000n], dims))).toMatchObject([{ dims: [], data: BigInt64Array.of(16_000n) }])
+    }
+    expect(message([rate], new Tensor('int64', [1n, 2n], [2]))).toBe(
+      "Input 'rate' has shape 2, the model takes scalar; reshape or resize it.",
+    )
+    expect(message([{ ...rate, dims: [1] }], new Tensor('int64', [1n], []))).toBe(
+      "Input 'rate' has shape scalar, the model takes 1; reshape or resize it.",
+    )
+  })
+
   it("takes another library's tensor", () => {
     const foreign = { type: 'float32', data: new Float32Array(4), dims: [1, 2, 2], location: 'cpu' }
     expect(resolve([image], { image: foreign })[0]?.dims).toEqual([1, 2, 2])

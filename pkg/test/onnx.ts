@@ -40,6 +40,8 @@ export interface Shaped {
 }
 
 export interface OnnxModel {
+  /** Types of inputs and outputs that are not of the one that all others are of. */
+  readonly types?: { readonly [name: string]: keyof typeof TYPES }
   readonly inputs: { readonly [name: string]: Dims }
   readonly outputs: { readonly [name: string]: Dims }
   readonly constants?: { readonly [name: string]: readonly number[] | Shaped | External }
@@ -47,14 +49,14 @@ export interface OnnxModel {
 }
 
 /** Codes of element types. */
-const TYPES = { float32: 1, uint8: 2, int8: 3, float16: 10 } as const
+const TYPES = { float32: 1, uint8: 2, int8: 3, int64: 7, float16: 10 } as const
 
-/** The model as a file; inputs and outputs are all of one type, constants are float32. */
+/** The model as a file; inputs and outputs are of one type but for `types`, constants are float32. */
 export function encodeOnnx(model: OnnxModel, type: keyof typeof TYPES = 'float32'): Uint8Array<ArrayBuffer> {
   const FLOAT = TYPES.float32
   const dimension = (d: number | string): Bytes => bytes(1, typeof d === 'number' ? number(1, d) : text(2, d))
   const value = ([name, dims]: [string, Dims]): Bytes => {
-    const tensor = [...number(1, TYPES[type]), ...bytes(2, dims.flatMap(dimension))]
+    const tensor = [...number(1, TYPES[model.types?.[name] ?? type]), ...bytes(2, dims.flatMap(dimension))]
     return [...text(1, name), ...bytes(2, bytes(1, tensor))]
   }
   const constant = ([name, given]: [string, readonly number[] | Shaped | External]): Bytes => {
@@ -85,4 +87,12 @@ export function encodeOnnx(model: OnnxModel, type: keyof typeof TYPES = 'float32
     ...Object.entries(model.outputs).flatMap((v) => bytes(12, value(v))),
   ]
   return Uint8Array.from([...number(1, 8), ...bytes(7, graph), ...bytes(8, [...text(1, ''), ...number(2, 13)])])
+}
+
+/** `y = reshape(x, shape)`, whose shapes are decided by a value. */
+export const RESHAPED: OnnxModel = {
+  inputs: { x: [2, 3], shape: [2] },
+  types: { shape: 'int64' },
+  outputs: { y: ['rows', 'columns'] },
+  nodes: [{ op: 'Reshape', inputs: ['x', 'shape'], outputs: ['y'] }],
 }

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type * as Package from '../ts/index.js'
 import type { LoadOptions, Progress } from '../ts/types.js'
 import { failure } from './failure.js'
-import { type Dims, encodeOnnx } from './onnx.js'
+import { type Dims, encodeOnnx, RESHAPED } from './onnx.js'
 import { serve, type TestServer } from './server.js'
 import { alive, WorkerShim } from './worker-shim.js'
 
@@ -441,10 +441,30 @@ describe.each([
     expect([executor, nodes.length, plan]).toEqual(['compiler', 0, undefined])
     expect(notes.join()).toContain('ConvTranspose')
     expect(warnings).toHaveLength(1)
-    expect(warnings[0]).toContain('(ConvTranspose)')
+    expect(warnings[0]).toMatch(
+      / runs in the compiler, more slowly: it needs operators that the runtime lacks \(ConvTranspose\)\.$/,
+    )
     for (let n = 0; n < 2; n++) expect((await model.run([1, 5, 2])).y?.data).toEqual(Float32Array.of(2, 10, 4))
     expect(await failure(model.run({ x: new Float32Array(4) }))).toBeInstanceOf(nearside.InputError)
     expect(fakeCaches.plans.size).toBe(0)
+  })
+
+  it('says of a model whose inputs decide shapes why the compiler runs it, and what makes a plan', async () => {
+    const warnings: string[] = []
+    using model = await load({ worker, onWarning: (message) => warnings.push(message) }, encodeOnnx(RESHAPED))
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^The given model runs in the compiler, more slowly\. The values of 'shape' decide shapes or branches in this model: .*\. `nearside compile` with --value shape=… makes a plan for one set, [^.]*\.$/,
+      ),
+    ])
+    for (const shape of [
+      [3, 2],
+      [6, 1],
+      [3, 2],
+    ] as const) {
+      const { y } = await model.run({ x: new Float32Array(6), shape: new Tensor('int64', shape.map(BigInt), [2]) })
+      expect(y?.dims).toEqual(shape)
+    }
   })
 
   it("takes weights from other files: of the model's folder, or given", async () => {

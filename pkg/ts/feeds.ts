@@ -111,13 +111,15 @@ function givenSymbols(ports: readonly Port[], record: { readonly [name: string]:
 function toTensor(port: Port, feed: Feed, symbols: ReadonlyMap<string, number>, note: Note): AnyTensor {
   const what = `input '${port.name}'`
   if (typeof feed === 'object' && isTensorLike(feed)) {
-    checkDims(port, feed.dims)
+    // One element stands for a scalar, as in onnxruntime.
+    const dims = port.dims.length === 0 && elementCount(feed.dims) === 1 ? [] : feed.dims
+    checkDims(port, dims)
     if (feed.type !== port.type && !(feed.type === 'float64' && port.type === 'float32')) {
       throw new InputError(
         `Input '${port.name}' takes ${port.type}, ${article(feed.type)} tensor was given; convert its data before the call.`,
       )
     }
-    return new Tensor(port.type, convert(port, feed.data, what, note), feed.dims) as AnyTensor
+    return new Tensor(port.type, convert(port, feed.data, what, note), dims) as AnyTensor
   }
   if (typeof feed === 'string')
     throw new InputError(`Input '${port.name}' is ${describeValue(feed)}; give ${describePort(port)}.`)

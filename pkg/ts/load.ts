@@ -227,8 +227,11 @@ class Loading {
     if (compiled.kind === 'fallback') {
       this.#undo.push(() => compiled.resident.drop())
       const { operators, resident } = compiled
-      const why = operators.length > 0 ? `operators that the runtime lacks (${operators.join(', ')})` : resident.notes.join(' ')
-      this.#warn(`${this.#label} needs ${why}: the model runs in the compiler, more slowly.`)
+      const why =
+        operators.length > 0
+          ? `: it needs operators that the runtime lacks (${operators.join(', ')}).`
+          : `. ${resident.notes.join(' ')}`
+      this.#warn(`${this.#label} runs in the compiler, more slowly${why}`)
       this.#releaseRuntime?.()
       return this.#finish(compiled.resident, compilerStarted, compiled.operators)
     }

@@ -8,6 +8,7 @@ use super::{
     passes::{self, PassReport},
     reader::{Stripped, strip},
     resident::Resident,
+    values::Values,
     weight_files::WeightFiles,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub struct Options {
     pub external_data: WeightFiles,
     /// Values of inputs that are known now, by name: they become constants of the model.
     pub constants: Vec<(String, Tensor)>,
+    /// Values of inputs, by name, as text: elements with commas between them. A plan keeps these inputs, and takes these values alone.
+    pub values: Vec<(String, String)>,
     /// How much the model may ask for.
     pub limits: Limits,
 }
@@ -95,8 +98,11 @@ pub fn compile(onnx: &[u8], options: &Options) -> Result<Compiled> {
 
 /// Compiles a model whose large weights are among `options.external_data`.
 pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Options) -> Result<Compiled> {
-    match to_graph(onnx, options) {
-        Ok((graph, report)) => {
+    let mut options = options.clone();
+    let values = Values::take(onnx, &mut options)?;
+    match to_graph(onnx, &options) {
+        Ok((mut graph, mut report)) => {
+            report.notes.extend(values.demand(&mut graph));
             let meta = Meta {
                 producer: concat!("nearside ", env!("CARGO_PKG_VERSION")).into(),
                 source_sha256,
@@ -106,16 +112,16 @@ pub(super) fn compile_stripped(onnx: &[u8], source_sha256: String, options: &Opt
             };
             Ok(Compiled::Plan { plan: Plan { graph, meta }, report })
         }
-        Err(Refused::Graph { operators, reasons }) => fall_back(onnx, options, operators, reasons),
+        Err(Refused::Graph { operators, reasons }) => fall_back(onnx, &options, operators, reasons),
         Err(Refused::Model(error)) if is_not_for_tract(&error) => {
             // Types that only the mixed executor knows look like contradictions, too.
-            match Resident::only_mixed(onnx, options) {
+            match Resident::only_mixed(onnx, &options) {
                 Some(model) => Ok(resident(model, Vec::new(), vec![format!("{error}")])),
                 None => Err(error),
             }
         }
         // What we cannot settle tract may; if not, ours is the better message.
-        Err(Refused::Model(error)) => fall_back(onnx, options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
+        Err(Refused::Model(error)) => fall_back(onnx, &options, Vec::new(), vec![format!("{error}")]).map_err(|_| error),
     }
 }
 

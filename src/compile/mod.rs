@@ -22,6 +22,8 @@ mod reader;
 #[cfg(feature = "compiler")]
 mod resident;
 #[cfg(feature = "compiler")]
+mod values;
+#[cfg(feature = "compiler")]
 mod weight_files;
 
 #[cfg(feature = "compiler")]

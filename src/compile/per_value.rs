@@ -8,16 +8,19 @@ use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 use super::{
     Compiled, Options, Resident, compile,
     fallback::check_input,
+    front::{NoPlan, plan_of},
     import::{self, Ports},
+    values::symbols,
 };
 use crate::{
     error::{Result, bail, ensure},
+    graph::plan::Plan,
     runtime::{DimInfo, PortInfo, Session},
     tensor::{DType, Tensor, TensorView},
 };
 
 /// How many sets of values are kept.
-const KEPT: usize = 8;
+pub(super) const KEPT: usize = 8;
 
 /// Sizes that a model is tried with when it is loaded: of the first axes of its inputs, and of the others.
 pub(super) const TRIAL_SIZES: [(usize, usize); 5] = [(1, 32), (1, 224), (1, 512), (32, 32), (1, 1)];
@@ -60,24 +63,33 @@ impl PerValue {
     /// A model that can be compiled only when all shapes are known; `None` if it cannot even then, or if they are known already.
     pub(super) fn of_shapes(onnx: &[u8], options: &Options) -> Option<PerValue> {
         let ports = Ports::read(onnx).ok()?;
-        let symbols = |first: usize, other: usize| {
-            let axes = ports.inputs.iter().flat_map(|p| p.shape.iter().enumerate());
-            axes.filter_map(move |(axis, d)| match d {
-                DimInfo::Symbol(name) => Some((name.clone(), if axis == 0 { first } else { other })),
-                DimInfo::Fixed(_) => None,
-            })
-        };
-        let unknown = symbols(1, 1).any(|(name, _)| options.dimensions.iter().all(|(known, _)| *known != name));
+        let unknown = symbols(&ports.inputs).iter().any(|name| options.dimensions.iter().all(|(known, _)| known != *name));
+        // Batches may be an axis in the middle, as of a state beside a signal.
+        let trials = TRIAL_SIZES.map(|sizes| (sizes, false)).into_iter().chain([((1, 512), true)]);
         let fits = unknown
-            && TRIAL_SIZES.iter().any(|&(first, other)| {
+            && trials.into_iter().any(|((first, other), last)| {
                 let mut options = options.clone();
-                options.dimensions.extend(symbols(first, other));
+                for port in &ports.inputs {
+                    for (axis, dim) in port.shape.iter().enumerate() {
+                        let DimInfo::Symbol(name) = dim else { continue };
+                        let batch = if last { axis + 1 < port.shape.len() } else { axis == 0 };
+                        options.dimensions.push((name.clone(), if batch { first } else { other }));
+                    }
+                }
                 compile(onnx, &options).is_ok()
             });
         fits.then(|| Self::with(onnx, options, ports, Vec::new(), true))
     }
 
-    fn with(onnx: &[u8], options: &Options, ports: Ports, deciding: Vec<String>, shapes: bool) -> PerValue {
+    fn with(onnx: &[u8], options: &Options, mut ports: Ports, deciding: Vec<String>, shapes: bool) -> PerValue {
+        ports.inputs.retain(|port| options.constants.iter().all(|(name, _)| *name != port.name));
+        for dim in ports.inputs.iter_mut().flat_map(|port| &mut port.shape) {
+            if let DimInfo::Symbol(name) = dim
+                && let Some((_, size)) = options.dimensions.iter().find(|(known, _)| known == name)
+            {
+                *dim = DimInfo::Fixed(*size);
+            }
+        }
         PerValue { onnx: onnx.to_vec(), options: options.clone(), ports, deciding, shapes, kept: Vec::new() }
     }
 
@@ -167,11 +179,7 @@ impl PerValue {
                 let mut options = self.options.clone();
                 options.constants.extend(self.deciding.iter().cloned().zip(known.values.iter().cloned()));
                 options.dimensions.extend(known.dimensions.iter().cloned());
-                let runner = match compile(&self.onnx, &options)? {
-                    Compiled::Plan { plan, .. } => Runner::Plan(Box::new(Session::with_limits(plan, &self.options.limits)?)),
-                    Compiled::Fallback { model, .. } => Runner::Resident(Box::new(model)),
-                };
-                (known, runner)
+                (known, self.runner(&options)?)
             }
         };
         if self.kept.len() >= KEPT {
@@ -179,6 +187,25 @@ impl PerValue {
         }
         self.kept.push(entry);
         Ok(())
+    }
+
+    fn runner(&self, options: &Options) -> Result<Runner> {
+        // Values may leave too much open. Sizes are settled next then; whether another executor needs none takes long to find out.
+        if !self.shapes && !symbols(&self.ports.inputs).is_empty() {
+            match plan_of(&self.onnx, options) {
+                Ok(plan) => return self.session(plan),
+                Err(NoPlan { operators, error: Some(error) }) if operators.is_empty() => return Err(error),
+                Err(_) => (),
+            }
+        }
+        match compile(&self.onnx, options)? {
+            Compiled::Plan { plan, .. } => self.session(plan),
+            Compiled::Fallback { model, .. } => Ok(Runner::Resident(Box::new(model))),
+        }
+    }
+
+    fn session(&self, plan: Plan) -> Result<Runner> {
+        Ok(Runner::Plan(Box::new(Session::with_limits(plan, &self.options.limits)?)))
     }
 }
 

@@ -2,7 +2,11 @@
 
 use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
 
-use super::{Fallback, Kind, Mixed, Options, PerValue, Value, per_value::TRIAL_SIZES};
+use super::{
+    Fallback, Kind, Mixed, Options, PerValue, Value,
+    per_value::{KEPT, TRIAL_SIZES},
+    values::symbols,
+};
 use crate::{
     error::{Error, Result, bail},
     runtime::PortInfo,
@@ -126,15 +130,20 @@ impl Resident {
     /// Why the model has no plan, as a sentence; `operators` are those that the graph lacks, `first` is the first reason.
     pub(super) fn note(&self, operators: &[String], first: &str) -> String {
         match self {
-            Resident::PerValue(model) if model.deciding().is_empty() => {
-                "This model cannot be compiled before the shapes of its inputs are known: it is compiled anew when they change."
-                    .into()
-            }
             Resident::PerValue(model) => {
-                let names: Vec<String> = model.deciding().iter().map(|n| format!("'{n}'")).collect();
+                let names = model.deciding();
+                let (why, options): (String, Vec<String>) = if names.is_empty() {
+                    let sizes = symbols(model.inputs()).into_iter().map(|name| format!("--dimension {name}=…"));
+                    ("This model makes sense for some sizes of its inputs only".into(), sizes.collect())
+                } else {
+                    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+                    let values = names.iter().map(|name| format!("--value {name}=…"));
+                    (format!("The values of {} decide shapes or branches in this model", quoted.join(" and ")), values.collect())
+                };
                 format!(
-                    "The values of {} decide shapes in this model: it is compiled anew when they change.",
-                    names.join(" and ")
+                    "{why}: the compiler makes a plan for each set of them, and keeps the last {KEPT}. `nearside compile` with {} makes a plan \
+                     for one set, which pages load without the compiler.",
+                    options.join(" ")
                 )
             }
             Resident::Mixed(model) => format!(

@@ -24,7 +24,9 @@ pub fn verify(graph: &Graph) -> Result<()> {
     }
     for port in &graph.inputs {
         let slot = port_slot(&mut defined, port)?;
-        ensure!(!*slot, InvalidModel, "input '{}' is defined twice", port.name);
+        // An input that refers to a constant takes this value alone.
+        let fixed = matches!(graph.value(port.value).init, Some(Init::Data(_)));
+        ensure!(!*slot || fixed, InvalidModel, "input '{}' is defined twice", port.name);
         *slot = true;
     }
     for node in &graph.nodes {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Error, Result, ensure},
     graph::{
-        Graph, Node,
+        Graph, Init, Node,
         plan::{Meta, Origin, Plan},
     },
     kernels::{Choice, PackedWeights, Team},
@@ -246,9 +246,10 @@ impl Session {
     #[cfg_attr(small, optimize(size))]
     pub(super) fn check_inputs(&self, inputs: &[(&str, TensorView<'_>)]) -> Result<()> {
         for (i, (name, view)) in inputs.iter().enumerate() {
-            let Some(port) = self.inputs.iter().find(|p| p.name == *name) else {
+            let Some(index) = self.inputs.iter().position(|p| p.name == *name) else {
                 return bind::unknown_input(&self.graph, name);
             };
+            let port = &self.inputs[index];
             ensure!(!inputs[..i].iter().any(|(n, _)| n == name), InvalidInput, "input '{name}' is given twice");
             ensure!(
                 view.dtype == port.dtype,
@@ -265,6 +266,16 @@ impl Session {
                 crate::tensor::describe_shape(view.shape),
                 view.data.len()
             );
+            // An input that refers to a constant was given when the model was compiled.
+            let value = self.graph.value(self.graph.inputs[index].value);
+            if let Some(Init::Data(blob)) = &value.init {
+                ensure!(
+                    blob.bytes() == view.data,
+                    InvalidInput,
+                    "input '{name}' must be {}, for which the plan was compiled; give that, or compile another plan with yours",
+                    value.name
+                );
+            }
         }
         match self.inputs.iter().find(|p| !inputs.iter().any(|(n, _)| *n == p.name)) {
             None => Ok(()),

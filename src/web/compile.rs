@@ -20,7 +20,7 @@ use crate::{
 #[wasm_bindgen]
 pub struct RawOnnx {
     state: State,
-    limits: RawLimits,
+    options: Options,
 }
 
 enum State {
@@ -35,7 +35,17 @@ impl RawOnnx {
     #[wasm_bindgen(constructor)]
     pub fn new(total: f64, limits: &RawLimits) -> Result<RawOnnx, JsValue> {
         let reader = OnnxReader::new(total as u64, &limits.0).map_err(to_js)?;
-        Ok(RawOnnx { state: State::Reading(reader), limits: *limits })
+        Ok(RawOnnx { state: State::Reading(reader), options: Options { limits: limits.0, ..Options::default() } })
+    }
+
+    /// Gives an input's value, as text, for which the model is compiled.
+    pub fn value(&mut self, name: String, text: String) {
+        self.options.values.push((name, text));
+    }
+
+    /// Gives an open dimension's size, for which the model is compiled.
+    pub fn dimension(&mut self, name: String, size: usize) {
+        self.options.dimensions.push((name, size));
     }
 
     /// Takes the next bytes of the model.
@@ -67,8 +77,7 @@ impl RawOnnx {
     /// Compiles the model.
     pub fn compile(self) -> Result<RawCompiled, JsValue> {
         let State::Read(file) = self.state else { return Err(to_js(out_of_turn())) };
-        let options = Options { limits: self.limits.0, ..Options::default() };
-        file.compile(&options).map(RawCompiled::of).map_err(to_js)
+        file.compile(&self.options).map(RawCompiled::of).map_err(to_js)
     }
 }
 

@@ -131,6 +131,20 @@ describe('create', () => {
     ])
   })
 
+  it.each(libraries)('takes a tensor of one element for a scalar: %s', async (_, { InferenceSession: Session, Tensor }) => {
+    const model = encodeOnnx({
+      inputs: { x: [2], s: [] },
+      outputs: { y: [2] },
+      nodes: [{ op: 'Add', inputs: ['x', 's'], outputs: ['y'] }],
+    })
+    const session = await Session.create(model)
+    for (const dims of [[], [1]]) {
+      const { y } = await session.run({ x: new Tensor('float32', [1, 2], [2]), s: new Tensor('float32', [10], dims) })
+      expect([y?.dims, y?.data]).toEqual([[2], Float32Array.of(11, 12)])
+    }
+    await session.release()
+  })
+
   it('fixes open dimensions', async () => {
     const session = await create({ freeDimensionOverrides: { batch: 2, other: 5 } })
     expect(session.inputMetadata).toEqual([{ name: 'x', isTensor: true, type: 'float32', shape: [2, 3] }])

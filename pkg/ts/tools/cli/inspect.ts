@@ -6,9 +6,9 @@ import process from 'node:process'
 import { InputError, InternalError } from '../../errors.js'
 import { compile, compileToPlan } from '../compiler/compile.js'
 import { writeWhole } from '../compiler/write.js'
-import { dimensions, measured, pageOf } from './page.js'
+import { measured, pageOf } from './page.js'
 import { withTicker, words } from './ticker.js'
-import { parse, UsageError } from './usage.js'
+import { dimensions, parse, UsageError } from './usage.js'
 
 const HELP = `Usage: nearside inspect MODEL [--passes] [--graph | --json] [--external-data DIR]
        nearside inspect MODEL --html FILE [--dimension NAME=SIZE]…

@@ -60,14 +60,3 @@ function zeros({ name, type, dims }: Port, sizes: ReadonlyMap<string, number>): 
   if (type === 'string') throw new UsageError(`Input '${name}' takes strings.`)
   return new Tensor(type, new STORAGE[type](shape.reduce((n, d) => n * d, 1)), shape)
 }
-
-/** Sizes of open dimensions, from `NAME=SIZE` each. */
-export function dimensions(texts: readonly string[]): Map<string, number> {
-  return new Map(
-    texts.map((text) => {
-      const [, name, size] = /^(.+)=(\d+)$/.exec(text) ?? []
-      if (name === undefined) throw new UsageError(`--dimension is '${text}'; give NAME=SIZE, such as batch=8.`)
-      return [name, Number(size)]
-    }),
-  )
-}

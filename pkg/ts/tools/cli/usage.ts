@@ -53,3 +53,14 @@ export function wholeNumber(
     )
   return value
 }
+
+/** Sizes of open dimensions, from `NAME=SIZE` each. */
+export function dimensions(texts: readonly string[]): Map<string, number> {
+  return new Map(
+    texts.map((text) => {
+      const [, name, size] = /^(.+)=(\d+)$/.exec(text) ?? []
+      if (name === undefined) throw new UsageError(`--dimension is '${text}'; give NAME=SIZE, such as batch=8.`)
+      return [name, Number(size)]
+    }),
+  )
+}

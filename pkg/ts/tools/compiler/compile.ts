@@ -49,6 +49,8 @@ export async function compileToPlan(
 
 function whyNoPlan(model: string, { fallbackOperators, notes }: Description): string {
   const why =
-    fallbackOperators.length > 0 ? `it uses ${fallbackOperators.join(', ')}, which only the compiler runs` : notes.join(' ')
-  return `The model ${model} has no plan: ${why.replace(/\.$/, '')}. Load the ONNX file itself: pages then run it in the compiler, which is slower and a larger download.`
+    fallbackOperators.length > 0
+      ? `: it uses ${fallbackOperators.join(', ')}, which only the compiler runs.`
+      : `. ${notes.join(' ')}`
+  return `The model ${model} has no plan${why} Load the ONNX file itself: pages then run it in the compiler, which is slower and a larger download.`
 }

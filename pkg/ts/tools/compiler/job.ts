@@ -10,6 +10,10 @@ export interface Job {
   readonly model: string
   /** Folder of the files in which an ONNX model keeps weights. */
   readonly weights: string
+  /** Values of inputs for which the model is compiled, by name: elements with commas between them. */
+  readonly values?: readonly (readonly [string, string])[] | undefined
+  /** Sizes of open dimensions for which the model is compiled, by name. */
+  readonly dimensions?: readonly (readonly [string, number])[] | undefined
   /** Give the plan's file. */
   readonly plan?: boolean | undefined
   /** Give what `inspect --html` draws. */

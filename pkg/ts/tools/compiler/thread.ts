@@ -52,6 +52,8 @@ async function read(raw: Raw, job: Job): Promise<{ compiled: RawCompiled; files:
       tell({ reading: job.model, done: at + piece.length, total: size })
     })
     if (!('supply' in reader)) return { compiled: RawCompiled.of_plan(reader), files: [] }
+    job.values?.forEach(([name, value]) => reader.value(name, value))
+    job.dimensions?.forEach(([name, size]) => reader.dimension(name, size))
     const files = await supply(reader, job.weights)
     tell({ compiling: job.model })
     return { compiled: reader.compile(), files }

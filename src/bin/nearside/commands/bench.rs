@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Result, bail};
 use nearside::{
     Limits,
+    compile::Options,
     graph::plan,
     kernels::Team,
     runtime::{Choices, Session, Tuned, Tuner},
@@ -43,7 +44,7 @@ pub struct Args {
 const SLICE_MS: f64 = 1000.0;
 
 pub fn run(args: &Args) -> Result<()> {
-    let plan = super::load_plan(&args.model)?;
+    let plan = super::load_plan(&args.model, &Options::default())?;
     let (limits, team) = (Limits::default(), Team::spawn(args.threads));
     let choices = Choices::decode(&plan.meta.record, &device(&team), plan.graph.nodes.len());
     let mut session = Session::with_choices(plan.clone(), &limits, team.clone(), choices)?;

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Size of an open dimension for the page's times: NAME=SIZE. Those not given are 1
-    #[arg(long = "dimension", value_name = "NAME=SIZE", requires = "html", value_parser = parse_dimension)]
+    #[arg(long = "dimension", value_name = "NAME=SIZE", requires = "html", value_parser = super::parse_dimension)]
     dimensions: Vec<(String, usize)>,
     /// For programs
     #[arg(long, conflicts_with = "html")]
@@ -48,11 +48,6 @@ pub fn run(args: &Args) -> Result<()> {
         print!("{}", inspection.text(args.passes, graph));
     }
     Ok(())
-}
-
-fn parse_dimension(text: &str) -> Result<(String, usize)> {
-    let (name, size) = text.split_once('=').with_context(|| format!("'{text}' is not NAME=SIZE"))?;
-    Ok((name.into(), size.parse().with_context(|| format!("'{size}' is not a size"))?))
 }
 
 fn draw(compiled: Compiled, args: &Args, file: &Path) -> Result<()> {

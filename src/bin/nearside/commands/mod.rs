@@ -28,10 +28,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// A model file, compiled if it is ONNX. Weights may lie in files of its folder.
 pub fn load(path: &Path) -> Result<Compiled> {
+    load_with(path, &Options::default())
+}
+
+/// As [`load`]; the options are for ONNX files.
+pub fn load_with(path: &Path, options: &Options) -> Result<Compiled> {
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut head = Vec::new();
     file.by_ref().take(16).read_to_end(&mut head)?;
-    let result = if plan::is_plan(&head) { load_plan_file(path) } else { compile_file(path, &mut file, &head) };
+    let result = if plan::is_plan(&head) { load_plan_file(path) } else { compile_file(path, &mut file, &head, options) };
     result.with_context(|| path.display().to_string())
 }
 
@@ -40,8 +45,7 @@ fn load_plan_file(path: &Path) -> Result<Compiled> {
 }
 
 /// Compiles what follows `head`, and what the model needs of other files; nothing is held twice.
-fn compile_file(path: &Path, file: &mut File, head: &[u8]) -> Result<Compiled> {
-    let options = Options::default();
+fn compile_file(path: &Path, file: &mut File, head: &[u8], options: &Options) -> Result<Compiled> {
     let mut reader = OnnxReader::new(file.metadata()?.len(), &options.limits)?;
     reader.push(head)?;
     pieces(file, |piece| Ok(reader.push(piece)?))?;
@@ -56,7 +60,7 @@ fn compile_file(path: &Path, file: &mut File, head: &[u8]) -> Result<Compiled> {
             Ok(())
         })?;
     }
-    Ok(model.compile(&options)?)
+    Ok(model.compile(options)?)
 }
 
 /// Opens a file in the model's folder; not one elsewhere to which a link leads.
@@ -69,6 +73,12 @@ fn open_beside(model: &Path, path: &str) -> Result<File> {
     File::open(&real).with_context(|| format!("cannot read {}", place.display()))
 }
 
+/// `NAME=SIZE`.
+fn parse_dimension(text: &str) -> Result<(String, usize)> {
+    let (name, size) = text.split_once('=').with_context(|| format!("'{text}' is not NAME=SIZE"))?;
+    Ok((name.into(), size.parse().with_context(|| format!("'{size}' is not a size"))?))
+}
+
 fn pieces(source: &mut impl Read, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -79,14 +89,17 @@ fn pieces(source: &mut impl Read, mut take: impl FnMut(&[u8]) -> Result<()>) -> 
     }
 }
 
-/// The model's plan; an error if it only runs on the fallback, which has none.
-pub fn load_plan(path: &Path) -> Result<Plan> {
-    match load(path)? {
+/// The model's plan; an error that says why, if it has none.
+pub fn load_plan(path: &Path, options: &Options) -> Result<Plan> {
+    match load_with(path, options)? {
         Compiled::Plan { plan, .. } => Ok(plan),
         Compiled::Fallback { report, .. } => anyhow::bail!(
-            "{} has no plan: it uses {}, which only the fallback executor runs; load the ONNX file itself",
+            "{} has no plan{} Pages can load the ONNX file itself",
             path.display(),
-            report.fallback_operators.join(", ")
+            match report.fallback_operators.as_slice() {
+                [] => format!(". {}", report.notes.join(" ")),
+                operators => format!(": it uses {}, which only the compiler runs.", operators.join(", ")),
+            }
         ),
     }
 }
