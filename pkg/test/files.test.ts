@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
-import { fetchAny, fileAddress } from '../ts/files.js'
+import { fetchAny, fileAddress, isNode, openFiles } from '../ts/files.js'
 
 let folder: string
 let path: string
 
 beforeAll(async () => {
+  await openFiles()
   folder = await mkdtemp(join(tmpdir(), 'nearside-files-'))
   path = join(folder, 'a file.bin')
   await writeFile(
@@ -20,6 +21,23 @@ beforeAll(async () => {
 })
 
 afterAll(() => rm(folder, { recursive: true }))
+
+test('a page has none, even with a stand-in for Node.js', () => {
+  expect(isNode()).toBe(true)
+  vi.stubGlobal('location', new URL('https://example.org'))
+  expect(isNode()).toBe(false)
+  vi.unstubAllGlobals()
+  vi.stubGlobal('process', { env: {} })
+  expect(isNode()).toBe(false)
+  vi.unstubAllGlobals()
+})
+
+test('Node.js before 20.16 gives its modules by import', async () => {
+  vi.stubGlobal('process', { versions: process.versions })
+  await openFiles()
+  vi.unstubAllGlobals()
+  expect(fileAddress(path)).toEqual(pathToFileURL(path))
+})
 
 describe('files of this machine', () => {
   test('are named by a path or an address; addresses of servers stay', () => {

@@ -85,7 +85,8 @@ function engineAt(
     const started = early?.worker
     if (early !== undefined) early.worker = undefined
     if (typeof Worker !== 'undefined') return new WorkerChannel(started ?? urls?.worker)
-    return new WorkerChannel(new (await lazily(import('./node-thread.js'))).NodeWorker(urls?.worker) as unknown as Worker)
+    const NodeWorker = await (await lazily(import('./node-thread.js'))).nodeWorker()
+    return new WorkerChannel(new NodeWorker(urls?.worker) as unknown as Worker)
   }
   const plain = async (): Promise<Binary> => {
     const compiled = early === undefined ? undefined : await arrived(early.module, timeout)

@@ -8,7 +8,7 @@ import { Resident, type WeightSource } from './engine/engine.js'
 import { compilerFor, type Placement, runtimeFor } from './engines.js'
 import { NetworkError, PlanError } from './errors.js'
 import { type FileBytes, headOf, LARGE } from './file.js'
-import { fileAddress } from './files.js'
+import { fileAddress, isNode, openFiles } from './files.js'
 import { sha256Hex } from './sha256.js'
 import { ProgressMeter } from './progress.js'
 import { describeSource, isRemote, plainAddress } from './request.js'
@@ -35,6 +35,7 @@ export async function load(source: ModelSource, options: LoadOptions): Promise<L
   let loading: Loading | undefined
   try {
     checkCall(options)
+    if (isNode()) await openFiles()
     loading = new Loading(source, options)
     return await loading.run()
   } catch (error) {

@@ -1,5 +1,7 @@
 /** A file as the answer of a server. Imported only where there is no page: browsers never download it. */
 
+import { nodeModule } from './node-modules.js'
+
 interface FileHandle {
   stat(): Promise<{ readonly size: number }>
   read(buffer: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
@@ -14,9 +16,20 @@ export interface FileSystem {
 /** Bytes that are read at once. */
 const PIECE = 4 << 20
 
+/** What is known of files. */
+export interface NodeFiles {
+  pathToFileURL(path: string): URL
+  fetchFile(url: URL, init: RequestInit): Promise<Response>
+}
+
+export async function nodeFiles(): Promise<NodeFiles> {
+  const [addresses, system] = await Promise.all([nodeModule('node:url'), nodeModule('node:fs/promises')])
+  return { pathToFileURL: (path) => addresses.pathToFileURL(path), fetchFile: (url, init) => fetchFile(system, url, init) }
+}
+
 /** Answers a request for a file, or for the range of it that the headers name, piece by piece as they are taken. */
-export async function readFileUrl(files: FileSystem, url: URL, init: RequestInit): Promise<Response> {
-  const file = await files.open(url)
+async function fetchFile(system: FileSystem, url: URL, init: RequestInit): Promise<Response> {
+  const file = await system.open(url)
   const { size } = await file.stat()
   const range = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init.headers).get('range') ?? '')
   let at = Math.min(Number(range?.[1] ?? 0), size)

@@ -1,7 +1,9 @@
 /**
  * The web's `Worker` over the threads of Node.js: as much of it as the package's own Worker and its helpers need. Imported only where there
- * is no page, and imports nothing, as each thread imports it again.
+ * is no page, and imports little, as each thread imports it again.
  */
+
+import { nodeModule } from './node-modules.js'
 
 interface Thread {
   on(event: 'message', listener: (data: unknown) => void): void
@@ -13,7 +15,8 @@ interface Thread {
   terminate(): Promise<number>
 }
 
-interface Threads {
+/** As much of `node:worker_threads` as is needed. */
+export interface Threads {
   readonly Worker: new (code: string, options: { eval: true; name: string; workerData: unknown }) => Thread
 }
 
@@ -27,7 +30,7 @@ const BOOT = `
   globalThis.postMessage = (message, transfer) => parentPort.postMessage(message, transfer)
   globalThis.location = { href: script }
   const start = async () => {
-    globalThis.Worker = (await import(shim)).NodeWorker
+    globalThis.Worker = await (await import(shim)).nodeWorker()
     await import(script)
     early.splice(0).forEach(receive)
   }
@@ -37,7 +40,15 @@ const BOOT = `
 /** Where this module is. In a variable, so that bundlers for pages take none of the addresses for a file to bring along. */
 const here = import.meta.url
 
-export class NodeWorker {
+let threads: Threads
+
+/** The class, once it can make threads. */
+export async function nodeWorker(): Promise<typeof NodeWorker> {
+  threads = await nodeModule('node:worker_threads')
+  return NodeWorker
+}
+
+class NodeWorker {
   onmessage: ((event: { readonly data: unknown }) => void) | null = null
   onmessageerror: (() => void) | null = null
   onerror: ((event: { readonly message: string; preventDefault(): void }) => void) | null = null
@@ -47,10 +58,8 @@ export class NodeWorker {
 
   /** @param script the package's Worker, if no other is given */
   constructor(script: string | URL = new URL('worker.js', here), options: { readonly name?: string } = {}) {
-    const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): Threads } }
-    const { Worker } = process.getBuiltinModule('node:worker_threads')
     const workerData = { script: String(script), shim: here }
-    this.#thread = new Worker(BOOT, { eval: true, name: options.name ?? 'nearside', workerData })
+    this.#thread = new threads.Worker(BOOT, { eval: true, name: options.name ?? 'nearside', workerData })
     this.#thread.on('message', (data) => {
       this.#open -= 1
       // A program ends when nothing is left to do, like a page that is closed, whether or not its models were disposed.

@@ -1,7 +1,7 @@
 /** How many threads share the work: a pure function of what the page may use. */
 
 import { InputError } from './errors.js'
-import { nodeModule } from './files.js'
+import { isNode } from './files.js'
 import { describeValue } from './tensor.js'
 
 /** What the page may use. */
@@ -19,9 +19,7 @@ const MOST = 64
 
 /** Asks the browser, or Node.js, where programs may always share memory. */
 export function measureParallelism(): Parallelism {
-  const { crossOriginIsolated = nodeModule('node:worker_threads') !== undefined, navigator } = globalThis as Partial<
-    typeof globalThis
-  >
+  const { crossOriginIsolated = isNode(), navigator } = globalThis as Partial<typeof globalThis>
   return {
     isolated: crossOriginIsolated && typeof SharedArrayBuffer !== 'undefined',
     cores: navigator?.hardwareConcurrency ?? 1,

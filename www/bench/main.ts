@@ -10,6 +10,7 @@ import { showGallery } from './gallery-view'
 import { showIsolation } from './isolation'
 import { JankMeter } from './jank'
 import { showLive } from './live-view'
+import { showPageMemory } from './page-memory-view'
 import { type Result, resultText, traceOf } from './result'
 import { runExperiment } from './session'
 import { download, showSupport } from './support'
@@ -44,6 +45,7 @@ async function measure(): Promise<void> {
   if (stop !== undefined) return
   stop = new AbortController()
   run.disabled = true
+  allowCount(false)
   cancel.disabled = false
   state.toggleAttribute('data-failed', false)
   try {
@@ -73,6 +75,7 @@ async function measure(): Promise<void> {
     jank.stop()
     stop = undefined
     run.disabled = false
+    allowCount(true)
     cancel.disabled = true
   }
 }
@@ -109,6 +112,12 @@ copyOn(byId('copy-link', HTMLButtonElement), () => `${location.origin}${location
 showIsolation(() => writeExperiment(form.experiment))
 showGallery()
 showLive(() => form)
+const allowCount = showPageMemory(
+  () => form,
+  (busy) => {
+    run.disabled = busy
+  },
+)
 
 if (new URLSearchParams(location.search).get('auto') === '1') void measure()
 else setText(byId('environment', HTMLElement), navigator.userAgent)

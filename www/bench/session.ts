@@ -190,7 +190,7 @@ export async function open(
   }
 }
 
-async function inputsOf(experiment: Experiment, source: Source, files: Files, { ports }: Runner): Promise<Values> {
+export async function inputsOf(experiment: Experiment, source: Source, files: Files, { ports }: Runner): Promise<Values> {
   if (files.inputs !== undefined) return parseInputs(await files.inputs.text(), ports, experiment.dims)
   if (source.digits && Object.keys(experiment.dims).length === 0) {
     const data = drawnDigit()
