@@ -161,7 +161,7 @@ describe('nearside compile', () => {
       stderr: expect.stringMatching(/^error: Input 'shape' must be \[3, 2\], for which the plan was compiled; /) as string,
     })
     for (const [args, status, message] of [
-      [['--value', 'shape'], 2, /^--value is 'shape'; give NAME=VALUE, /],
+      [['--value', 'shape'], 2, /^error: --value is 'shape'; give NAME=VALUE, /],
       [['--value', 'shape=3'], 1, /^error: Input 'shape' takes 2 elements, 1 were given\.\n$/],
       [['--value', 'form=3,2'], 1, /^error: The model has no input 'form' that takes a value; it has 'x', 'shape'\.\n$/],
     ] as const) {
