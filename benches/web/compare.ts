@@ -1,6 +1,7 @@
 /** An engine's outputs beside the reference, and images between the two layouts. */
 
 import type { Elements } from './engine.js'
+import { RelativeError } from './relative-error.js'
 
 /** What an output should be: every `stride`-th of its elements, in ONNX's order. */
 export interface Reference {
@@ -25,7 +26,8 @@ type Outputs = Readonly<Record<string, ArrayLike<number | bigint>>>
 
 /** Over all outputs that have a reference; nothing if none has. */
 export function compare(outputs: Outputs, references: readonly Reference[]): Difference | null {
-  let [max, differences, norm, sameTop] = [0, 0, 0, true]
+  const relative = new RelativeError()
+  let [max, sameTop] = [0, true]
   for (const reference of references) {
     const { name, dims, stride, nhwc, data } = reference
     const actual = outputs[name]
@@ -40,13 +42,12 @@ export function compare(outputs: Outputs, references: readonly Reference[]): Dif
       const difference = Object.is(value, expected) ? 0 : Math.abs(value - expected)
       if (Number.isNaN(difference)) throw new Error(`output '${name}' has ${String(value)} in place of ${String(expected)}`)
       max = Math.max(max, difference)
-      differences += difference ** 2
-      norm += expected ** 2
+      relative.add(expected, value)
     }
     const items = stride === 1 ? (dims[0] ?? 1) : 1
     for (let item = 0; item < items; item++) sameTop &&= top(found, item, items) === top(data, item, items)
   }
-  return references.length === 0 ? null : { max, relative: Math.sqrt(differences / (norm || 1)), sameTop }
+  return references.length === 0 ? null : { max, relative: relative.value, sameTop }
 }
 
 /** The place of the largest element of one item of a batch. */

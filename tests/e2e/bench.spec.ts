@@ -167,6 +167,14 @@ test('takes several files for the formats of one model, whatever their order', a
   // Six sessions in one thread, each of its own model.
   expect(new Set(sides.map(({ top }) => JSON.stringify(top))).size).toBeGreaterThan(2)
   for (const { agreement } of formats) expect(agreement?.inputs ?? 16).toBe(16)
+  // However long its title is, a name stays clear of the median's line.
+  await page.setViewportSize({ width: 360, height: 740 })
+  const boxOf = async (selector: string) =>
+    (await page.getByTestId('plot').locator(selector).boundingBox()) ?? { y: NaN, height: NaN }
+  const [above, line] = [await boxOf('.name.edge'), await boxOf('.mark.edge')]
+  expect(above.y + above.height).toBeLessThan(line.y)
+  const [below, lower] = [await boxOf('.name.cloud'), await boxOf('.mark.cloud')]
+  expect(lower.y + lower.height).toBeLessThan(below.y)
 })
 
 test('says what formats it needs, and goes on without one that an engine refuses', async ({ page }) => {

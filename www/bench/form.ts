@@ -1,6 +1,7 @@
 /** The form: what it shows is the experiment, and the experiment is what it shows. */
 
 import { byId, setText } from '../src/dom'
+import { showCamera } from './camera'
 import { type Experiment, readDims, readExperiment, writeDims } from './experiment'
 
 /** Files that the visitor gave. */
@@ -9,6 +10,8 @@ export interface Files {
   readonly models: readonly File[]
   readonly other: File | undefined
   readonly inputs: File | undefined
+  /** A frame of the camera. */
+  readonly picture: ImageBitmap | undefined
 }
 
 const REPOSITORY = ['digits.int8', 'digits']
@@ -17,6 +20,7 @@ export class Form {
   readonly #form = byId('setup', HTMLFormElement)
   readonly #threads = byId('threads', HTMLInputElement)
   readonly #onChange: () => void
+  readonly #picture = showCamera()
   #dropped: readonly File[] = []
 
   constructor(experiment: Experiment, onChange: () => void) {
@@ -62,7 +66,7 @@ export class Form {
       return field instanceof HTMLInputElement ? Array.from(field.files ?? []) : []
     }
     const models = this.#dropped.length > 0 ? this.#dropped : of('file')
-    return { models, other: of('other-file')[0], inputs: of('inputs')[0] }
+    return { models, other: of('other-file')[0], inputs: of('inputs')[0], picture: this.#picture() }
   }
 
   /** Takes a model that was dropped on the page, or several formats of it. */

@@ -1,5 +1,6 @@
 /** One network in several formats: how a file is quantized, what it weighs on the way, and how far its answers are from the reference's. */
 
+import { RelativeError } from '../../benches/web/relative-error'
 import { formatBytes, formatMs, formatRatio, formatShare } from '../src/format'
 import type { Values } from './inputs'
 import { topEntries } from './measure'
@@ -56,8 +57,7 @@ export interface Agreement {
 export class Comparison {
   #inputs = 0
   #same: number | undefined
-  #difference = 0
-  #norm = 0
+  readonly #error = new RelativeError()
 
   add(reference: Values, own: Values): void {
     this.#inputs += 1
@@ -65,18 +65,13 @@ export class Comparison {
     if (best !== undefined) this.#same = (this.#same ?? 0) + Number(best.index === other?.index)
     for (const [output, { data }] of Object.entries(reference)) {
       const given = own[output]?.data
-      if (given?.length !== data.length) this.#difference = NaN
-      for (let i = 0; i < data.length; i++) {
-        const [x, y] = [Number(data[i]), Number(given?.[i])]
-        this.#norm += x * x
-        this.#difference += (x - y) ** 2
-      }
+      if (given?.length !== data.length) this.#error.add(0, NaN)
+      for (let i = 0; i < data.length; i++) this.#error.add(Number(data[i]), Number(given?.[i]))
     }
   }
 
   get agreement(): Agreement {
-    const error = this.#difference === 0 ? 0 : Math.sqrt(this.#difference / this.#norm)
-    return { inputs: this.#inputs, same: this.#same, error }
+    return { inputs: this.#inputs, same: this.#same, error: this.#error.value }
   }
 }
 

@@ -1,6 +1,7 @@
 /** The page: the form starts experiments, whose results are shown and can be taken along. */
 
 import { byId, setText } from '../src/dom'
+import { takeDropped } from '../src/drop'
 import { sentenceOf } from '../src/format'
 import { copyOn } from './copy'
 import { showCode } from './code-view'
@@ -85,18 +86,8 @@ cancel.addEventListener('click', () => {
   stop?.abort()
 })
 
-addEventListener('dragover', (event) => {
-  event.preventDefault()
-  document.body.toggleAttribute('data-drop', true)
-})
-for (const name of ['dragleave', 'drop'] as const)
-  addEventListener(name, () => {
-    document.body.toggleAttribute('data-drop', false)
-  })
-addEventListener('drop', (event) => {
-  event.preventDefault()
-  const files = Array.from(event.dataTransfer?.files ?? [])
-  if (files.length === 0) return
+takeDropped((dropped) => {
+  const files = Array.from(dropped)
   form.drop(files)
   const names = files.map(({ name }) => name).join(', ')
   setText(state, files.length === 1 ? `${names} is chosen.` : `${names} are chosen: formats of one model.`)

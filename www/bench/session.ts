@@ -10,6 +10,7 @@ import type { Jank, JankMeter } from './jank'
 import { clockResolution, compare, quantile, race, type Times, topEntries } from './measure'
 import { findModel, type Source } from './models'
 import type { Peaks } from './peaks'
+import { digitInputs, pictureInputs } from './picture'
 import { checkSamples } from './reference'
 import { byOperator, type Environment, peakFor, type Result, type SideResult } from './result'
 import { type LoadedSide, loadSides, pick, sidesOf } from './sides'
@@ -191,6 +192,8 @@ export async function open(
 }
 
 export async function inputsOf(experiment: Experiment, source: Source, files: Files, { ports }: Runner): Promise<Values> {
+  if (files.picture !== undefined)
+    return source.digits ? digitInputs(files.picture) : pictureInputs(files.picture, ports, experiment.dims)
   if (files.inputs !== undefined) return parseInputs(await files.inputs.text(), ports, experiment.dims)
   if (source.digits && Object.keys(experiment.dims).length === 0) {
     const data = drawnDigit()

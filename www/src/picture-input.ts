@@ -1,5 +1,6 @@
 /** Where pictures come from: the clipboard, a drop anywhere on the page, or the dialog, which on phones offers the camera. */
 
+import { takeDropped } from './drop'
 import { sentenceOf } from './format'
 import { inkOfPicture } from './picture'
 
@@ -27,13 +28,7 @@ export function takePictures(
   addEventListener('paste', (event) => {
     if (take(event.clipboardData?.files)) event.preventDefault()
   })
-  // Without this the browser would open the file instead of the page.
-  addEventListener('dragover', (event) => {
-    if (event.dataTransfer?.types.includes('Files') === true) event.preventDefault()
-  })
-  addEventListener('drop', (event) => {
-    if (take(event.dataTransfer?.files)) event.preventDefault()
-  })
+  takeDropped(take)
   chooser.addEventListener('change', () => {
     take(chooser.files)
     // The same file can be chosen again.

@@ -9,7 +9,7 @@ const FAINT = 0.35
 const LEAST = 32
 
 /** The picture's ink as the opacity of a square, as large as the raster; throws a sentence for what is no picture. */
-export async function inkOfPicture(file: Blob): Promise<HTMLCanvasElement> {
+export async function inkOfPicture(file: Blob | ImageBitmap): Promise<HTMLCanvasElement> {
   const bitmap = await createImageBitmap(file).catch(() => {
     throw new Error('This browser cannot read that as a picture; take a PNG or a JPEG.')
   })
