@@ -135,7 +135,7 @@ describe('resolveFeeds', () => {
 
 describe('toWire', () => {
   const tensor = new Tensor('float32', [1, 2], [2])
-  const bytes = (spares?: Uint8Array[]): Uint8Array => {
+  const bytes = (spares: Uint8Array[] = []): Uint8Array => {
     const wire = toWire(tensor, spares)
     if (!('bytes' in wire)) expect.unreachable()
     return wire.bytes

@@ -49,7 +49,7 @@ export function resolveFeeds(
 }
 
 /** A tensor on its way, in the first of `spares` if that has its size: filling new memory takes ten times as long. */
-export function toWire(tensor: AnyTensor, spares: Uint8Array[] = []): WireInput {
+export function toWire(tensor: AnyTensor, spares: Uint8Array[]): WireInput {
   const dims = Uint32Array.from(tensor.dims)
   if (tensor.type === 'string') return { dims, strings: [...tensor.data] }
   // A copy of its own: it moves to the other thread, and the caller may reuse the array at once.

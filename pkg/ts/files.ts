@@ -28,5 +28,5 @@ export function fileAddress<T>(source: T): T | URL {
 /** As `fetch`, for files of this machine as well. */
 export async function fetchAny(source: string | URL | Request, init: RequestInit): Promise<Response> {
   const isFile = !(source instanceof Request) && String(source).startsWith('file:')
-  return isFile && files !== undefined ? files.fetchFile(new URL(source), init) : fetch(source, init)
+  return (isFile ? files?.fetchFile(new URL(source), init) : undefined) ?? fetch(source, init)
 }

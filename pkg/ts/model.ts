@@ -10,7 +10,6 @@ import { load, type Loaded } from './load.js'
 import type { withMedia } from './media/media.js'
 import type { LocalFeeds, WithMedia } from './media/types.js'
 import { fromWire } from './outputs.js'
-import { describeValue } from './tensor.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
@@ -36,6 +35,8 @@ import type {
 
 /** Inputs, or those that are still being read. */
 type WireInputs = WireInput[] | Promise<WireInput[]>
+
+const measuring = () => lazily(import('./measuring.js'))
 
 let media: typeof withMedia | undefined
 
@@ -150,24 +151,14 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   }
 
   async profile(feeds: WithMedia<F>, options: ProfileOptions = {}): Promise<NodeProfile[]> {
-    return this.#call(options, () => this.#profile(feeds, options))
-  }
-
-  async #profile(feeds: LocalFeeds, { runs = 20, signal }: ProfileOptions): Promise<NodeProfile[]> {
-    if (!Number.isInteger(runs) || runs < 1)
-      throw new InputError(`The option runs is ${describeValue(runs)}; give a whole number from 1 on.`)
-    const profile = async (inputs: WireInputs): Promise<readonly NodeProfile[]> =>
-      this.#resident.ask(
-        'profile',
-        Promise.resolve(inputs).then((inputs) => ({ inputs, runs })),
-        signal,
-      )
-    return [...(await this.#with(feeds, profile))]
+    return this.#call(options, () =>
+      this.#with(feeds, async (inputs) => (await measuring()).profile(this.#resident, inputs, options)),
+    )
   }
 
   async tune(feeds: WithMedia<F>, options: TuneOptions = {}): Promise<TuneReport> {
     return this.#call(options, () =>
-      this.#with(feeds, async (inputs) => (await lazily(import('./tune.js'))).tune(this.#resident, inputs, options)),
+      this.#with(feeds, async (inputs) => (await measuring()).tune(this.#resident, inputs, options)),
     )
   }
 

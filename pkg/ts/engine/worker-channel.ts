@@ -52,7 +52,7 @@ export class WorkerChannel implements Channel {
   #lose(why: string): void {
     const text = this.#answered
       ? `Nearside's Worker died (${why}). The next call starts a new one.`
-      : `Nearside's Worker could not start (${why}). Check that worker.js is served beside the package's index.js and that the Content-Security-Policy allows it ` +
+      : `Nearside's Worker could not start (${why}). Check that worker.js is served beside index.js and that the Content-Security-Policy allows it ` +
         "(worker-src 'self', script-src 'wasm-unsafe-eval'); with Vite add optimizeDeps: { exclude: ['nearside'] }; or load with { worker: false }."
     this.#end(new ChannelLost(new WorkerError(text)))
   }

@@ -32,7 +32,7 @@ export async function withMedia<T>(
     const tensors = resolveFeeds(ports, named(ports, feeds) as Feeds, note, take as (port: Port, feed: Feed) => boolean)
     const media = [...capturing]
     const ready = async (tensor: AnyTensor | undefined): Promise<WireInput> =>
-      tensor === undefined ? (media.shift() as WireInput | Promise<WireInput>) : toWire(tensor)
+      tensor === undefined ? (media.shift() as WireInput | Promise<WireInput>) : toWire(tensor, [])
     return Promise.all(tensors.map(ready))
   }
   const captured = inputs()
