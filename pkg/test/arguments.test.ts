@@ -127,7 +127,7 @@ const NEARSIDE: Table = {
     {
       1: 'string',
       2: OPTIONAL,
-      timeout: 'null number array',
+      timeout: 'null number',
       signal: 'null',
       version: TRUTH,
       binary: TRUTH,

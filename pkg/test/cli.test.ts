@@ -171,7 +171,7 @@ describe('nearside compile', () => {
 
   it('compiles for the size of an open dimension', () => {
     expect(nearside('compile', SUM, '-o', 'two.plan', '--dimension', 'batch=2')).toMatchObject({ status: 0 })
-    expect(nearside('inspect', 'two.plan').stdout).toMatch(/^input   x: float32\[2×3\]$/m)
+    expect(nearside('inspect', 'two.plan').stdout).toMatch(/^input {3}x: float32\[2×3\]$/m)
     expect(nearside('compile', SUM, '--dimension', 'rows=2').stderr).toMatch(/has no open dimension 'rows'; it has 'batch'/)
     expect(nearside('compile', SUM, '--dimension', 'batch=two')).toMatchObject({ status: 2 })
   })

@@ -113,7 +113,8 @@ impl Binding {
             }
         }
         let Frame { shapes, dims, roots, .. } = frame;
-        let mut binding = Binding { shapes, places: Vec::new(), dims, steps, arena_len: 0, resolved_for: 0, last_used: 0, pace: Pace::NEW };
+        let mut binding =
+            Binding { shapes, places: Vec::new(), dims, steps, arena_len: 0, resolved_for: 0, last_used: 0, pace: Pace::NEW };
         binding.lay_out(graph, &roots, limit, team)?;
         Ok(binding)
     }

@@ -25,7 +25,7 @@ async function open(server: string | URL, name: string, options: RemoteOptions):
   // What is no function fails here, and not amid a run.
   options.onWarning?.bind(undefined)
   const timeout = options.timeout ?? DEFAULT_TIMEOUT
-  if (!(timeout >= 0))
+  if (!(typeof timeout === 'number' && timeout >= 0))
     throw new InputError(`The option timeout is ${describeValue(timeout)}; give milliseconds, or 0 for no limit.`)
   const url = String(server).replace(/\/+$/, '').replace(/\/v2$/, '')
   const version = options.version === undefined ? '' : `/versions/${encodeURIComponent(options.version)}`
