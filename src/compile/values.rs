@@ -153,7 +153,7 @@ mod tests {
             (alloc::vec![2, 2], alloc::vec![1, 2, 3, 4])
         );
         assert_eq!(of(DType::Bool, &[], "true").unwrap().1, [1]);
-        assert_eq!(of(DType::F32, &[open.clone()], "0.5").unwrap(), (alloc::vec![1], 0.5f32.to_le_bytes().to_vec()));
+        assert_eq!(of(DType::F32, core::slice::from_ref(&open), "0.5").unwrap(), (alloc::vec![1], 0.5f32.to_le_bytes().to_vec()));
         for (dtype, shape, text, message) in [
             (
                 DType::I64,
