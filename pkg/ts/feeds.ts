@@ -48,7 +48,7 @@ export function resolveFeeds(
   })
 }
 
-/** A tensor on its way, in the first of `spares` if that has its size: filling new memory takes ten times as long. */
+/** A tensor on its way, in the first of `spares` if that has its size: new memory takes longer to fill. */
 export function toWire(tensor: AnyTensor, spares: Uint8Array[]): WireInput {
   const dims = Uint32Array.from(tensor.dims)
   if (tensor.type === 'string') return { dims, strings: [...tensor.data] }

@@ -22,24 +22,14 @@ const INTERVALS: (f64, f64) = (50.0, 2000.0);
 /// Least number of runs between two trials of helpers.
 const RARITY: f64 = 50.0;
 
-/// What runs take in one way, in milliseconds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mean(Option<f64>);
-
-impl Mean {
-    fn enter(&mut self, took: f64) {
-        self.0 = Some(self.0.map_or(took, |mean| mean + RECENT * (took - mean)));
-    }
-}
-
 /// The times of runs of one binding, and what follows from them.
 #[derive(Debug)]
 pub(super) struct Pace {
     runs: u32,
     /// Whether runs go without helpers, trials aside.
     alone: bool,
-    /// What runs take with helpers and alone.
-    means: [Mean; 2],
+    /// What runs take with helpers and alone, in milliseconds.
+    means: [Option<f64>; 2],
     /// Runs of the current trial of the other way, and what they took in all.
     trial: Option<(u32, f64)>,
     /// When the ways are compared next, and how long after that again.
@@ -49,7 +39,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub const NEW: Pace =
-        Pace { runs: 0, alone: false, means: [Mean(None); 2], trial: None, next: f64::NEG_INFINITY, interval: INTERVALS.0 };
+        Pace { runs: 0, alone: false, means: [None; 2], trial: None, next: f64::NEG_INFINITY, interval: INTERVALS.0 };
 
     /// Whether a run that begins at `now` shall go without helpers.
     pub fn goes_alone(&mut self, now: f64) -> bool {
@@ -60,10 +50,8 @@ impl Pace {
     }
 
     fn is_doubtful(&self) -> bool {
-        match self.means {
-            [Mean(Some(helped)), Mean(Some(alone))] if !self.alone => helped > DOUBTFUL * alone,
-            [helped, alone] => [helped, alone][usize::from(self.alone)].0.is_some(),
-        }
+        let [helped, alone] = self.means;
+        self.alone || helped.is_some_and(|helped| alone.is_none_or(|alone| helped > DOUBTFUL * alone))
     }
 
     /// A run that began when [`Pace::goes_alone`] was asked took so many milliseconds and ended at `now`.
@@ -72,19 +60,20 @@ impl Pace {
         let (usual, other) = (usize::from(self.alone), usize::from(!self.alone));
         let Some((runs, sum)) = &mut self.trial else {
             if self.runs > WARM {
-                self.means[usual].enter(took);
+                let mean = &mut self.means[usual];
+                *mean = Some(mean.map_or(took, |mean| mean + RECENT * (took - mean)));
             }
             return;
         };
         *runs += 1;
         *sum += took;
         let mean = *sum / f64::from(*runs);
-        let most = self.means[usual].0.unwrap_or(f64::INFINITY) * if self.alone && *runs < START { SLOW_START } else { BETTER };
+        let most = self.means[usual].unwrap_or(f64::INFINITY) * if self.alone && *runs < START { SLOW_START } else { BETTER };
         if *runs < TRIES[other] && mean < most {
             return;
         }
         self.trial = None;
-        self.means[other] = Mean(Some(mean));
+        self.means[other] = Some(mean);
         let wins = mean < most;
         self.interval = if wins { INTERVALS.0 } else { (2.0 * self.interval).min(INTERVALS.1) };
         self.next = now + self.interval;
