@@ -19,7 +19,7 @@ pub struct Source {
 
 /// For each node of `graph`, the sources that became part of it. A source whose name a node bears belongs to that node. Any other was merged: it
 /// belongs where its operands come from (an activation, a Quantize), or, if these are constants or inputs, where its results go (a
-/// Dequantize of a weight).
+/// Dequantize of a weight). Products and Softmax never become a part of what is before them: they belong where their results go.
 pub fn origins(sources: &[Source], graph: &Graph) -> Vec<Vec<Origin>> {
     let mut bearers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (i, node) in graph.nodes.iter().enumerate() {
@@ -31,7 +31,8 @@ pub fn origins(sources: &[Source], graph: &Graph) -> Vec<Vec<Origin>> {
         let named = bearers.get(source.name.as_str()).cloned();
         let before =
             || source.inputs.iter().filter_map(|v| producer.get(v.as_str())).map(|&p| &owners[p]).find(|o| !o.is_empty());
-        owners[i] = named.or_else(|| before().cloned()).unwrap_or_default();
+        let joins_before = !matches!(source.op.as_str(), "MatMul" | "Softmax");
+        owners[i] = named.or_else(|| before().filter(|_| joins_before).cloned()).unwrap_or_default();
         producer.extend(source.outputs.iter().map(|v| (v.as_str(), i)));
     }
     // The last consumer is visited first, so that chains of constants find their way.

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 pub use elementwise::{Binary, BinaryOp, FloatFormat, ReduceOp, Unary};
 pub use indexing::{Combine, GridSample, Interpolation, Outside, RoiAlign};
-pub use products::{Activation, Conv, MatMul, Pool, PoolKind, Window};
+pub use products::{Activation, Attention, Conv, MatMul, Pool, PoolKind, Window};
 pub use recurrent::{Cell, Recurrent};
 use serde::{Deserialize, Serialize};
 pub use trees::{Aggregate, NodeMode};
@@ -158,6 +158,10 @@ pub enum Op {
     /// The pooled contents of boxes in x `[N,H,W,C]`, as ONNX's RoiAlign. Inputs: x, boxes `[R,4]`, the image of each (i64 `[R]`).
     /// Output `[R,OH,OW,C]`.
     RoiAlign(RoiAlign),
+    /// `softmax(q·kᵀ · scale + mask) · v` for each of some heads, which lie side by side in the rows of all three: q `[…,M,·]`, k `[…,N,·]`,
+    /// v `[…,N,·]`, leading dimensions broadcast; then a mask that broadcasts to `[…,heads,M,N]`, with N for its last axis, if `mask`.
+    /// Output `[…,M,heads·E]`, all f32 (Vaswani et al., 2017, 3.2.1).
+    Attention(Attention),
 }
 
 impl Op {
@@ -203,6 +207,7 @@ impl Op {
             Op::Cumulate { product: true, .. } => "CumProd",
             Op::GridSample(_) => "GridSample",
             Op::RoiAlign(_) => "RoiAlign",
+            Op::Attention(_) => "Attention",
         }
     }
 
@@ -218,6 +223,7 @@ impl Op {
             Op::Recurrent(r) => {
                 3 + [r.cell == Cell::Lstm, r.bias, r.peepholes, r.lengths].into_iter().map(usize::from).sum::<usize>()
             }
+            Op::Attention(a) => 3 + usize::from(a.mask),
             Op::TreeEnsemble { .. } => 6,
             Op::Concat { .. } => return None,
             _ => 1,

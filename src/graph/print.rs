@@ -105,6 +105,7 @@ pub fn attributes(op: &Op) -> String {
             }
             t + &clamp(m.activation)
         }
+        Op::Attention(a) => format!("{} heads", a.heads),
         Op::Pool(p) => format!("{:?} stride {:?}", p.window.kernel, p.window.strides),
         Op::Binary(b) => clamp(b.activation),
         Op::Transpose { perm } => format!("{perm:?}"),

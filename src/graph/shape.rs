@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{
     Op,
-    ops::{Conv, MatMul, Pool, Recurrent, Window},
+    ops::{Attention, Conv, MatMul, Pool, Recurrent, Window},
 };
 use crate::{
     error::{Result, bail, ensure},
@@ -17,6 +17,7 @@ pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
     let expected = match op {
         Op::Conv(conv) => check_conv(conv, inputs)?,
         Op::MatMul(mm) => check_matmul(mm, inputs)?,
+        Op::Attention(op) => check_attention(op, inputs, outputs[0])?,
         Op::Pool(pool) => check_pool(pool, inputs[0])?,
         Op::Binary(_) | Op::Where => broadcast(inputs)?,
         Op::Unary(_) | Op::Cast | Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Reinterpret => inputs[0].to_vec(),
@@ -228,6 +229,46 @@ fn check_matmul(mm: &MatMul, inputs: &[&[usize]]) -> Result<Vec<usize>> {
     let mut out = broadcast(&[&a[..a.len() - 2], &b[..b.len() - 2]])?;
     out.extend([m, n]);
     Ok(out)
+}
+
+fn check_attention(op: &Attention, inputs: &[&[usize]], output: &[usize]) -> Result<Vec<usize>> {
+    let (&[ref q_lead @ .., rows, q], &[ref k_lead @ .., keys, k], &[ref v_lead @ .., values, v], &[.., out]) =
+        (inputs[0], inputs[1], inputs[2], output)
+    else {
+        bail!(InvalidModel, "needs operands of rank 2 or more");
+    };
+    let fits = |first: usize, own: usize, row: usize| {
+        own.checked_mul(op.heads).and_then(|n| n.checked_add(first)).is_some_and(|end| end <= row)
+    };
+    let [q_first, k_first, v_first] = op.columns;
+    let width = out.checked_div(op.heads).unwrap_or(0);
+    ensure!(
+        keys == values
+            && width * op.heads == out
+            && fits(q_first, op.depth, q)
+            && fits(k_first, op.depth, k)
+            && fits(v_first, width, v),
+        InvalidInput,
+        "{} heads of {} elements do not fit q {}, k {} and v {}",
+        op.heads,
+        op.depth,
+        describe_shape(inputs[0]),
+        describe_shape(inputs[1]),
+        describe_shape(inputs[2])
+    );
+    let mut expected = broadcast(&[q_lead, k_lead, v_lead])?;
+    if let Some(mask) = inputs.get(3) {
+        let scores = [&expected[..], &[op.heads, rows, keys]].concat();
+        ensure!(
+            mask.last() == Some(&keys) && broadcast(&[mask, &scores])? == scores,
+            InvalidInput,
+            "the mask {} does not fit scores {}",
+            describe_shape(mask),
+            describe_shape(&scores)
+        );
+    }
+    expected.extend([rows, out]);
+    Ok(expected)
 }
 
 fn check_recurrent(r: &Recurrent, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<Vec<usize>> {

@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::{
     Io, Kernel, Prepare,
     gemm_f32::{Blocking, Gemm, Right, RightShape},
+    strided::broadcast_indices,
     team::{Shared, Team, part},
 };
 use crate::{
@@ -63,17 +64,6 @@ fn split(shape: &[usize]) -> (&[usize], [usize; 2]) {
         [lead @ .., rows, columns] => (lead, [*rows, *columns]),
         _ => (&[], [0, 0]),
     }
-}
-
-/// For each index into the dimensions `to`, flattened, the index into `from`, which broadcasts to `to`.
-fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
-    let mut indices = Vec::from([0]);
-    for (axis, &size) in to.iter().enumerate() {
-        let own = (axis + from.len()).checked_sub(to.len()).map_or(1, |i| from[i]);
-        let step = |index: usize| (0..size).map(move |i| index * own + if own == 1 { 0 } else { i });
-        indices = indices.into_iter().flat_map(step).collect();
-    }
-    indices
 }
 
 impl Kernel for MatMulF32 {

@@ -3,6 +3,7 @@
 //! A kernel is prepared once for concrete shapes (weights are packed then) and run many times without allocating.
 //! Kernels know the graph's operators and types; they know nothing of sessions, plans or where memory comes from.
 
+mod attention;
 mod binary;
 mod broadcast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -55,7 +56,7 @@ mod unary;
 pub(crate) mod vector;
 mod where_op;
 
-use alloc::{boxed::Box, collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use core::any::Any;
 
 pub use choice::{Choice, Inner, Made, Method, candidates};
@@ -214,10 +215,13 @@ impl<'a> Prepare<'a> {
     }
 }
 
+type PackedKey = (ValueId, &'static str);
+
 /// Packed weights by constant and layout, so that each is packed once per model and not once per set of shapes.
 #[derive(Default)]
 pub struct PackedWeights {
-    entries: BTreeMap<(ValueId, &'static str), Arc<dyn Any + Send + Sync>>,
+    /// In the order of their keys.
+    entries: Vec<(PackedKey, Arc<dyn Any + Send + Sync>)>,
     /// Nothing is packed: preparation only asks whether there is a kernel.
     trial: bool,
     reached: bool,
@@ -237,7 +241,7 @@ impl PackedWeights {
 
     /// Whether the constant `id` was packed in any layout.
     pub fn holds(&self, id: ValueId) -> bool {
-        self.entries.range((id, "")..).next().is_some_and(|((found, _), _)| *found == id)
+        self.entries.binary_search_by_key(&id, |(key, _)| key.0).is_ok()
     }
 
     /// The constant `id` in layout `layout`, packed by `pack` if it is not there yet.
@@ -251,12 +255,23 @@ impl PackedWeights {
             self.reached = true;
             return Err(Error::Internal("a trial packs no weights".into()));
         }
-        if let Some(entry) = self.entries.get(&(id, layout)) {
-            return entry.clone().downcast::<T>().map_err(|_| Error::Internal("one layout name is used for two types".into()));
+        match self.position((id, layout)) {
+            Ok(at) => {
+                let entry = self.entries[at].1.clone();
+                entry.downcast::<T>().map_err(|_| Error::Internal("one layout name is used for two types".into()))
+            }
+            Err(at) => {
+                let packed = Arc::new(pack()?);
+                self.entries.insert(at, ((id, layout), packed.clone()));
+                Ok(packed)
+            }
         }
-        let packed = Arc::new(pack()?);
-        self.entries.insert((id, layout), packed.clone());
-        Ok(packed)
+    }
+
+    /// Where the entry of this key is, or would be.
+    #[inline(never)]
+    fn position(&self, key: PackedKey) -> core::result::Result<usize, usize> {
+        self.entries.binary_search_by_key(&key, |(key, _)| *key)
     }
 }
 
@@ -285,6 +300,7 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Reduce { op, axes, .. } => reduce::prepare(*op, axes, p),
         Op::Softmax { axis, log } => softmax::prepare(*axis, *log, p),
         Op::LayerNorm { axis, epsilon, bias } => layer_norm::prepare(*axis, *epsilon, *bias, p),
+        Op::Attention(op) => attention::prepare(op, p),
         Op::Transpose { perm } => movement::transpose(perm, p),
         Op::Expand => movement::expand(p),
         Op::Concat { axis } => concat::prepare(*axis, p),

@@ -82,7 +82,7 @@ fn spans(window: &Window, axis: usize, size: usize, positions: usize) -> Result<
     ensure!(
         kernel > 0 && stride > 0 && dilation > 0,
         InvalidModel,
-        "a pooling window needs positive sizes, strides and dilations, not {window:?}"
+        "a pooling window needs positive sizes, strides and dilations, not {kernel}, {stride} and {dilation}"
     );
     let end = size.saturating_add(before).saturating_add(after);
     (0..positions)

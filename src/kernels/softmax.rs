@@ -80,6 +80,36 @@ fn max(a: f32, b: f32) -> f32 {
 
 /// Softmax of one contiguous row.
 fn row(x: &[f32], y: &mut [f32], log: bool) {
+    y.copy_from_slice(x);
+    let (top, sum) = exponentials(y);
+    if log {
+        let shift = math::log(sum);
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = (*x - top) - shift;
+        }
+    } else {
+        divide(y, sum);
+    }
+}
+
+/// Softmax of one contiguous row, which it replaces.
+pub(super) fn row_in_place(y: &mut [f32]) {
+    let (_, sum) = exponentials(y);
+    divide(y, sum);
+}
+
+/// Replaces numbers by their exponentials relative to the greatest; that one, and the sum.
+#[inline(never)]
+fn exponentials(y: &mut [f32]) -> (f32, f32) {
+    let top = top(y);
+    // A sum in this loop would keep it from being vectorised.
+    for y in &mut *y {
+        *y = math::exp_below(*y - top);
+    }
+    (top, sum(y))
+}
+
+fn top(x: &[f32]) -> f32 {
     let mut tops = [f32::NEG_INFINITY; LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -88,22 +118,13 @@ fn row(x: &[f32], y: &mut [f32], log: bool) {
             *top = max(*top, *x);
         }
     }
-    let top = tops.iter().chain(rest).copied().fold(f32::NEG_INFINITY, max);
-    // A sum in this loop would keep it from being vectorised.
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = math::exp_below(*x - top);
-    }
-    let sum = sum(y);
-    if log {
-        let shift = math::log(sum);
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = (*x - top) - shift;
-        }
-    } else {
-        let scale = 1.0 / sum;
-        for y in y {
-            *y *= scale;
-        }
+    tops.iter().chain(rest).copied().fold(f32::NEG_INFINITY, max)
+}
+
+fn divide(y: &mut [f32], sum: f32) {
+    let scale = 1.0 / sum;
+    for y in y {
+        *y *= scale;
     }
 }
 

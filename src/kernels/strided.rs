@@ -70,6 +70,17 @@ pub(super) fn walk<const K: usize>(axes: &[Axis<K>], start: [isize; K], f: &mut 
     }
 }
 
+/// For each index into the dimensions `to`, flattened, the index into `from`, which broadcasts to `to`.
+pub(super) fn broadcast_indices(from: &[usize], to: &[usize]) -> Vec<usize> {
+    let mut indices = Vec::from([0]);
+    for (axis, &size) in to.iter().enumerate() {
+        let own = (axis + from.len()).checked_sub(to.len()).map_or(1, |i| from[i]);
+        let step = |index: usize| (0..size).map(move |i| index * own + if own == 1 { 0 } else { i });
+        indices = indices.into_iter().flat_map(step).collect();
+    }
+    indices
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

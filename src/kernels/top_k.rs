@@ -78,6 +78,32 @@ impl TopK {
     }
 }
 
+/// Moves the least of all entries to `least`, which holds some: a heap with the greatest of them first (Williams, 1964).
+fn keep_least(least: &mut [[i64; 2]], others: &[[i64; 2]]) {
+    for first in (0..least.len() / 2).rev() {
+        sift_down(least, first);
+    }
+    for other in others {
+        if *other < least[0] {
+            least[0] = *other;
+            sift_down(least, 0);
+        }
+    }
+}
+
+fn sift_down(heap: &mut [[i64; 2]], mut at: usize) {
+    while let Some(mut child) = Some(2 * at + 1).filter(|child| *child < heap.len()) {
+        if heap.get(child + 1).is_some_and(|next| *next > heap[child]) {
+            child += 1;
+        }
+        if heap[child] <= heap[at] {
+            return;
+        }
+        heap.swap(at, child);
+        at = child;
+    }
+}
+
 impl Kernel for TopK {
     fn scratch(&self) -> usize {
         self.size * size_of::<[i64; 2]>()
@@ -98,10 +124,9 @@ impl Kernel for TopK {
             }
             let (_, scratch) = io.output_and_scratch::<u8>(0);
             let entries = &mut bytemuck::cast_slice_mut::<u8, [i64; 2]>(scratch)[..self.size];
-            if self.count < self.size {
-                entries.select_nth_unstable(self.count - 1);
-            }
-            entries[..self.count].sort_unstable();
+            let (least, others) = entries.split_at_mut(self.count);
+            keep_least(least, others);
+            least.sort_unstable();
             let x = io.input::<u8>(0);
             for i in 0..self.count {
                 let (values, scratch) = io.output_and_scratch::<u8>(0);

@@ -26,7 +26,7 @@ const ALIGN: usize = 64;
 #[inline(never)]
 pub(super) fn place(buffers: &[Lifetime], limit: usize) -> Result<(Vec<usize>, usize)> {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&i| (core::cmp::Reverse(buffers[i].bytes), i));
+    order.sort_unstable_by_key(|&i| (core::cmp::Reverse(buffers[i].bytes), i));
     let mut offsets = alloc::vec![0; buffers.len()];
     let mut placed: Vec<usize> = Vec::with_capacity(buffers.len());
     let mut total = 0usize;

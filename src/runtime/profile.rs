@@ -57,6 +57,7 @@ pub fn profile(
     Ok(all)
 }
 
+#[inline(never)]
 #[cfg_attr(small, optimize(size))]
 fn describe(graph: &Graph, shapes: &[Vec<usize>], index: usize) -> NodeProfile {
     let node = &graph.nodes[index];
@@ -64,18 +65,23 @@ fn describe(graph: &Graph, shapes: &[Vec<usize>], index: usize) -> NodeProfile {
     let values = node.inputs.iter().chain(&node.outputs);
     let bytes: usize = values.map(|v| elements(v.index()) * graph.value(*v).ty.dtype.size()).sum();
     let depth = |k: usize, skip: usize| node.inputs.get(k).map_or(0, |v| shapes[v.index()][skip..].iter().product::<usize>());
-    let depth = match &node.op {
-        Op::Conv(_) => depth(1, 1),
-        Op::MatMul(_) => node.inputs.first().and_then(|v| shapes[v.index()].last().copied()).unwrap_or(0),
+    let output = node.outputs[0].index();
+    let macs = match &node.op {
+        Op::Conv(_) => elements(output) * depth(1, 1),
+        Op::MatMul(_) => elements(output) * node.inputs.first().and_then(|v| shapes[v.index()].last().copied()).unwrap_or(0),
+        Op::Attention(op) => {
+            let (keys, width) = (shapes[node.inputs[1].index()].iter().rev().nth(1), shapes[output].last());
+            let (keys, width) = (keys.copied().unwrap_or(0), width.copied().unwrap_or(0));
+            elements(output).checked_div(width).unwrap_or(0) * keys * (op.heads * op.depth + width)
+        }
         _ => 0,
     };
-    let output = node.outputs[0].index();
     NodeProfile {
         index,
         name: node.name.clone(),
         op: node.op.name(),
         shape: shapes[output].clone(),
-        macs: (elements(output) * depth) as u64,
+        macs: macs as u64,
         bytes: bytes as u64,
         mean_ms: 0.0,
         min_ms: f64::INFINITY,

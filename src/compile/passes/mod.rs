@@ -4,6 +4,7 @@
 //! where it would like to act but must not says so in its report.
 
 mod activation;
+mod attention;
 mod bias;
 mod canonical;
 mod common;
@@ -91,6 +92,9 @@ fn passes() -> Vec<&'static dyn Pass> {
         &bias::FuseBias,
         &activation::FuseActivation,
         &share::ShareEqualNodes,
+        &identity::RemoveIdentities,
+        // Once scales have become a part of weights.
+        &attention::FuseAttention,
         &identity::RemoveIdentities,
         // Last: what a table holds, no other pass can see.
         &tables::MakeTables,

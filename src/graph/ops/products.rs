@@ -30,6 +30,23 @@ pub struct MatMul {
     pub activation: Activation,
 }
 
+/// See [`Op::Attention`](super::Op::Attention).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attention {
+    /// Number of heads; what leading dimensions count is beside them.
+    pub heads: usize,
+    /// Elements of a head in q and k.
+    pub depth: usize,
+    /// The first column of the first head in q, k and v.
+    pub columns: [usize; 3],
+    /// Multiplies the scores before the mask is added, or divides them if `divide`.
+    pub scale: f32,
+    /// See `scale`.
+    pub divide: bool,
+    /// Whether a mask follows v.
+    pub mask: bool,
+}
+
 /// A sliding window over the two spatial axes, height first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Window {

@@ -11,7 +11,7 @@ mod tile;
 mod tests;
 
 pub(crate) use operand::{Right, RightShape};
-pub(crate) use pack::{Packed, Panels, flush_denormals, pack, packed_len, panel_width};
+pub(crate) use pack::{Lines, Packed, Panels, flush_denormals, pack, pack_lines, packed_len, panel_width};
 pub(crate) use selftest::selftest;
 use tile::{Block, run as run_block};
 

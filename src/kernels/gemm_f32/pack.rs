@@ -67,52 +67,70 @@ pub(crate) fn flush_denormals(values: &mut [f32]) {
     }
 }
 
+/// The rows of a matrix that is a part of a larger one.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    /// From the first element on.
+    pub data: &'a [f32],
+    /// Elements from one row to the next.
+    pub stride: usize,
+}
+
 /// Packs one matrix, `[columns][depth]` if `transposed`, else `[depth][columns]`, to `out` of [`packed_len`] elements.
 pub(crate) fn pack(isa: Isa, matrix: &[f32], depth: usize, columns: usize, transposed: bool, out: &mut [f32]) {
+    let stride = if transposed { depth } else { columns };
+    pack_lines(isa, Lines { data: matrix, stride }, depth, columns, transposed, out);
+}
+
+/// [`pack`] for a matrix that is a part of a larger one.
+pub(crate) fn pack_lines(isa: Isa, lines: Lines<'_>, depth: usize, columns: usize, transposed: bool, out: &mut [f32]) {
     match panel_width(isa) {
-        8 => pack_panels::<8>(matrix, depth, columns, transposed, out),
-        16 => pack_panels::<16>(matrix, depth, columns, transposed, out),
-        _ => pack_panels::<32>(matrix, depth, columns, transposed, out),
+        8 => pack_panels::<8>(lines, depth, columns, transposed, out),
+        16 => pack_panels::<16>(lines, depth, columns, transposed, out),
+        _ => pack_panels::<32>(lines, depth, columns, transposed, out),
     }
 }
 
-fn pack_panels<const W: usize>(matrix: &[f32], depth: usize, columns: usize, transposed: bool, out: &mut [f32]) {
+fn pack_panels<const W: usize>(lines: Lines<'_>, depth: usize, columns: usize, transposed: bool, out: &mut [f32]) {
     if depth == 0 {
         return;
     }
+    let Lines { data, stride } = lines;
     for (i, panel) in out.chunks_exact_mut(depth * W).enumerate() {
         let first = i * W;
         let width = W.min(columns - first);
         let (rows, _) = panel.as_chunks_mut::<W>();
         if transposed {
-            pack_columns(&matrix[first * depth..][..width * depth], depth, rows);
-        } else if width == W {
-            for (row, source) in rows.iter_mut().zip(matrix.chunks_exact(columns)) {
-                row.copy_from_slice(&source[first..first + W]);
-            }
-        } else {
-            for (row, source) in rows.iter_mut().zip(matrix.chunks_exact(columns)) {
-                row[..width].copy_from_slice(&source[first..]);
+            pack_columns(Lines { data: &data[first * stride..], stride }, depth, width, rows);
+            continue;
+        }
+        let mut at = first;
+        for row in rows {
+            if width == W {
+                row.copy_from_slice(&data[at..at + W]);
+            } else {
+                row[..width].copy_from_slice(&data[at..at + width]);
                 row[width..].fill(0.0);
             }
+            at += stride;
         }
     }
 }
 
-/// Transposes up to `W` columns of `depth` elements each, four by four.
-fn pack_columns<const W: usize>(columns: &[f32], depth: usize, rows: &mut [[f32; W]]) {
-    let width = columns.len() / depth;
+/// Transposes `width` columns, up to `W`, of `depth` elements each, four by four.
+fn pack_columns<const W: usize>(columns: Lines<'_>, depth: usize, width: usize, rows: &mut [[f32; W]]) {
+    let column = |j: usize| &columns.data[j * columns.stride..][..depth];
     for quad in 0..W / 4 {
         let at = quad * 4;
         if at + 4 > width {
             for (k, row) in rows.iter_mut().enumerate() {
                 for (j, value) in row[at..at + 4].iter_mut().enumerate() {
-                    *value = if at + j < width { columns[(at + j) * depth + k] } else { 0.0 };
+                    *value = if at + j < width { column(at + j)[k] } else { 0.0 };
                 }
             }
             continue;
         }
-        let [c0, c1, c2, c3] = core::array::from_fn(|j| &columns[(at + j) * depth..][..depth]);
+        let [c0, c1, c2, c3] = core::array::from_fn(|j| column(at + j));
         let (fours, rest) = rows.as_chunks_mut::<4>();
         let ((c0, t0), (c1, t1), (c2, t2), (c3, t3)) =
             (c0.as_chunks::<4>(), c1.as_chunks::<4>(), c2.as_chunks::<4>(), c3.as_chunks::<4>());

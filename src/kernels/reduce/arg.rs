@@ -1,7 +1,7 @@
 //! Index of the first maximum or minimum along one axis.
 
 use alloc::boxed::Box;
-use core::marker::PhantomData;
+use core::{hint::black_box, marker::PhantomData};
 
 use crate::{
     error::{Result, ensure},
@@ -51,26 +51,16 @@ impl<T: Element + PartialOrd> Kernel for Search<T> {
         if x.is_empty() {
             return Ok(());
         }
-        if self.largest {
-            self.blocks(x, y, |x, best| x > best);
-        } else {
-            self.blocks(x, y, |x, best| x < best);
-        }
-        Ok(())
-    }
-}
-
-impl<T: Element + PartialOrd> Search<T> {
-    #[inline(always)]
-    fn blocks(&self, x: &[T], y: &mut [i64], better: impl Fn(T, T) -> bool) {
         for (x, y) in x.chunks_exact(self.size * self.inner).zip(y.chunks_exact_mut(self.inner)) {
             for (first, y) in (0..self.inner).step_by(LANES).zip(y.chunks_mut(LANES)) {
                 let mut best = [T::zeroed(); LANES];
                 best[..y.len()].copy_from_slice(&x[first..first + y.len()]);
                 let mut index = [0i64; LANES];
+                // One loop for both, and the compiler is not to make two of it: there is one for each type.
+                let (largest, smallest) = (black_box(self.largest), black_box(!self.largest));
                 for (i, row) in x.chunks_exact(self.inner).enumerate().skip(1) {
                     for ((best, index), x) in best.iter_mut().zip(&mut index).zip(&row[first..first + y.len()]) {
-                        let take = better(*x, *best);
+                        let take = (largest & (*x > *best)) | (smallest & (*x < *best));
                         *best = if take { *x } else { *best };
                         *index = if take { i as i64 } else { *index };
                     }
@@ -78,5 +68,6 @@ impl<T: Element + PartialOrd> Search<T> {
                 y.copy_from_slice(&index[..y.len()]);
             }
         }
+        Ok(())
     }
 }

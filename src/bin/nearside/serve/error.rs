@@ -25,6 +25,12 @@ impl ApiError {
         ApiError { status: StatusCode::NOT_FOUND, message: message.into(), retry_after: None }
     }
 
+    /// The request has more than `limit` bytes.
+    pub fn too_large(limit: usize) -> ApiError {
+        let message = format!("the request is larger than this server accepts, {limit} bytes (--max-body)");
+        ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, message, retry_after: None }
+    }
+
     /// The queue is full.
     pub fn busy(waiting: usize, retry_after: u32) -> ApiError {
         let message = format!("{waiting} predictions are waiting already; try again in {retry_after} s");

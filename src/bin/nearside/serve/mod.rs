@@ -1,5 +1,6 @@
 //! `nearside serve`: the cloud side. A folder of models over the Open Inference Protocol (KServe v2), on HTTP.
 
+mod body;
 mod error;
 mod protocol;
 mod queue;
@@ -43,18 +44,19 @@ pub struct Args {
 struct App {
     repository: Repository,
     queue: Queue,
+    max_body: usize,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let repository = Repository::open(&args.models)?;
     let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
-    let app = Arc::new(App { repository, queue: Queue::new(workers, args.queue) });
+    let app = Arc::new(App { repository, queue: Queue::new(workers, args.queue), max_body: args.max_body });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async move {
         let address = SocketAddr::new(args.host, args.port);
         let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         println!("serving {} on http://{}", app.repository.names().join(", "), listener.local_addr()?);
-        let router = routes::router(app, args.max_body, args.static_dir.as_deref());
+        let router = routes::router(app, args.static_dir.as_deref());
         axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stop_signal()).await?;
         println!("stopped");
         Ok(())

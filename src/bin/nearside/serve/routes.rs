@@ -4,8 +4,7 @@ use std::{path::Path as FsPath, sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, Path, Request, State, rejection::BytesRejection},
+    extract::{Path, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
@@ -16,10 +15,10 @@ use serde_json::{Value, json};
 use tower::ServiceBuilder;
 use tower_http::{cors, services::ServeDir, set_header::SetResponseHeaderLayer};
 
-use super::{App, error::ApiError, protocol, simulate, tensors};
+use super::{App, body, error::ApiError, protocol, simulate, tensors};
 
 /// The whole service.
-pub fn router(app: Arc<App>, max_body: usize, static_dir: Option<&FsPath>) -> Router {
+pub fn router(app: Arc<App>, static_dir: Option<&FsPath>) -> Router {
     let api = Router::new()
         .route("/v2", get(server_metadata))
         .route("/v2/health/live", get(StatusCode::OK))
@@ -31,7 +30,6 @@ pub fn router(app: Arc<App>, max_body: usize, static_dir: Option<&FsPath>) -> Ro
         .route("/v2/models/{name}/versions/{version}", get(model_metadata))
         .route("/v2/models/{name}/versions/{version}/ready", get(model_ready))
         .route("/v2/models/{name}/versions/{version}/infer", post(infer))
-        .layer(DefaultBodyLimit::max(max_body))
         .with_state(app);
     let simulated = Router::new().route("/simulate/{conditions}/{*rest}", any(simulate::handle)).with_state(api.clone());
     let exposed = [HeaderName::from_static("server-timing"), protocol::HEADER_LENGTH, header::RETRY_AFTER];
@@ -130,14 +128,11 @@ async fn model_ready(State(app): State<Arc<App>>, path: ModelPath) -> Result<Sta
 }
 
 async fn infer(State(app): State<Arc<App>>, path: ModelPath, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = body::read(body, app.max_body).await?;
     let model = app.repository.get(&model_name(path)?)?;
-    let headers = request.headers().clone();
-    let body = match Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(rejection) => return Ok(refuse_body(rejection)),
-    };
     let start = Instant::now();
-    let request = protocol::Request::decode(&headers, &body)?;
+    let request = protocol::Request::decode(&parts.headers, &body)?;
     drop(body);
     let decoded = start.elapsed();
     let turn = app.queue.turn().await?;
@@ -162,13 +157,4 @@ async fn infer(State(app): State<Arc<App>>, path: ModelPath, request: Request) -
         response.headers_mut().insert("server-timing", value);
     }
     Ok(response)
-}
-
-/// A body that is too large or was cut off, in the protocol's form.
-fn refuse_body(rejection: BytesRejection) -> Response {
-    let message = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => "the request is larger than this server accepts (--max-body)".to_string(),
-        _ => format!("the request's body could not be read: {rejection}"),
-    };
-    (rejection.status(), Json(json!({ "error": message }))).into_response()
 }
