@@ -15,6 +15,7 @@ mod flatten;
 mod gate;
 mod gelu;
 mod identity;
+mod join_products;
 mod layer_norm;
 mod layout;
 mod linear;
@@ -96,6 +97,7 @@ fn passes() -> Vec<&'static dyn Pass> {
         // Once scales have become a part of weights.
         &attention::FuseAttention,
         &identity::RemoveIdentities,
+        &join_products::JoinProducts,
         // Last: what a table holds, no other pass can see.
         &tables::MakeTables,
     ]

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{any, get, post},
 };
 use nearside::runtime::{DimInfo, PortInfo};
