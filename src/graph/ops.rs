@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 pub use elementwise::{Binary, BinaryOp, FloatFormat, ReduceOp, Unary};
 pub use indexing::{Combine, GridSample, Interpolation, Outside, RoiAlign};
-pub use products::{Activation, Attention, Conv, MatMul, Pool, PoolKind, Window};
+pub use products::{Activation, Attention, Conv, InstanceNorm, MatMul, Pool, PoolKind, Window};
 pub use recurrent::{Cell, Recurrent};
 use serde::{Deserialize, Serialize};
 pub use trees::{Aggregate, NodeMode};
@@ -162,6 +162,9 @@ pub enum Op {
     /// v `[…,N,·]`, leading dimensions broadcast; then a mask that broadcasts to `[…,heads,M,N]`, with N for its last axis, if `mask`.
     /// Output `[…,M,heads·E]`, all f32 (Vaswani et al., 2017, 3.2.1).
     Attention(Attention),
+    /// `(x − mean) / sqrt(variance + epsilon) · scale + bias` over the positions of each channel of each sample. Inputs: x `[N,…,C]`, scale
+    /// `[C]`, bias `[C]`, all f32.
+    InstanceNorm(InstanceNorm),
 }
 
 impl Op {
@@ -208,6 +211,7 @@ impl Op {
             Op::GridSample(_) => "GridSample",
             Op::RoiAlign(_) => "RoiAlign",
             Op::Attention(_) => "Attention",
+            Op::InstanceNorm(_) => "InstanceNorm",
         }
     }
 
@@ -218,7 +222,7 @@ impl Op {
                 2 + usize::from(*bias) + 2 * usize::from(*dynamic)
             }
             Op::Binary(_) | Op::Gather { .. } | Op::Range | Op::Table | Op::GridSample(_) => 2,
-            Op::Where | Op::Scatter { .. } | Op::RoiAlign(_) => 3,
+            Op::Where | Op::Scatter { .. } | Op::RoiAlign(_) | Op::InstanceNorm(_) => 3,
             Op::LayerNorm { bias, .. } => 2 + usize::from(*bias),
             Op::Recurrent(r) => {
                 3 + [r.cell == Cell::Lstm, r.bias, r.peepholes, r.lengths].into_iter().map(usize::from).sum::<usize>()

@@ -108,6 +108,7 @@ pub fn attributes(op: &Op) -> String {
         Op::Attention(a) => format!("{} heads", a.heads),
         Op::Pool(p) => format!("{:?} stride {:?}", p.window.kernel, p.window.strides),
         Op::Binary(b) => clamp(b.activation),
+        Op::InstanceNorm(n) => clamp(n.activation),
         Op::Transpose { perm } => format!("{perm:?}"),
         Op::Reduce { axes, .. } => format!("{axes:?}"),
         Op::Softmax { axis, .. } | Op::LayerNorm { axis, .. } | Op::Concat { axis } | Op::Gather { axis } => {

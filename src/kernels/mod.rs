@@ -25,6 +25,7 @@ mod grid_sample;
 pub(crate) mod im2col;
 #[cfg(any(target_arch = "wasm32", test))]
 pub(crate) mod image;
+mod instance_norm;
 pub mod io;
 mod layer_norm;
 mod linear_i8;
@@ -301,6 +302,7 @@ pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
         Op::Softmax { axis, log } => softmax::prepare(*axis, *log, p),
         Op::LayerNorm { axis, epsilon, bias } => layer_norm::prepare(*axis, *epsilon, *bias, p),
         Op::Attention(op) => attention::prepare(op, p),
+        Op::InstanceNorm(op) => instance_norm::prepare(op, p),
         Op::Transpose { perm } => movement::transpose(perm, p),
         Op::Expand => movement::expand(p),
         Op::Concat { axis } => concat::prepare(*axis, p),

@@ -7,7 +7,7 @@ use crate::{
     error::{Result, bail, ensure},
     graph::{
         Dim, Op, ValueId, ValueType,
-        ops::{BinaryOp, ReduceOp, Unary},
+        ops::{Activation, BinaryOp, InstanceNorm, ReduceOp, Unary},
     },
     tensor::{DType, Tensor},
 };
@@ -86,18 +86,29 @@ fn batch_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 fn instance_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.input(2)?);
     let rank = l.rank(x);
+    ensure!(rank >= 2 && l.rank(scale) == 1 && l.rank(bias) == 1, InvalidModel, "has operands of unfit ranks");
+    let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
+    let per_channel = |v: ValueId| l.dtype(v) == DType::F32 && l.shape(v)[0] == l.shape(x)[1];
+    if rank > 2 && l.dtype(x) == DType::F32 && per_channel(scale) && per_channel(bias) {
+        let last: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
+        let first: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+        let x = l.transpose(c.name(), x, &last);
+        let op = Op::InstanceNorm(InstanceNorm { epsilon, activation: Activation::None });
+        let ty = ValueType::new(DType::F32, l.shape(x));
+        let y = l.emit(c, op, &[x, scale, bias], ty);
+        return Ok(vec![l.transpose(c.name(), y, &first)]);
+    }
     let axes: Vec<usize> = (2..rank).collect();
     let mean = reduce(l, c, ReduceOp::Mean, x, &axes);
     let centred = l.binary(c, BinaryOp::Sub, x, mean);
     let square = l.binary(c, BinaryOp::Mul, centred, centred);
     let variance = reduce(l, c, ReduceOp::Mean, square, &axes);
-    let normal = normalised(l, c, centred, variance, c.node.float("epsilon").unwrap_or(1e-5));
+    let normal = normalised(l, c, centred, variance, epsilon);
     let channels = |l: &mut Lower, v: ValueId| {
         let mut shape = vec![Dim::fixed(1); rank - 1];
         shape[0] = l.shape(v)[0].clone();
         l.reshape(c.name(), v, shape)
     };
-    ensure!(rank >= 2 && l.rank(scale) == 1 && l.rank(bias) == 1, InvalidModel, "has operands of unfit ranks");
     let (scale, bias) = (channels(l, scale), channels(l, bias));
     let scaled = l.binary(c, BinaryOp::Mul, normal, scale);
     Ok(vec![l.binary(c, BinaryOp::Add, scaled, bias)])

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     graph::{
         Graph, Op,
-        ops::{Activation, Binary, Conv, MatMul, Unary},
+        ops::{Activation, Binary, Conv, InstanceNorm, MatMul, Unary},
     },
     tensor::DType,
 };
@@ -58,6 +58,7 @@ fn clamped(op: Op, lo: f32, hi: f32) -> Option<Op> {
     Some(match op {
         Op::Conv(c) => Op::Conv(Conv { activation: join(c.activation), ..c }),
         Op::MatMul(m) => Op::MatMul(MatMul { activation: join(m.activation), ..m }),
+        Op::InstanceNorm(n) => Op::InstanceNorm(InstanceNorm { activation: join(n.activation), ..n }),
         Op::Binary(b) if !b.op.is_predicate() => Op::Binary(Binary { activation: join(b.activation), ..b }),
         Op::Unary(Unary::Clamp { lo: a, hi: b }) => {
             let (lo, hi) = join(Activation::Clamp { lo: a, hi: b }).bounds();

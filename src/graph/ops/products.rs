@@ -1,4 +1,4 @@
-//! Convolution, matrix product and pooling: windows, and the clamp that is fused into products.
+//! Convolution, matrix product, attention, pooling and normalisation: windows, and the clamp that is fused into the operator before it.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,15 @@ pub struct Attention {
     pub divide: bool,
     /// Whether a mask follows v.
     pub mask: bool,
+}
+
+/// See [`Op::InstanceNorm`](super::Op::InstanceNorm).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceNorm {
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Applied to the result.
+    pub activation: Activation,
 }
 
 /// A sliding window over the two spatial axes, height first.
