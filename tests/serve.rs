@@ -142,7 +142,7 @@ fn bad_requests_are_sentences_and_the_server_goes_on() {
         (infer, &wrong_type, 400, "int64"),
         (infer, &missing, 400, "'image' is missing"),
         (infer, &json!("no request"), 400, "not an inference request"),
-        (infer, &json!({ "inputs": [], "padding": "x".repeat(200_000) }), 413, "larger than this server accepts"),
+        (infer, &json!({ "inputs": [], "padding": "x".repeat(4_000_000) }), 413, "larger than this server accepts"),
     ] {
         let (got, answer) = server.post(path, body);
         assert_eq!(got, status, "{answer}");

@@ -294,9 +294,9 @@ fn weight_quant(weight: &Operand<'_>, axis: usize, n: usize) -> Result<(Vec<f32>
     ensure!(
         quant.scale.len() == quant.zero_point.len() && (quant.scale.len() == 1 || spread),
         Unsupported,
-        "a weight needs one scale, or one for each of its {n} output channels (axis {axis}); it has {} along axis {:?}",
+        "a weight needs one scale, or one for each of its {n} output channels (axis {axis}); it has {}, of axis {}",
         quant.scale.len(),
-        quant.axis
+        quant.axis.unwrap_or(0)
     );
     let at = |i: usize| if quant.scale.len() == 1 { 0 } else { i };
     let zero_point: Vec<i32> = (0..n).map(|i| quant.zero_point[at(i)].saturating_sub(shift)).collect();

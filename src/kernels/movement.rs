@@ -112,7 +112,7 @@ pub(super) fn pad(pads: &[(Dim, Dim)], value: f32, p: &Prepare<'_>) -> Result<Bo
         offsets[1] += target.get(axis).copied().unwrap_or(0).wrapping_mul(before.max(0) as isize);
     }
     let expected: Vec<i64> = y.shape.iter().map(|&d| d as i64).collect();
-    ensure!(padded == expected, InvalidModel, "{:?} is {padded:?} when padded, not {:?}", x.shape, y.shape);
+    ensure!(padded == expected, InvalidModel, "{:?} with these pads is not {:?}", x.shape, y.shape);
     source.truncate(view.len());
     let fill = element_bytes(y, value).ok_or_else(|| p.unsupported())?;
     Ok(Box::new(Pad { dtype: x.dtype, fill, copy: StridedCopy::new(&view, [&source, &target], offsets) }))

@@ -4,7 +4,7 @@ use nearside::{
     DType, Result, Tensor, TensorView,
     graph::{
         Dim, Graph, Op, Quant, ValueId, ValueType,
-        ops::{Activation, Binary, BinaryOp, Conv, MatMul, Pool, PoolKind, Unary, Window},
+        ops::{Activation, Attention, Binary, BinaryOp, Conv, InstanceNorm, MatMul, Pool, PoolKind, Unary, Window},
         plan::{Meta, Plan},
     },
     runtime::Session,
@@ -189,6 +189,18 @@ fn attention(int8: bool, heads: usize, m: usize, n: usize, k: usize, transpose_b
     Case { name, work: work(int8, heads * m * n * k), build: Box::new(build) }
 }
 
+/// Attention of `heads` heads that lie side by side in one product's rows.
+fn whole_attention(heads: usize, positions: usize, depth: usize) -> Case {
+    let row = heads * depth;
+    let build = move |b: &mut Builder| {
+        let x = b.activation(false, &[1, positions, 3 * row])?;
+        let op = Attention { heads, depth, columns: [0, row, 2 * row], scale: 0.2, divide: false, mask: false };
+        Ok(b.node(Op::Attention(op), &[x, x, x], DType::F32, &[1, positions, row], None))
+    };
+    let work = work(false, 2 * heads * positions * positions * depth);
+    Case { name: format!("attention {heads}x{positions}x{depth} f32"), work, build: Box::new(build) }
+}
+
 /// A type as inputs and outputs below have it: the element type, and whether it is quantized.
 type Kind = (DType, bool);
 const REAL: Kind = (DType::F32, false);
@@ -251,6 +263,17 @@ fn layer_norm(rows: usize, width: usize) -> Case {
     Case { name: format!("layer norm {rows}x{width} f32"), work: Work::Move((rows * width * 8) as f64), build: Box::new(build) }
 }
 
+fn instance_norm(size: usize, c: usize) -> Case {
+    let build = move |b: &mut Builder| {
+        let x = b.input(DType::F32, &[1, size, size, c], None)?;
+        let (scale, bias) = (b.bias(DType::F32, c)?, b.bias(DType::F32, c)?);
+        let op = Op::InstanceNorm(InstanceNorm { epsilon: 1e-5, activation: Activation::Relu });
+        Ok(b.node(op, &[x, scale, bias], DType::F32, &[1, size, size, c], None))
+    };
+    let work = Work::Move((size * size * c * 8) as f64);
+    Case { name: format!("instance norm {size}x{size} {c} f32"), work, build: Box::new(build) }
+}
+
 fn pool(kind: PoolKind, of: Kind, size: usize, c: usize, kernel: usize, stride: usize) -> Case {
     let out = (size - kernel) / stride + 1;
     let window = Window { kernel: [kernel; 2], strides: [stride; 2], dilations: [1; 2], pads: [[0; 2]; 2], ceil: false };
@@ -288,6 +311,7 @@ pub(crate) fn all() -> Vec<Case> {
         cases.push(attention(int8, 12, 128, 128, 32, true));
         cases.push(attention(int8, 12, 128, 32, 128, false));
     }
+    cases.push(whole_attention(12, 128, 32));
     for (m, n, k) in [(128, 384, 384), (128, 1536, 384), (1, 384, 384)] {
         cases.push(dynamic_matmul(m, n, k));
     }
@@ -311,6 +335,7 @@ fn memory_bound() -> Vec<Case> {
         moving("softmax", Op::Softmax { axis: 2, log: false }, &[(REAL, &[12, 128, 128])], (REAL, &[12, 128, 128])),
         moving("softmax", Op::Softmax { axis: 1, log: false }, &[(REAL, &[1, 1000])], (REAL, &[1, 1000])),
         layer_norm(128, 384),
+        instance_norm(76, 64),
         moving("gelu", Op::Unary(Unary::Gelu), &[(REAL, &[128, 1536])], (REAL, &[128, 1536])),
         pool(PoolKind::Max, BYTE, 112, 64, 3, 2),
         pool(PoolKind::Max, REAL, 112, 64, 3, 2),
