@@ -20,6 +20,8 @@ export interface Options {
   readonly plan: string
   /** Threads that the engine may use, the calling one included. */
   readonly threads: number
+  /** Whether numbers of threads are compared: then even a single one is not the page's. */
+  readonly worker: boolean
 }
 
 /** A model that is ready to run in the calling thread. */

@@ -1,5 +1,5 @@
 /**
- * Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans; with more than one thread,
+ * Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans; where threads are measured,
  * in a Worker and its helpers, since a page's own thread may not wait for others.
  */
 
@@ -20,8 +20,8 @@ const TYPES: Record<DataType, NearsideType> = {
 const PROFILED_RUNS = 40
 
 /** Loads a plan or raw ONNX. */
-export async function loadNearside(url: string, threads: number): Promise<LoadedModel> {
-  const model = await Model.load(url, { worker: threads > 1, threads, cache: false })
+export async function loadNearside(url: string, threads: number, worker: boolean): Promise<LoadedModel> {
+  const model = await Model.load(url, { worker: worker || threads > 1, threads, cache: false })
   if (model.engine.threads !== threads)
     throw new Error(`there are ${String(model.engine.threads)} threads, not ${String(threads)}`)
   const feedsOf = (inputs: Readonly<Record<string, Value>>): Record<string, Tensor> =>

@@ -20,6 +20,7 @@ interface Stored {
 export interface Job {
   engine: string
   threads: number
+  worker: boolean
   model: string
   plan: string
   inputs: Stored[]
@@ -98,7 +99,7 @@ async function measure(job: Job): Promise<Measurement> {
 
   const start = performance.now()
   const { load } = await adapter()
-  const model = await load(job.model, { plan: job.plan, threads: job.threads })
+  const model = await load(job.model, { plan: job.plan, threads: job.threads, worker: job.worker })
   const loaded = performance.now()
   const outputs = await model.run(inputs)
   const first = performance.now()

@@ -31,7 +31,7 @@ export function rows(results) {
   /** @type {Map<string, Result[]>} */
   const groups = new Map()
   for (const result of results) {
-    const key = [result.engine, result.model, result.variant, result.case].join()
+    const key = [result.engine, result.threads, result.model, result.variant, result.case].join()
     groups.set(key, [...(groups.get(key) ?? []), result])
   }
   return [...groups.values()].flatMap((group) => {
@@ -76,7 +76,8 @@ function again(measurements) {
 const milliseconds = (value) => value.toFixed(value < 1 ? 3 : value < 100 ? 2 : 0)
 
 /**
- * A Markdown table; each ratio is how many times longer that engine takes than the first one, by the median.
+ * A Markdown table; each ratio is how many times longer that engine takes than the first one with as many threads as its first row has,
+ * by the median.
  * @param {Row[]} summary
  * @param {string[]} engines
  */
@@ -107,7 +108,7 @@ export function table(summary, engines) {
     lines.push([
       row.model,
       row.variant,
-      row.engine,
+      row.threads > 1 ? `${row.engine}, ${row.threads} threads` : row.engine,
       milliseconds(row.load_ms),
       milliseconds(row.first_ms),
       row.again === null ? '–' : `${milliseconds(row.again.load_ms)}, ${milliseconds(row.again.first_ms)}`,

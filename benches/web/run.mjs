@@ -1,6 +1,6 @@
 /** The benchmark's runner: builds the page, opens it once per engine, model and round, and prints what came back. */
 
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -43,7 +43,10 @@ const { values: options } = parseArgs({
     engines: { type: 'string' },
     rounds: { type: 'string', default: '3' },
     browser: { type: 'string', default: 'chromium' },
+    // Numbers of threads, which take turns like engines.
     threads: { type: 'string', default: '1' },
+    // Processes beside the browser that keep a core busy each.
+    busy: { type: 'string', default: '0' },
     // Whether each page is opened again in a browser that has kept what it may.
     again: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -72,7 +75,8 @@ const entries = models.flatMap((text) => {
   if (found.length === 0) throw new Error(`No model, variant and case is called '${text}'.`)
   return found
 })
-const threads = Number(options.threads)
+const threads = options.threads.split(',').map(Number)
+const busy = Number(options.busy)
 const rounds = Number(options.rounds)
 
 const plans = mkdtempSync(join(tmpdir(), 'nearside-plans-'))
@@ -97,7 +101,7 @@ function compileAhead({ model: name, url }) {
 }
 
 // tfjs makes its workers of the text of its functions, which do not survive being minified.
-await build({ configFile: join(HERE, 'vite.config.ts'), build: { minify: !(threads > 1 && peers.includes('tfjs')) } })
+await build({ configFile: join(HERE, 'vite.config.ts'), build: { minify: !(Math.max(...threads) > 1 && peers.includes('tfjs')) } })
 
 /**
  * What pages are to do, and who waits for their answers.
@@ -186,13 +190,18 @@ async function visitTwice(job) {
 /** @type {import('./report.mjs').Result[]} */
 const results = []
 let failures = 0
-say(`${browser.version}, ${rounds} rounds, ${threads} thread${threads === 1 ? '' : 's'}`)
+say(
+  `${browser.version}, ${rounds} rounds, ${threads.join(' and ')} thread${options.threads === '1' ? '' : 's'}${busy > 0 ? `, beside ${busy} busy processes` : ''}`,
+)
+const neighbours = Array.from({ length: busy }, () => spawn(process.execPath, ['--eval', 'for (;;);'], { stdio: 'ignore' }))
+process.on('exit', () => neighbours.forEach((neighbour) => neighbour.kill()))
+const turns = threads.flatMap((count) => engines.map((engine) => ({ engine, count })))
 for (const entry of entries) {
   const name = `${entry.model} ${entry.variant} ${entry.case}`
   const plan = engines.includes('nearside') ? compileAhead(entry) : ''
   for (let round = 0; round < rounds; round++) {
     // The other way round every second time, so that no engine always runs on the warmer machine.
-    for (const engine of round % 2 === 0 ? engines : engines.toReversed()) {
+    for (const { engine, count } of round % 2 === 0 ? turns : turns.toReversed()) {
       const found = peers.includes(engine) ? task(engine, entry, options.converted ?? '') : entry
       if (found === undefined) {
         if (round === 0) say(`  ${engine} has no model for ${name}`)
@@ -201,11 +210,11 @@ for (const entry of entries) {
       try {
         const { url: model, inputs, expect, float } = found
         const what = { engine, model, plan, inputs, expect, float }
-        const job = { ...what, threads, budget: BUDGET_MS, profile: options.profile }
+        const job = { ...what, threads: count, worker: threads.length > 1, budget: BUDGET_MS, profile: options.profile }
         const measurement = await (options.again ? visitTwice(job) : measure(job))
         if (measurement.profile !== undefined && round === 0) say(`${name}, ${engine}\n${profileTable(measurement.profile)}`)
         const { model: of, variant, case: id, classifier } = entry
-        results.push({ engine, model: of, variant, case: id, threads, classifier, measurement })
+        results.push({ engine, model: of, variant, case: id, threads: count, classifier, measurement })
       } catch (error) {
         failures++
         say(`  ${engine}, ${name}: ${error instanceof Error ? error.message : String(error)}`)

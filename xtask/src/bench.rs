@@ -28,9 +28,12 @@ pub struct Options {
     rounds: Option<u32>,
     #[arg(long, value_enum, default_value_t = Browser::Chromium)]
     browser: Browser,
-    /// Threads that an engine may use
-    #[arg(long, default_value_t = 1)]
-    threads: u32,
+    /// Threads that an engine may use; several numbers, separated by commas, take turns
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    threads: Vec<u32>,
+    /// Processes that keep a core busy each while models are measured
+    #[arg(long, default_value_t = 0)]
+    busy: u32,
     /// Print what each operator and the slowest nodes take as well
     #[arg(long)]
     profile: bool,
@@ -38,10 +41,10 @@ pub struct Options {
     #[arg(long)]
     again: bool,
     /// Open the demo page with nothing cached and print when its first answer came, step by step
-    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "profile", "again"])]
+    #[arg(long, conflicts_with_all = ["assets", "models", "engines", "browser", "threads", "busy", "profile", "again"])]
     cold_start: bool,
     /// Print what a page transfers until its first answer, after brotli, beside other runtimes
-    #[arg(long, conflicts_with_all = ["assets", "models", "rounds", "browser", "threads", "profile", "again", "cold_start"])]
+    #[arg(long, conflicts_with_all = ["assets", "models", "rounds", "browser", "threads", "busy", "profile", "again", "cold_start"])]
     transfer: bool,
     #[command(flatten)]
     kernels: bench_kernels::Options,
@@ -96,7 +99,8 @@ fn transfer(options: &Options, node: &mut Command) -> Result<()> {
 }
 
 fn compare(options: &Options, node: &mut Command) -> Result<()> {
-    node.arg("benches/web/run.mjs").args(["--threads", &options.threads.to_string()]);
+    let threads: Vec<String> = options.threads.iter().map(u32::to_string).collect();
+    node.arg("benches/web/run.mjs").args(["--threads", &threads.join(","), "--busy", &options.busy.to_string()]);
     node.arg("--nearside").arg(shell::target().join("release/nearside"));
     node.args(["--browser", options.browser.name()]);
     for (flag, given) in [("--profile", options.profile), ("--again", options.again)] {

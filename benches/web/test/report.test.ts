@@ -35,3 +35,11 @@ test('the table says which answer is another one than the float32 model gives, a
   expect(ours).toBe('| m | qdq | nearside | 1.00 | 2.00 | – | 2.00 | 2.00–2.00 | 2.00 | 1.0 | 5.0e-1 | 3.0e-2, other top 1 |  |')
   expect(theirs).toBe('| m | qdq | litert | 1.00 | 2.00 | 3.00, 4.00 | 5.00 | 5.00–5.00 | 5.00 | 1.0 | – | 2.5e-1 | 2.50 |')
 })
+
+test('numbers of threads have rows of their own, compared with the first', () => {
+  const two = { ...result('nearside', [2], 0.03), threads: 2 }
+  const [, , one, both] = table(rows([result('nearside', [3], 0.03), two]), ['nearside']).split('\n')
+  expect(one).toContain('| nearside |')
+  expect(both).toContain('| nearside, 2 threads |')
+  expect(both).toMatch(/\| 0\.67 \|$/)
+})
