@@ -213,7 +213,7 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
       }
       media = (await lazily(import('./media/media.js'))).withMedia
     }
-    return media(this.inputs, feeds, note, use, owned)
+    return media(this.inputs, feeds, note, use, owned, this.#resident.spares)
   }
 
   #assertUsable(): void {
