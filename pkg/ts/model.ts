@@ -105,9 +105,9 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
     return connect(url, name, options) as Promise<RemoteModel<F, O>>
   }
 
-  /** Deletes all plans that this origin keeps on the device. Loaded models go on. */
+  /** Deletes all plans, and parts of downloads, that this origin keeps on the device. Loaded models go on. */
   static async clearCache(): Promise<void> {
-    const { clearCache } = await import('./cache.js')
+    const { clearCache } = await import('./visit.js')
     await clearCache(globalThis.caches)
   }
 
