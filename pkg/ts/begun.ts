@@ -32,7 +32,8 @@ export async function readBegun(store: Store, { version, total, sums }: Begun): 
 export class Keeper {
   readonly #store: Store
   readonly #address: string
-  readonly #offered: Arriving | undefined
+  /** What the server was asked to complete, until it answers. */
+  #offered: Arriving | undefined
   #arriving: Arriving | undefined
   /** Pieces that are known to be there. */
   #count = 0
@@ -50,11 +51,14 @@ export class Keeper {
 
   /** Keeps what is there of the file, one piece after the other; it stays where it arrived until its turn comes. */
   async arrive(arriving: Arriving): Promise<void> {
+    if (this.#over) return
     if (arriving !== this.#arriving) {
       this.#arriving = arriving
       this.#count = 0
       // The server completes nothing: it sends the same again.
-      if (arriving !== this.#offered && arriving.version === this.#offered?.version) {
+      const again = arriving !== this.#offered && arriving.version === this.#offered?.version
+      this.#offered = undefined
+      if (again) {
         this.#over = true
         await this.#store.change((_, index) => void index.entries.delete(this.#address))
       }
@@ -65,9 +69,10 @@ export class Keeper {
     this.#busy = false
   }
 
-  /** Keeps no more. */
+  /** Keeps no more, and holds the file no longer. */
   stop(): void {
     this.#over = true
+    this.#arriving = undefined
   }
 
   /** The piece that is kept next, if all of it is there. The last bytes are not kept, for with them the file is whole. */

@@ -48,8 +48,15 @@ export function openVisit(storage: CacheStorage, { address, label, maxBytes, war
   let version: string | undefined
   let keepable = true
   let offered: Arriving | undefined
-  let arrived: Arriving | undefined
+  /** Whether the rest of the file may still come. */
+  let waits = false
   let keeper: Promise<Keeper | undefined> | undefined
+  /** Whether there is a beginning of the file to forget. */
+  let touched = false
+  const stop = (): void => {
+    void keeper?.then((keeper) => keeper?.stop())
+    offered = undefined
+  }
   return {
     get: (key) => cache.get(key),
     drop: (key) => cache.drop(key),
@@ -68,6 +75,7 @@ export function openVisit(storage: CacheStorage, { address, label, maxBytes, war
       if (address === undefined) return undefined
       const begun = await cache.begun(address)
       if (begun === undefined) return undefined
+      touched = true
       const { readBegun } = await import('./begun.js')
       offered = await readBegun(cache, begun)
       // What was damaged is of no use.
@@ -75,21 +83,19 @@ export function openVisit(storage: CacheStorage, { address, label, maxBytes, war
       return offered
     },
     arrive: (arriving) => {
-      arrived = arriving
       const { total = 0, version } = arriving ?? {}
+      waits = arriving !== undefined && arriving.file.size < total
+      // Whoever holds the model holds this, and need not hold the file.
+      if (!waits) return stop()
       if (address === undefined || arriving === undefined || version === undefined || !keepable) return
       if (total < LEAST || total > maxBytes) return
+      touched = true
       keeper ??= import('./begun.js').then(({ Keeper }) => new Keeper(cache, address, offered)).catch(() => undefined)
       void keeper.then((keeper) => keeper?.arrive(arriving))
     },
     settle: () => {
-      const waits = arrived?.total !== undefined && arrived.file.size < arrived.total
-      if (address !== undefined && version !== undefined && !waits && (offered ?? keeper) !== undefined) {
-        void keeper?.then((keeper) => keeper?.stop())
-        void forget(address)
-      }
-      // Whoever holds the model holds this, and need not hold the file.
-      offered = arrived = keeper = undefined
+      if (address !== undefined && version !== undefined && !waits && touched) void forget(address)
+      offered = keeper = undefined
     },
   }
 }
