@@ -49,7 +49,7 @@ const packageEntry = {
 const lazyErrors = {
   name: 'lazy-errors',
   resolveId: (id, importer) =>
-    id === './errors.js' && /[\\/]ts[\\/](external|integrity|options|sniff|tune)\.ts$/.test(importer ?? '')
+    id === './errors.js' && /[\\/]ts[\\/](external|integrity|options|refusals|sniff|tune)\.ts$/.test(importer ?? '')
       ? join(here, 'ts/index.ts')
       : undefined,
 }

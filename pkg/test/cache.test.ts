@@ -1,42 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { evict, formatIndex, parseIndex, versionOf } from '../ts/cache-index.js'
 import { clearCache, compiledKey, keepTuned, openPlanCache, type PlanCache } from '../ts/cache.js'
-
-interface FakeStorage {
-  readonly storage: CacheStorage
-  readonly entries: Map<string, Response>
-  /** Bytes that the device gives for one plan. */
-  quota: number
-}
-
-/** Cache Storage in a map. */
-function fakeStorage(): FakeStorage {
-  const entries = new Map<string, Response>()
-  const url = (key: string | Request): string => (typeof key === 'string' ? key : key.url)
-  const cache = {
-    match: (key: string | Request) => Promise.resolve(entries.get(url(key))?.clone()),
-    put: async (key: string | Request, response: Response) => {
-      const { size } = await response.clone().blob()
-      if (size > fake.quota) throw new DOMException('no room', 'QuotaExceededError')
-      entries.set(url(key), response)
-    },
-    keys: () => Promise.resolve([...entries.keys()].map((key) => new Request(key))),
-    delete: (key: string | Request) => Promise.resolve(entries.delete(url(key))),
-  }
-  const storage = { open: () => Promise.resolve(cache), delete: () => Promise.resolve(entries.clear()) }
-  const fake = { storage: storage as unknown as CacheStorage, entries, quota: Infinity }
-  return fake
-}
+import { blockedStorage, fakeStorage, kept } from './storage.js'
 
 const plan = (size = 3): Blob => new Blob([new Uint8Array(size).fill(7)])
 const open = (storage: CacheStorage, maxBytes = 1000, onFailure?: (why: string) => void): PlanCache =>
   openPlanCache(storage, { maxBytes, onFailure })
 const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5))
-
-/** Keys of the plans that are there. */
-function kept({ entries }: FakeStorage): string[] {
-  return [...entries.keys()].map((key) => key.replace('https://nearside.invalid/', '')).filter((key) => key !== 'index')
-}
 
 describe('the plan cache', () => {
   it('gives back what was put, and forgets what was dropped', async () => {
@@ -104,8 +74,7 @@ describe('the plan cache', () => {
   })
 
   it('is as good as none where it does not work', async () => {
-    const broken = { open: () => Promise.reject(new Error('SecurityError')) } as unknown as CacheStorage
-    const cache = open(broken)
+    const cache = open(blockedStorage())
     expect(await cache.get('aa')).toBeUndefined()
     expect(await cache.known('https://a.example/')).toBeUndefined()
     await cache.put('aa', plan())

@@ -11,11 +11,14 @@ const asked: string[] = []
 let breaks: number[] = []
 let tag: (() => string | undefined) | undefined
 let honoursRanges = true
+/** Whether the server has no more of the file than the whole. */
+let shortened = false
 
 beforeAll(async () => {
   server = await serve((request, response) => {
     const { range = '', 'if-range': condition = '' } = request.headers
     asked.push(`${range} ${String(condition)}`.trim())
+    if (shortened && range !== '') return response.writeHead(416).end()
     const from = honoursRanges ? Number(/bytes=(\d+)-/.exec(range)?.[1] ?? 0) : 0
     const etag = tag?.()
     const partial = from > 0 && (condition === '' || condition === etag)
@@ -33,6 +36,7 @@ beforeEach(() => {
   breaks = []
   tag = () => '"v1"'
   honoursRanges = true
+  shortened = false
 })
 
 async function get(signal?: AbortSignal): Promise<Buffer> {
@@ -71,6 +75,13 @@ describe('a download that breaks off', () => {
     breaks = [20_000]
     expect((await get()).equals(payload)).toBe(true)
     expect(asked).toEqual(['', ''])
+  })
+
+  it('begins anew where the file became shorter', async () => {
+    breaks = [20_000]
+    shortened = true
+    expect((await get()).equals(payload)).toBe(true)
+    expect(asked).toEqual(['', 'bytes=20000- "v1"', ''])
   })
 
   it('takes the whole file where the server knows no ranges', async () => {

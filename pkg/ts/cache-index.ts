@@ -1,11 +1,22 @@
 /** What the model cache holds, as kept beside its entries: sizes and times for the budget, and which address had which content. */
 
-/** A kept plan. */
+/** A kept plan; or, under its address, the beginning of a file. */
 export interface Entry {
   /** Bytes. */
   readonly size: number
   /** When it was used last, in milliseconds since 1970. */
   readonly used: number
+  readonly begun?: Begun
+}
+
+/** A file that has not arrived to its end. */
+export interface Begun {
+  /** The strong tag of this version of the file. */
+  readonly version: string
+  /** Bytes of the whole file. */
+  readonly total: number
+  /** The sha-256 of each piece that is there, in order. */
+  readonly sums: readonly string[]
 }
 
 /** What an address gave when it was asked last. */
@@ -33,6 +44,16 @@ export function parseIndex(text: string | undefined): Index {
 
 export function formatIndex({ entries, addresses }: Index): string {
   return JSON.stringify({ entries: [...entries], addresses: [...addresses] })
+}
+
+/** The names under which the cache has what the index holds. */
+export function namesOf({ entries }: Index): Set<string> {
+  return new Set([...entries].flatMap(([key, { begun }]) => begun?.sums.map(pieceName) ?? key))
+}
+
+/** The name of a piece of a file. */
+export function pieceName(sum: string): string {
+  return `piece/${sum}`
 }
 
 /** Bytes of all entries. */

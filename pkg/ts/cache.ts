@@ -4,14 +4,20 @@
  * checked like any plan (its file holds a digest), so an entry that was cut off or changed is found, dropped and made anew.
  */
 
-import { evict, formatIndex, type Index, type Known, parseIndex, totalBytes } from './cache-index.js'
+import { type Begun, evict, formatIndex, type Index, type Known, namesOf, parseIndex, totalBytes } from './cache-index.js'
+import { FOLDER, INDEX, STORE } from './cache-place.js'
 import { type FileBytes, headOf, LARGE } from './file.js'
 import { text } from './magic.js'
 
-export { versionOf } from './cache-index.js'
+/** Access to what the cache holds; neither throws. */
+export interface Store {
+  /** Changes the index, one page after the other, and deletes what it does not name. */
+  change(work: (cache: Cache, index: Index) => void | Promise<void>): Promise<void>
+  attempt<T>(work: (cache: Cache) => Promise<T>): Promise<T | undefined>
+}
 
 /** A cache of plans. */
-export interface PlanCache {
+export interface PlanCache extends Store {
   /** The plan of this key, if there is one. */
   get(key: string): Promise<FileBytes | undefined>
   /** Keeps a plan that is known to load, and which address leads to it. */
@@ -20,6 +26,8 @@ export interface PlanCache {
   drop(key: string): Promise<void>
   /** What an address gave when it was asked last. */
   known(address: string): Promise<Known | undefined>
+  /** What is there of an address's file. */
+  begun(address: string): Promise<Begun | undefined>
 }
 
 /** What a cache needs to know. */
@@ -30,10 +38,6 @@ export interface CacheSettings {
   readonly onFailure?: ((why: string) => void) | undefined
 }
 
-const STORE = 'nearside-models'
-/** Cache Storage wants http addresses; nothing ever asks a server for this one. */
-const FOLDER = 'https://nearside.invalid/'
-const INDEX = `${FOLDER}index`
 /** Bytes of a plan's header. */
 const PLAN_HEAD = 64
 
@@ -54,7 +58,6 @@ export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: Ca
       return undefined
     }
   }
-  /** Changes the index, one page after the other, and deletes what it does not name. */
   const change = (work: (cache: Cache, index: Index) => void | Promise<void>): Promise<void> =>
     exclusively(async () => {
       await attempt(async (cache) => {
@@ -66,6 +69,8 @@ export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: Ca
       })
     })
   return {
+    change,
+    attempt,
     get: (key) =>
       attempt(async (cache) => {
         const found = await cache.match(FOLDER + key)
@@ -80,6 +85,8 @@ export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: Ca
       await change(async (cache, index) => {
         const room = (bytes: number): void => evict(index, Math.max(0, bytes - plan.size))
         const keep = (): Promise<void> => write(cache, key, plan)
+        // The file that it was made of is whole.
+        if (address !== undefined && index.entries.delete(address)) await deleteOthers(cache, index)
         room(maxBytes)
         try {
           if ((await cache.match(FOLDER + key)) === undefined) await keep()
@@ -101,10 +108,11 @@ export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: Ca
       void change((_, index) => void index.entries.delete(key))
     },
     known: (address) => attempt(async (cache) => (await readIndex(cache)).addresses.get(address)),
+    begun: (address) => attempt(async (cache) => (await readIndex(cache)).entries.get(address)?.begun),
   }
 }
 
-/** Deletes all plans on the device. */
+/** Deletes all plans on the device, and what is there of files. */
 export async function clearCache(storage: CacheStorage | undefined): Promise<void> {
   await storage?.delete(STORE).catch(() => {})
 }
@@ -120,7 +128,8 @@ export async function keepTuned(storage: CacheStorage | undefined, plan: Blob, t
     let found = false
     for (const request of (await cache?.keys()) ?? []) {
       const kept = await (await cache?.match(request))?.blob()
-      if (kept === undefined || (await planHead(kept)) !== head) continue
+      // The first piece of a file has a plan's head, too.
+      if (kept === undefined || kept.size < plan.size || (await planHead(kept)) !== head) continue
       await cache?.put(request, answerOf(tuned))
       found = true
     }
@@ -149,7 +158,8 @@ function answerOf(plan: Blob): Response {
 }
 
 async function deleteOthers(cache: Cache, index: Index): Promise<void> {
-  const stale = (await cache.keys()).filter(({ url }) => url !== INDEX && !index.entries.has(url.slice(FOLDER.length)))
+  const names = namesOf(index)
+  const stale = (await cache.keys()).filter(({ url }) => url !== INDEX && !names.has(url.slice(FOLDER.length)))
   await Promise.all(stale.map((request) => cache.delete(request)))
 }
 

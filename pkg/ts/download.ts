@@ -2,15 +2,26 @@
 
 import { NetworkError } from './errors.js'
 import { FileBuilder, type FileBytes, headOf } from './file.js'
-import { type Address, addressOf, type Answer, ask, type AskOptions, describeSource, isRemote } from './request.js'
+import { type Address, addressOf, type Answer, ask, type AskOptions, describeSource, isRemote, refusals } from './request.js'
 import { looksLikeHtml } from './magic.js'
 
 /** How to read a file to its end. */
 export interface DownloadOptions extends AskOptions {
-  /** Called as bytes arrive. */
-  readonly onBytes: (loaded: number, total: number | undefined) => void
+  /** Called as bytes arrive, with all that there is of a server's file. */
+  readonly onBytes: (loaded: number, total: number | undefined, arriving?: Arriving) => void
   /** Called with the answer's headers; `true` if the file need not be read. */
   readonly onAnswer?: ((response: Response) => boolean | Promise<boolean>) | undefined
+  /** What an earlier download left of the file. */
+  readonly begun?: (() => Promise<Arriving | undefined>) | undefined
+}
+
+/** A file of which some is there. */
+export interface Arriving {
+  readonly file: FileBuilder
+  /** Bytes of the whole, if they are known. */
+  readonly total: number | undefined
+  /** What the server calls this version of the file. */
+  readonly version: string | undefined
 }
 
 /** Milliseconds to wait before a broken download goes on. */
@@ -18,7 +29,9 @@ const PAUSES = [200, 500, 1000]
 
 /** The file's bytes; `undefined` if `onAnswer` did not want them. */
 export async function download(source: Address | Response, options: DownloadOptions): Promise<FileBytes | undefined> {
-  const transfer = new Transfer(source, options)
+  const begun = await options.begun?.().catch(() => undefined)
+  options.signal?.throwIfAborted()
+  const transfer = new Transfer(source, options, begun)
   for (const pause of PAUSES) {
     try {
       return await transfer.go()
@@ -33,31 +46,39 @@ export async function download(source: Address | Response, options: DownloadOpti
 class Transfer {
   readonly #source: Address | Response
   readonly #options: DownloadOptions
-  #file: FileBuilder | undefined
-  #total: number | undefined
-  /** What the server calls this version of the file. */
-  #version: string | undefined
+  #arriving: Arriving | undefined
+  /** Whether what there is may be no good: an earlier download left it, or the file was changed. */
+  #doubtful: boolean
 
-  constructor(source: Address | Response, options: DownloadOptions) {
+  constructor(source: Address | Response, options: DownloadOptions, begun: Arriving | undefined) {
     this.#source = source
     this.#options = options
+    this.#arriving = begun
+    this.#doubtful = begun !== undefined
   }
 
   /** Whether another attempt may end better: the server had begun to send, and can be asked again. */
   canGoOn(error: unknown): boolean {
-    const broken = error instanceof NetworkError && (error.reason === 'unreachable' || error.reason === 'protocol')
-    return broken && this.#file !== undefined && isRemote(this.#source) && this.#options.signal?.aborted !== true
+    if (!(error instanceof NetworkError) || this.#arriving === undefined || this.#options.signal?.aborted === true) return false
+    // The server has no such range, so the file is another one.
+    if (error.status === 416 || (this.#doubtful && error.reason !== 'timeout')) {
+      this.#doubtful = false
+      this.#arriving = undefined
+      return true
+    }
+    return (error.reason === 'unreachable' || error.reason === 'protocol') && isRemote(this.#source)
   }
 
   async go(): Promise<FileBytes | undefined> {
     const { request, ...options } = this.#options
-    const headers = new Headers(request?.headers)
-    const start = this.#version === undefined ? 0 : (this.#file?.size ?? 0)
+    const { file, version } = this.#arriving ?? {}
+    const start = version === undefined ? 0 : (file?.size ?? 0)
+    const headers = new Headers(request?.headers ?? (this.#source as Partial<Request>).headers)
     if (start > 0) {
       headers.set('range', `bytes=${start}-`)
       // Another origin would have to allow it, after being asked.
       const origin = globalThis.location?.origin
-      if (origin === undefined || addressOf(this.#source).startsWith(`${origin}/`)) headers.set('if-range', this.#version ?? '')
+      if (origin === undefined || addressOf(this.#source).startsWith(`${origin}/`)) headers.set('if-range', version ?? '')
     }
     return ask(this.#source, { ...options, request: start > 0 ? { ...request, headers } : request }, (answer) =>
       this.#take(answer, start),
@@ -66,46 +87,41 @@ class Transfer {
 
   async #take({ response, url, each }: Answer, start: number): Promise<FileBytes | undefined> {
     const label = describeSource(this.#source)
-    const goesOn = start > 0 && response.status === 206 && strongTagOf(response) === this.#version
+    const version = strongTagOf(response)
+    const goesOn = start > 0 && response.status === 206 && version === this.#arriving?.version
     if (response.status === 206 && start > 0 && !goesOn) {
-      this.#version = undefined
+      this.#doubtful = true
       throw new NetworkError(`${label} was changed on the server while it was downloaded; try again.`, {
         url,
         reason: 'protocol',
         status: response.status,
       })
     }
-    if (!goesOn) {
-      if (await this.#options.onAnswer?.(response)) {
-        await response.body?.cancel()
-        return undefined
-      }
-      this.#version = strongTagOf(response)
-      this.#total = expectedLength(response)
-      this.#file = new FileBuilder(this.#total)
+    if ((!goesOn || this.#doubtful) && (await this.#options.onAnswer?.(response))) {
+      await response.body?.cancel()
+      return undefined
     }
-    const file = this.#file as FileBuilder
+    this.#doubtful = false
+    if (!goesOn) {
+      const total = expectedLength(response)
+      this.#arriving = { file: new FileBuilder(total), total, version }
+    }
+    const arriving = this.#arriving as Arriving
+    const { file, total } = arriving
+    const report = (): void => this.#options.onBytes(file.size, total, arriving)
+    if (goesOn) report()
     await each((chunk) => {
       file.push(chunk)
-      this.#options.onBytes(file.size, this.#total)
+      report()
     })
-    if (this.#total !== undefined && file.size !== this.#total) {
-      const message = `${label} ended after ${file.size} of ${this.#total} bytes; try again.`
+    if (total !== undefined && file.size !== total) {
+      const message = `${label} ended after ${file.size} of ${total} bytes; try again.`
       throw new NetworkError(message, { url, reason: 'protocol', status: response.status })
     }
     const bytes = file.finish()
-    refuseHtml(await headOf(bytes), file.size, label, url, response)
+    if (looksLikeHtml(await headOf(bytes))) (await refusals()).refuseHtml(file.size, label, url, response)
     return bytes
   }
-}
-
-/** Throws if the answer is a web page. */
-export function refuseHtml(head: Uint8Array, size: number, label: string, url: string, response: Response): void {
-  if (!looksLikeHtml(head)) return
-  throw new NetworkError(
-    `${label} is a web page (${size} bytes of HTML), not a model; check the address: many servers answer so when a file is missing.`,
-    { url, reason: 'html', status: response.status },
-  )
 }
 
 /** The tag that names this version of a file strongly enough to join parts of it (RFC 9110, 13.1.5); not for what travels compressed. */

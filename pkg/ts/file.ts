@@ -40,6 +40,11 @@ export class FileBuilder {
     return this.#size
   }
 
+  /** What is there and stays where it is, from the beginning on. */
+  get settled(): readonly Blob[] | Uint8Array<ArrayBuffer> {
+    return this.#parts.length > 0 ? this.#parts : this.#bytes.subarray(0, this.#used)
+  }
+
   push(piece: Uint8Array): void {
     this.#size += piece.length
     if (this.#used + piece.length > this.#bytes.length) this.#makeRoom(piece.length)

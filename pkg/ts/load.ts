@@ -3,7 +3,7 @@
 import { abortable } from './abort.js'
 import { checkCall, lazily, rethrow } from './chunk.js'
 import type { Known } from './cache-index.js'
-import type { CacheSettings } from './cache.js'
+import { INDEX } from './cache-place.js'
 import { Resident, type WeightSource } from './engine/engine.js'
 import { compilerFor, type Placement, runtimeFor } from './engines.js'
 import { NetworkError, PlanError } from './errors.js'
@@ -15,6 +15,7 @@ import { describeSource, isRemote, plainAddress } from './request.js'
 import { isPlan } from './magic.js'
 import { readSource, type SourceBytes } from './source.js'
 import { Timeline } from './timeline.js'
+import type { Visit } from './visit.js'
 import type { EngineInfo, Limits, LoadOptions, ModelSource } from './types.js'
 
 const DEFAULT_TIMEOUT = 30_000
@@ -41,6 +42,8 @@ export async function load(source: ModelSource, options: LoadOptions): Promise<L
   } catch (error) {
     loading?.undo()
     return rethrow(error, options)
+  } finally {
+    loading?.settle()
   }
 }
 
@@ -53,16 +56,14 @@ class Loading {
   readonly #label: string
   readonly #timeline = new Timeline()
   readonly #progress: ProgressMeter
-  readonly #cache: ReturnType<typeof openCache>
+  readonly #storage: CacheStorage | undefined
+  /** Its code arrives while the model does; `undefined` if there is none. */
+  readonly #cache: Promise<Visit | undefined> | undefined
   readonly #place: Placement
   #limits: Limits = {}
   readonly #undo: (() => void)[] = []
   /** Where the model comes from, if a server has the same for everybody. */
   readonly #address: string | undefined
-  /** What the server calls the version of the file that it sent. */
-  #version = ''
-  /** Whether the server lets its answer be kept. */
-  #keepable = true
   #releaseRuntime: (() => void) | undefined
 
   constructor(source: ModelSource, options: LoadOptions) {
@@ -75,11 +76,14 @@ class Loading {
     options.onWarning?.bind(undefined)
     this.#progress = new ProgressMeter(options.onProgress?.bind(undefined))
     this.#address = plainAddress(this.#source, options.request)
-    const maxBytes = cacheBytes(options.cache)
-    this.#cache = openCache(options.cache === false ? undefined : globalThis.caches, {
-      maxBytes,
-      onFailure: (why) => this.#warn(`The plan of ${this.#label} could not be kept (${why}); it is made anew at the next visit.`),
-    })
+    this.#storage = options.cache === false ? undefined : globalThis.caches
+    const settings = { address: this.#address, label: this.#label, maxBytes: cacheBytes(options.cache), warn: this.#warn }
+    this.#cache =
+      this.#storage &&
+      import('./visit.js').then(
+        ({ openVisit }) => openVisit(this.#storage as CacheStorage, settings),
+        () => undefined,
+      )
     this.#place = runtimeFor(this.#options)
   }
 
@@ -122,6 +126,11 @@ class Loading {
     for (const step of this.#undo.splice(0).reverse()) step()
   }
 
+  /** The pieces of a file that is whole are needed no more. */
+  settle(): void {
+    void this.#cache?.then((cache) => cache?.settle())
+  }
+
   /** With `integrity` the digest is known beforehand: a plan in the cache then spares the download. */
   async #demandedPlan(): Promise<Resident | undefined> {
     if (this.#expected === undefined || !isRemote(this.#source)) return undefined
@@ -133,8 +142,7 @@ class Loading {
    * `integrity` nothing but the digest counts.
    */
   async #readOrKnown(): Promise<SourceBytes | Resident> {
-    const address = this.#expected === undefined ? this.#address : undefined
-    const known = address === undefined ? undefined : this.#cache.then((cache) => cache?.known(address))
+    const known = this.#expected === undefined ? this.#cache?.then((cache) => cache?.known()) : undefined
     try {
       const read = await this.#timeline.measure('download', () => this.#read(known))
       if (read !== undefined) return read
@@ -154,25 +162,27 @@ class Loading {
       request: this.#options.request,
       signal: this.#signal,
       timeout: this.#options.timeout,
-      onBytes: (loaded, total) => this.#progress.bytes(loaded, total),
-      onAnswer: async (response) => {
-        this.#version = (await this.#cache)?.versionOf(response) ?? ''
-        this.#keepable = !/no-store/i.test(response.headers.get('cache-control') ?? '')
-        const version = (await known)?.version
-        return version !== undefined && version !== '' && version === this.#version
+      begun: async () => {
+        // Most devices have no such file, and need not wait for the cache's code to say so.
+        const index = await (await this.#storage?.match(INDEX))?.text()
+        return index?.includes('"sums"') ? (await this.#cache)?.begun() : undefined
       },
+      onBytes: (loaded, total, arriving) => {
+        this.#progress.bytes(loaded, total)
+        void this.#cache?.then((cache) => cache?.arrive(arriving))
+      },
+      onAnswer: async (response) => (await this.#cache)?.answered(response, await known) ?? false,
     })
   }
 
   /** Keeps a model's plan on the device, under the digest of its file if it was a plan; the page need not wait for that. */
   #keep(resident: Resident, key: string | undefined): void {
-    if (!this.#keepable) return
     const keep = async (): Promise<void> => {
       const cache = await this.#cache
-      if (cache === undefined) return
+      if (cache?.keepable !== true) return
       const { file } = resident
       const name = key ?? (await this.#digest(file.size > LARGE ? file : new Uint8Array(await file.arrayBuffer())))
-      await cache.put(name, file, this.#address, this.#version)
+      await cache.put(name, file)
     }
     keep().catch(() => {})
   }
@@ -294,13 +304,6 @@ class Loading {
     else if (logger !== undefined) logger.warn?.(message)
     else console.warn(`nearside: ${message}`)
   }
-}
-
-/** The cache, whose code arrives while the model does; `undefined` if there is none. */
-async function openCache(storage: CacheStorage | undefined, settings: CacheSettings) {
-  if (storage === undefined) return undefined
-  const module = await import('./cache.js').catch(() => undefined)
-  return module && { ...module.openPlanCache(storage, settings), compiledKey: module.compiledKey, versionOf: module.versionOf }
 }
 
 function cacheBytes(cache: LoadOptions['cache']): number {

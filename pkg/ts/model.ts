@@ -105,9 +105,9 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
     return connect(url, name, options) as Promise<RemoteModel<F, O>>
   }
 
-  /** Deletes all plans that this origin keeps on the device. Loaded models go on. */
+  /** Deletes all plans, and parts of downloads, that this origin keeps on the device. Loaded models go on. */
   static async clearCache(): Promise<void> {
-    const { clearCache } = await import('./cache.js')
+    const { clearCache } = await import('./visit.js')
     await clearCache(globalThis.caches)
   }
 
@@ -213,7 +213,7 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
       }
       media = (await lazily(import('./media/media.js'))).withMedia
     }
-    return media(this.inputs, feeds, note, use, owned)
+    return media(this.inputs, feeds, note, use, owned, this.#resident.spares)
   }
 
   #assertUsable(): void {

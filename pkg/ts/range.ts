@@ -1,9 +1,9 @@
 /** A part of a file. */
 
-import { refuseHtml } from './download.js'
 import { FileBuilder } from './file.js'
+import { looksLikeHtml } from './magic.js'
 import { eachPiece } from './pieces.js'
-import { ask, type AskOptions, describeSource, isRemote } from './request.js'
+import { ask, type AskOptions, describeSource, isRemote, refusals } from './request.js'
 import { readSource } from './source.js'
 import type { ModelSource } from './types.js'
 
@@ -42,7 +42,7 @@ export async function readRange(source: ModelSource, range: FileRange, options: 
     const flush = async (): Promise<void> => {
       const bytes = waiting.finish() as Uint8Array<ArrayBuffer>
       waiting = new FileBuilder()
-      if (at === 0) refuseHtml(bytes.subarray(0, 256), bytes.length, describeSource(source), url, response)
+      if (at === 0 && looksLikeHtml(bytes)) (await refusals()).refuseHtml(bytes.length, describeSource(source), url, response)
       await take(at, bytes)
       at += bytes.length
     }

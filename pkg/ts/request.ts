@@ -1,9 +1,9 @@
 /** Asking a server for a file: whatever fails on the way is a typed error. */
 
 import { abortable } from './abort.js'
+import { lazily } from './chunk.js'
 import { InputError, NetworkError } from './errors.js'
 import { fetchAny } from './files.js'
-import { describeValue } from './tensor.js'
 import type { LoadOptions, ModelSource } from './types.js'
 
 /** What a server is asked by. */
@@ -22,6 +22,9 @@ export interface Answer {
   /** Gives each chunk of the body to `take`, until that says it has enough. */
   readonly each: (take: (chunk: Uint8Array) => void | Promise<boolean>) => Promise<void>
 }
+
+/** What is said of sources that give no model. */
+export const refusals = () => lazily(import('./refusals.js'))
 
 /** Names a source in messages. */
 export function describeSource(source: ModelSource): string {
@@ -74,7 +77,7 @@ export async function ask<T>(source: Address | Response, options: AskOptions, us
         ? source
         : await abortable(fetchAny(source, { ...options.request, signal: stop.signal }), stop.signal)
     timer.touch()
-    checkStatus(response, label, url)
+    await checkStatus(response, label, url)
     const each = (take: (chunk: Uint8Array) => void | Promise<boolean>): Promise<void> =>
       eachChunk(response, stop.signal, (chunk) => {
         timer.touch()
@@ -95,14 +98,8 @@ export async function ask<T>(source: Address | Response, options: AskOptions, us
   }
 }
 
-function checkStatus(response: Response, label: string, url: string): void {
-  if (response.type === 'opaque') {
-    throw new NetworkError(
-      `${label} was answered without CORS, so the page may not read it; leave out mode: 'no-cors', and let the server send Access-Control-Allow-Origin.`,
-      { url, reason: 'unreachable' },
-    )
-  }
-  if (response.bodyUsed) throw new InputError('The Response was read before; give a fresh one, or its clone().')
+async function checkStatus(response: Response, label: string, url: string): Promise<void> {
+  if (response.type === 'opaque' || response.bodyUsed) (await refusals()).refuseAnswer(response, label, url)
   if (response.ok) return
   const page = response.headers.get('content-type')?.startsWith('text/html') ? ', with a web page' : ''
   const status = `${response.status} ${response.statusText}`.trim()
@@ -131,13 +128,6 @@ async function eachChunk(
     throw error
   }
   reader.cancel().catch(() => {})
-}
-
-/** Refuses a source that is none. */
-export function refuseSource(source: unknown): never {
-  throw new InputError(
-    `A model cannot be loaded from ${describeValue(source)}; give a URL, Request, Response, ArrayBuffer, typed array, Blob or File.`,
-  )
 }
 
 class StallTimer {

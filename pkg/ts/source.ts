@@ -3,7 +3,7 @@
 import { abortable } from './abort.js'
 import { download, type DownloadOptions } from './download.js'
 import { type FileBytes, LARGE } from './file.js'
-import { isRemote, refuseSource } from './request.js'
+import { isRemote, refusals } from './request.js'
 import type { ModelSource } from './types.js'
 
 /** A model's bytes. */
@@ -35,7 +35,7 @@ export async function readSource(source: ModelSource, options: DownloadOptions):
     options.onBytes(source.size, source.size)
     return { bytes: source, shared: true }
   }
-  if (!(source instanceof Response || isRemote(source))) return refuseSource(source)
+  if (!(source instanceof Response || isRemote(source))) return (await refusals()).refuseSource(source)
   const bytes = await download(source, options)
   return bytes === undefined ? undefined : { bytes, shared: false }
 }

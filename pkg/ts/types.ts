@@ -208,7 +208,8 @@ export interface LoadOptions {
   /**
    * Keep plans on the device, in Cache Storage: those compiled from ONNX, and those that came from a server, unless it forbids that
    * (`Cache-Control: no-store`) or the request has an `Authorization`. A plan from there is used where the server sends what it sent
-   * before (by ETag, or date and size), and where no server answers, with a warning. Default true.
+   * before (by ETag, or date and size), and where no server answers, with a warning. Files of 4 MB or more with a strong ETag are kept in
+   * pieces until they are loaded, so that a download that was cut off goes on at the next visit. Default true.
    */
   cache?: boolean | CacheOptions | undefined
   /** Milliseconds without a byte after which a download fails. Default 30000; 0 waits for ever. */

@@ -3,11 +3,11 @@
  * storage that is full or blocked.
  */
 
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { expect, test } from '@playwright/test'
+import { expect, type Page, test } from '@playwright/test'
 import type * as Nearside from 'nearside'
 
 import { type Handler, serve } from '../../benches/web/server.mjs'
@@ -16,6 +16,12 @@ import { Reports, takeReport } from './reports.ts'
 const ROOT = join(import.meta.dirname, '../..')
 const ONNX = readFileSync(join(ROOT, 'models/digits.int8.onnx'))
 const PLAN = readFileSync(join(ROOT, 'www/public/digits.int8.plan'))
+
+const MB = 1 << 20
+/** The model with a long description (field 6 of a ModelProto), of which nothing is left in its plan. */
+const LARGE = Buffer.concat([ONNX, Buffer.from([0x32, 0x80, 0x80, 0x80, 0x08]), Buffer.from(randomBytes(8 * MB).toString('hex'))])
+/** Bytes of the pieces in which a large file is kept while it arrives. */
+const PIECE = 4 * MB
 
 /** How the server behaves; a page changes it by a request. */
 interface Conduct {
@@ -114,7 +120,20 @@ async function makeVisits(library: string): Promise<Report> {
     await load('broken twice', '/files/digits.plan')
     await behave({ breaks: [100, 100, 100, 100] })
     await load('broken four times', '/files/digits.plan?broken')
-    await behave({ breaks: [] })
+    const pieces = async () => (await entries()).filter(({ url }) => url.includes('/piece/')).length
+    const cutOff = async (step: string, url: string) => {
+      await behave({ breaks: [9 << 20, 100, 100, 100] })
+      await load(step, url)
+      await behave({ breaks: [] })
+      for (let i = 0; i < 100 && (await pieces()) < 2; i += 1) await new Promise((go) => setTimeout(go, 50))
+    }
+    await cutOff('cut off', '/files/large.onnx')
+    await load('after it was cut off', '/files/large.onnx')
+    await cutOff('cut off, then changed', '/files/large.onnx?changed')
+    await behave({ version: 'newest' })
+    await load('changed after it was cut off', '/files/large.onnx?changed')
+    for (let i = 0; i < 100 && (await pieces()) > 0; i += 1) await new Promise((go) => setTimeout(go, 50))
+    errors['pieces of whole files'] = String(await pieces())
 
     await load('a budget of nothing', '/files/digits.plan?budget', { cache: { maxBytes: 0 } })
     await load('a budget that is none', '/files/digits.plan?budget', { cache: { maxBytes: -1 } })
@@ -153,10 +172,16 @@ function judge({ loads, errors, failure }: Report): void {
     ['not to be stored', 'new', 1],
     ['with credentials', 'new', 1],
     ['broken twice', 'new', 3],
+    ['after it was cut off', 'new', 1],
+    ['changed after it was cut off', 'kept', 1],
     ['a budget of nothing', 'new', 1],
     ['blocked storage', 'new', 1],
   ])
   expect(loads['broken twice']?.sent).toBe(PLAN.length)
+  expect(loads['after it was cut off']?.sent).toBe(LARGE.length - 2 * PIECE)
+  expect(loads['changed after it was cut off']?.sent).toBe(LARGE.length)
+  for (const step of ['cut off', 'cut off, then changed']) expect(errors[step]).toMatch(/^NetworkError: .* could not be fetched/)
+  expect(errors['pieces of whole files']).toBe('0')
   for (const step of ['plan, offline', 'onnx, offline'])
     expect
       .soft(loads[step]?.warnings, step)
@@ -169,7 +194,14 @@ function judge({ loads, errors, failure }: Report): void {
   expect(errors['entries of what is not to be stored']).toBe('0')
 }
 
-/** A server of two files that behaves as it is told. */
+const FILES: { readonly [path: string]: Buffer } = {
+  '/files/digits.onnx': ONNX,
+  '/files/digits.plan': PLAN,
+  '/files/another.plan': PLAN,
+  '/files/large.onnx': LARGE,
+}
+
+/** A server of files that behaves as it is told. */
 function files(reports: Reports): Handler {
   const conduct: Conduct = { offline: false, version: 'first', breaks: [], control: '' }
   let [sent, requests] = [0, 0]
@@ -195,7 +227,7 @@ function files(reports: Reports): Handler {
       )
       return true
     }
-    const file = { '/files/digits.onnx': ONNX, '/files/digits.plan': PLAN, '/files/another.plan': PLAN }[pathname]
+    const file = FILES[pathname]
     if (file === undefined) return false
     if (conduct.offline) {
       response.destroy()
@@ -247,6 +279,64 @@ test('a device that is full: the model works, a warning says that its plan was n
       return warnings
     }, LIBRARY)
     expect(warnings).toEqual([expect.stringMatching(/could not be kept \(.*[Qq]uota.*\); it is made anew at the next visit/)])
+  } finally {
+    server.close()
+  }
+})
+
+test('a page that is closed amid a download: the next visit asks for the rest alone', async ({ context }) => {
+  const asked: string[] = []
+  let [sent, silentAfter] = [0, 13 * MB]
+  const large: Handler = (request, response) => {
+    if (request.url !== '/large.onnx') return false
+    const { range = '', 'if-range': condition = '' } = request.headers
+    asked.push(`${range} ${String(condition)}`.trim())
+    const from = condition === '"large"' ? Number(/^bytes=(\d+)-$/.exec(range)?.[1] ?? 0) : 0
+    const body = LARGE.subarray(from, silentAfter)
+    response.removeHeader('Cache-Control')
+    response.writeHead(from > 0 ? 206 : 200, { ETag: '"large"', 'Content-Length': LARGE.length - from })
+    sent += body.length
+    if (from + body.length === LARGE.length) response.end(body)
+    else response.write(body)
+    return true
+  }
+  const server = await serve(FOLDERS, large)
+  const pieces = (page: Page) =>
+    page.evaluate(async () => {
+      const keys = await (await caches.open('nearside-models')).keys()
+      return keys.filter(({ url }) => url.includes('/piece/')).length
+    })
+  try {
+    const first = await context.newPage()
+    await first.goto(server.url)
+    await first.evaluate((library) => {
+      void import(library).then(({ Model }: typeof Nearside) => Model.load('/large.onnx'))
+    }, LIBRARY)
+    await expect.poll(() => pieces(first)).toBe(3)
+    await first.close()
+
+    ;[sent, silentAfter] = [0, LARGE.length]
+    const second = await context.newPage()
+    await second.goto(server.url)
+    const integrity = `sha256-${createHash('sha256').update(LARGE).digest('base64')}`
+    const report = await second.evaluate(
+      async ([library, integrity]) => {
+        const { Model } = (await import(library)) as typeof Nearside
+        const seen: (number | undefined)[][] = []
+        const model = await Model.load('/large.onnx', {
+          integrity,
+          onProgress: ({ loaded, total }) => seen.push([loaded, total]),
+        })
+        const { logits } = await model.run(new Float32Array(784))
+        model.dispose()
+        return { scores: logits?.data.length, begin: seen[0] }
+      },
+      [LIBRARY, integrity] as const,
+    )
+    expect(report).toEqual({ scores: 10, begin: [3 * PIECE, LARGE.length] })
+    expect(asked).toEqual(['', `bytes=${3 * PIECE}- "large"`])
+    expect(sent).toBe(LARGE.length - 3 * PIECE)
+    await expect.poll(() => pieces(second)).toBe(0)
   } finally {
     server.close()
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import type { WireImages } from '../../ts/engine/protocol.js'
+import type { WireImages, WireInput } from '../../ts/engine/protocol.js'
 import { InputError } from '../../ts/errors.js'
 import { mayHaveMedia } from '../../ts/feeds.js'
 import { captureImages, isImage } from '../../ts/media/images.js'
@@ -122,6 +122,15 @@ describe('what is told from what', () => {
     await new Promise((resolve) => setTimeout(resolve))
     expect([open, made]).toEqual([0, 4])
     vi.unstubAllGlobals()
+  })
+
+  it('sends the tensors beside it in buffers that came back', async () => {
+    const ports = [port('uint8', 1, 1, 1, 3), { ...port('float32', 1), name: 'y' }]
+    const spare = new Uint8Array(4)
+    const use = (inputs: Promise<WireInput[]>): Promise<WireInput[]> => inputs
+    const [, beside] = await withMedia(ports, { x: pixels(1, 1), y: [1] }, () => {}, use, false, [spare])
+    expect(beside && 'bytes' in beside && beside.bytes).toBe(spare)
+    expect([...new Float32Array(spare.buffer)]).toEqual([1])
   })
 
   it('says what a picture of another origin needs', async () => {

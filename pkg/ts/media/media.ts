@@ -13,7 +13,7 @@ import type { AudioFeed, ImageFeed, LocalFeed, LocalFeeds } from './types.js'
 
 /**
  * Resolves feeds with pictures and sounds among them, and hands the inputs to `use`. What may change is copied before this returns, unless it is `owned`
- * by this call.
+ * by this call. Tensors travel in `spares`, as they do without pictures.
  */
 export async function withMedia<T>(
   ports: readonly Port[],
@@ -21,6 +21,7 @@ export async function withMedia<T>(
   note: Note,
   use: (inputs: Promise<WireInput[]>) => Promise<T>,
   owned = false,
+  spares: Uint8Array[] = [],
 ): Promise<T> {
   const capturing: (WireInput | Promise<WireInput>)[] = []
   const inputs = async (): Promise<WireInput[]> => {
@@ -32,7 +33,7 @@ export async function withMedia<T>(
     const tensors = resolveFeeds(ports, named(ports, feeds) as Feeds, note, take as (port: Port, feed: Feed) => boolean)
     const media = [...capturing]
     const ready = async (tensor: AnyTensor | undefined): Promise<WireInput> =>
-      tensor === undefined ? (media.shift() as WireInput | Promise<WireInput>) : toWire(tensor, [])
+      tensor === undefined ? (media.shift() as WireInput | Promise<WireInput>) : toWire(tensor, spares)
     return Promise.all(tensors.map(ready))
   }
   const captured = inputs()
