@@ -72,7 +72,10 @@ describe('nearside()', () => {
       [{ cacheDir: 5 }, 'The option cacheDir of nearside() is 5; give the name of a folder.'],
       [{ types: 5 }, 'The option types of nearside() is 5; give true, false, or the name of a folder.'],
       [{ compile: true }, "The option compile of nearside() is true; give { 'model.onnx': { values: …, dimensions: … } }."],
-      [{ compile: [] }, "The option compile of nearside() is an object of type Array; give { 'model.onnx': { values: …, dimensions: … } }."],
+      [
+        { compile: [] },
+        "The option compile of nearside() is an object of type Array; give { 'model.onnx': { values: …, dimensions: … } }.",
+      ],
       [{ compile: { 'a.onnx': 5 } }, "The option compile of nearside() has 5 for 'a.onnx'; give { values: …, dimensions: … }."],
       [
         { compile: { 'a.onnx': { value: {} } } },
