@@ -244,7 +244,7 @@ fn inspect_draws_the_graph_in_a_page_of_one_file() {
 
 #[test]
 fn inspect_tells_inputs_outputs_and_operators() {
-    let scratch = Scratch::new("inspect");
+    let scratch = Scratch::new("inspect-text");
     let onnx = model(&[("x", FLOAT, &[2])], &[("Relu", &["x"], &["y"])], &[("y", FLOAT, &[2])]);
     let path = scratch.0.join("relu.onnx");
     fs::write(&path, onnx).unwrap();
