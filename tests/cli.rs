@@ -1,4 +1,4 @@
-//! `nearside inspect`, `nearside check` and `nearside conformance` as a user meets them: the real binary on small folders, and on the test models where they are.
+//! `nearside run`, `nearside inspect`, `nearside check` and `nearside conformance` as a user meets them: the real binary on small folders, and on the test models where they are.
 #![cfg(feature = "cli")]
 
 #[path = "support/onnx.rs"]
@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use onnx::{FLOAT, model};
+use onnx::{FLOAT, INT64, Onnx, Size, model};
 use prost::Message;
 use serde_json::{Value, json};
 use tract_onnx::pb;
@@ -244,7 +244,7 @@ fn inspect_draws_the_graph_in_a_page_of_one_file() {
 
 #[test]
 fn inspect_tells_inputs_outputs_and_operators() {
-    let scratch = Scratch::new("inspect");
+    let scratch = Scratch::new("inspect-text");
     let onnx = model(&[("x", FLOAT, &[2])], &[("Relu", &["x"], &["y"])], &[("y", FLOAT, &[2])]);
     let path = scratch.0.join("relu.onnx");
     fs::write(&path, onnx).unwrap();
@@ -264,4 +264,51 @@ fn inspect_tells_inputs_outputs_and_operators() {
     assert!(nearside(&["compile", "--output", &plan.to_string_lossy()], &path).success);
     assert_eq!(nearside(&["inspect"], &plan).stdout, text.stdout);
     assert!(nearside(&["inspect", "--graph"], &plan).stdout.starts_with("input  x: float32[2]\n%"));
+}
+
+#[test]
+fn a_plan_is_fed_the_value_that_it_is_for() {
+    let scratch = Scratch::new("values");
+    let onnx = model(
+        &[("shape", INT64, &[2]), ("x", FLOAT, &[2, 3])],
+        &[("Reshape", &["x", "shape"], &["y"])],
+        &[("y", FLOAT, &[-1, -1])],
+    );
+    let (path, plan, page) = (scratch.0.join("m.onnx"), scratch.0.join("m.plan"), scratch.0.join("page.html"));
+    fs::write(&path, onnx).unwrap();
+    let compiled = nearside(&["run", "--value", "shape=3,2"], &path);
+    assert!(compiled.stdout.contains("y: float32 3×2"), "{}{}", compiled.stdout, compiled.stderr);
+    assert!(nearside(&["compile", "--value", "shape=6,1"], &path).success);
+    for command in ["run", "bench"] {
+        let output = nearside(&[command], &plan);
+        assert!(output.success, "{command}: {}", output.stderr);
+    }
+    fs::write(scratch.0.join("shape.bin"), [2i64, 3].map(i64::to_le_bytes).concat()).unwrap();
+    let other = nearside(&["run", "--input", &format!("shape={}", scratch.0.join("shape.bin").display())], &plan);
+    assert!(!other.success && other.stderr.contains("input 'shape' must be [6, 1]"), "{}", other.stderr);
+    let again = nearside(&["run", "--value", "shape=3,2"], &plan);
+    assert!(!again.success && again.stderr.contains("is a plan: values and dimensions are settled"), "{}", again.stderr);
+
+    let options = ["inspect", "--html", page.to_str().unwrap()];
+    for (options, file) in [(&options[..], &plan), (&[&options[..], &["--value", "shape=3,2"]].concat(), &path)] {
+        assert!(nearside(options, file).success);
+        assert!(!fs::read_to_string(&page).unwrap().contains("It was not run"));
+    }
+    let open = nearside(&options, &path);
+    assert!(!open.success && open.stderr.contains("--value shape=…"), "{}", open.stderr);
+}
+
+#[test]
+fn a_model_for_some_sizes_only_is_drawn_for_those_of_the_times() {
+    let scratch = Scratch::new("sizes");
+    let mut onnx = Onnx::new(17);
+    onnx.input("x", &[Size::Named("rows"), Size::Fixed(6)]);
+    onnx.ints("axes", &[0]);
+    onnx.node("Squeeze", &["x", "axes"], "y", &[]);
+    onnx.output("y");
+    let (path, page) = (scratch.0.join("m.onnx"), scratch.0.join("page.html"));
+    fs::write(&path, onnx.bytes()).unwrap();
+    let drawn = nearside(&["inspect", "--html", page.to_str().unwrap(), "--dimension", "rows=1"], &path);
+    assert!(drawn.success, "{}", drawn.stderr);
+    assert!(fs::read_to_string(&page).unwrap().contains("float32[1×6]"));
 }

@@ -6,7 +6,7 @@ mod onnx;
 
 use nearside::{
     TensorView,
-    compile::{Compiled, Fallback, Options, Resident, compile},
+    compile::{Compiled, Demand, Fallback, Options, Resident, compile},
     graph::plan::Plan,
     runtime::Session,
     tensor::AlignedBytes,
@@ -118,7 +118,11 @@ fn a_value_given_beforehand_makes_a_plan_that_demands_it() {
     let plan = planned(&[("shape", "3,2")]).unwrap();
     assert_eq!(plan.meta.notes, ["Input 'shape' must be [3, 2]: the plan is for this value."]);
     let file = nearside::graph::plan::write(&plan).unwrap();
-    let mut session = Session::new(nearside::graph::plan::read(AlignedBytes::copy_of(&file)).unwrap()).unwrap();
+    let plan = nearside::graph::plan::read(AlignedBytes::copy_of(&file)).unwrap();
+    let demands = Demand::list(&plan.graph);
+    let [Demand { input, text, value }] = &demands[..] else { panic!("{demands:?}") };
+    assert_eq!((input.as_str(), text.as_str(), value.as_slice::<i64>().unwrap()), ("shape", "[3, 2]", &[3, 2][..]));
+    let mut session = Session::new(plan).unwrap();
     let names: Vec<&str> = session.inputs().iter().map(|port| port.name.as_str()).collect();
     assert_eq!(names, ["shape", "x"]);
     let x = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0];
@@ -143,7 +147,7 @@ fn a_value_given_beforehand_makes_a_plan_that_demands_it() {
 #[test]
 fn values_that_do_not_fit_are_refused() {
     for (values, message) in [
-        (&[("shape", "3")][..], "input 'shape' takes 2 elements, 1 were given"),
+        (&[("shape", "3")][..], "input 'shape' takes 2 elements, 1 was given"),
         (&[("shap", "3,2")], "the model has no input 'shap' that takes a value; it has 'shape', 'x'"),
         (&[("shape", "3,2"), ("shape", "3,2")], "the value of input 'shape' is given twice"),
     ] {

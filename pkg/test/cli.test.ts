@@ -74,6 +74,9 @@ const UNPLANNED = write(
   }),
 )
 
+/** RESHAPED for some sizes only, with which the value must fit together. */
+const FITTED = write('fitted.onnx', encodeOnnx({ ...RESHAPED, inputs: { x: ['rows', 3], shape: [2] } }))
+
 function npy(descr: string, shape: string, data: ArrayBufferView): Uint8Array {
   const header = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117) + '\n'
   const head = Buffer.from(`\x93NUMPY\x01\x00${String.fromCharCode(header.length, 0)}${header}`, 'latin1')
@@ -96,6 +99,8 @@ describe('nearside', () => {
       [['inspect', SUM, '--html', 'x.html', '--json'], /Give --html alone/],
       [['inspect', SUM, '--html', 'x.html', '--dimension', 'batch'], /--dimension is 'batch'; give NAME=SIZE, such as batch=8\./],
       [['inspect', SUM, '--dimension', 'batch=2'], /--dimension is for the times of --html/],
+      [['inspect', SUM, '--value', 'x=2'], /--value is for --html; give --html FILE, or compile the model with it/],
+      [['run', SUM, '--value', 'x'], /--value is 'x'; give NAME=VALUE, such as rate=16000\./],
     ] as const) {
       const { status, stderr } = nearside(...args)
       expect(stderr).toMatch(message)
@@ -156,13 +161,20 @@ describe('nearside compile', () => {
     expect(status).toBe(0)
     write('shape.bin', new Uint8Array(BigInt64Array.of(3n, 2n).buffer))
     expect(nearside('run', 'reshaped.plan', '-i', 'shape=shape.bin').stdout).toMatch(/^y: float32 3×2,/m)
-    expect(nearside('run', 'reshaped.plan')).toMatchObject({
+    write('other.bin', new Uint8Array(BigInt64Array.of(2n, 3n).buffer))
+    expect(nearside('run', 'reshaped.plan', '-i', 'shape=other.bin')).toMatchObject({
       ...{ status: 1, stdout: '' },
       stderr: expect.stringMatching(/^error: Input 'shape' must be \[3, 2\], for which the plan was compiled; /) as string,
     })
+    expect(nearside('compile', 'reshaped.plan', '-o', 'again.plan', '--value', 'shape=2,3')).toMatchObject({
+      ...{ status: 1, stdout: '' },
+      stderr: expect.stringMatching(
+        /^error: The file reshaped\.plan is a plan: values and dimensions are settled when /,
+      ) as string,
+    })
     for (const [args, status, message] of [
       [['--value', 'shape'], 2, /^error: --value is 'shape'; give NAME=VALUE, /],
-      [['--value', 'shape=3'], 1, /^error: Input 'shape' takes 2 elements, 1 were given\.\n$/],
+      [['--value', 'shape=3'], 1, /^error: Input 'shape' takes 2 elements, 1 was given\.\n$/],
       [['--value', 'form=3,2'], 1, /^error: The model has no input 'form' that takes a value; it has 'x', 'shape'\.\n$/],
     ] as const) {
       expect(nearside('compile', model, ...args)).toMatchObject({ status, stderr: expect.stringMatching(message) as string })
@@ -253,6 +265,19 @@ describe('nearside inspect', () => {
     expect(sum.after.inputs).toEqual([{ name: 'x', value: expect.stringMatching(/^%\d+$/) as string, type: 'float32[batch×3]' }])
     expect(sum.after.nodes[0]?.ms).toBeGreaterThan(0)
 
+    // A plan for one value is run with it.
+    const reshaped = write('drawn.onnx', encodeOnnx(RESHAPED))
+    nearside('compile', reshaped, '-o', 'valued.plan', '--value', 'shape=3,2')
+    expect(nearside('inspect', 'valued.plan', '--html', 'plan.html')).toMatchObject({ status: 0 })
+    expect(nearside('inspect', reshaped, '--html', 'model.html', '--value', 'shape=3,2')).toMatchObject({ status: 0 })
+    for (const file of ['plan.html', 'model.html'])
+      expect(drawn(file).notes).toEqual(["Input 'shape' must be [3, 2]: the plan is for this value."])
+    // A model that makes sense for some sizes only is drawn for those of the times.
+    const fitted = ['inspect', FITTED, '--html', 'fitted.html', '--value', 'shape=3,2']
+    expect(nearside(...fitted).stderr).toMatch(/^error: .*do not fit together/)
+    expect(nearside(...fitted, '--dimension', 'rows=2')).toMatchObject({ status: 0 })
+    expect(drawn('fitted.html').after.inputs).toMatchObject([{ name: 'x', type: 'float32[2×3]' }, { name: 'shape' }])
+
     // What cannot be run is drawn all the same.
     expect(nearside('inspect', 'drawn.plan', '--html', 'huge.html', '--dimension', 'batch=1000000000000')).toMatchObject({
       status: 0,
@@ -315,6 +340,15 @@ describe('nearside run', () => {
       expect(status).toBe(1)
     }
     expect(nearside('run', PLAN, '-i', 'x=x.npy', '-i', 'z=random').stderr).toMatch(/The model has no input 'z'; it has 'x'\./)
+  })
+
+  it('takes what decides shapes, and feeds a plan the value that it is for', () => {
+    const model = write('valued.onnx', encodeOnnx(RESHAPED))
+    expect(nearside('run', model, '--value', 'shape=3,2').stdout).toMatch(/^y: float32 3×2,/m)
+    expect(nearside('run', SUM, '--dimension', 'batch=2').stdout).toMatch(/^y: float32 2×3,/m)
+    nearside('compile', model, '--value', 'shape=6,1')
+    expect(nearside('run', 'valued.plan', '--profile').stdout).toMatch(/^y: float32 6×1,/m)
+    expect(nearside('run', 'valued.plan', '--value', 'shape=3,2').stderr).toMatch(/^error: The file valued\.plan is a plan: /)
   })
 
   it('gives programs JSON, and a profile as a table', () => {

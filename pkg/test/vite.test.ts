@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { build, createServer, type InlineConfig, type Rollup, type ViteDevServer } from 'vite'
 
 import type * as Plugin from '../ts/tools/vite/index.js'
-import { type Dims, encodeOnnx } from './onnx.js'
+import { type Dims, encodeOnnx, RESHAPED } from './onnx.js'
 
 vi.setConfig({ testTimeout: 60_000 })
 
@@ -68,9 +68,31 @@ describe('nearside()', () => {
   it('refuses options that there are not, and of other types', () => {
     for (const [options, message] of [
       [null, 'The options of nearside() are null; give an object, or leave them out.'],
-      [{ cache: 'x' }, "The plugin nearside() has no option 'cache'; it has types, cacheDir."],
+      [{ cache: 'x' }, "The plugin nearside() has no option 'cache'; it has types, cacheDir, compile."],
       [{ cacheDir: 5 }, 'The option cacheDir of nearside() is 5; give the name of a folder.'],
       [{ types: 5 }, 'The option types of nearside() is 5; give true, false, or the name of a folder.'],
+      [{ compile: true }, "The option compile of nearside() is true; give { 'model.onnx': { values: …, dimensions: … } }."],
+      [
+        { compile: [] },
+        "The option compile of nearside() is an object of type Array; give { 'model.onnx': { values: …, dimensions: … } }.",
+      ],
+      [{ compile: { 'a.onnx': 5 } }, "The option compile of nearside() has 5 for 'a.onnx'; give { values: …, dimensions: … }."],
+      [
+        { compile: { 'a.onnx': { value: {} } } },
+        "The option compile of nearside() has 'value' for 'a.onnx'; it takes values and dimensions.",
+      ],
+      [
+        { compile: { 'a.onnx': { values: 16000 } } },
+        "The option compile of nearside() has 16000 as values for 'a.onnx'; give an object.",
+      ],
+      [
+        { compile: { 'a.onnx': { values: { rate: '16000' } } } },
+        "The option compile of nearside() has '16000' for 'rate' of 'a.onnx'; give a number, a bigint, a boolean, or a list of them.",
+      ],
+      [
+        { compile: { 'a.onnx': { dimensions: { batch: 1.5 } } } },
+        "The option compile of nearside() has 1.5 for 'batch' of 'a.onnx'; give a whole number from 0 up.",
+      ],
     ] as const)
       expect(() => nearside(options as unknown as Plugin.NearsideOptions)).toThrow(message)
     expect(nearside({ types: undefined }).name).toBe('nearside')
@@ -140,6 +162,32 @@ describe('vite build', () => {
     expect(text).toContain('/** float32, batch×3 */')
     await built()
     expect(readFileSync(join(root, 'src/models/digits.onnx.d.ts'), 'utf8')).toBe(text)
+  })
+
+  it('compiles models for values and sizes, and declares them', async () => {
+    write('speech/vad.onnx', encodeOnnx(RESHAPED))
+    write('digits.onnx', sum([1, 2]))
+    write('main.js', "import a from './speech/vad.onnx'\nimport b from './digits.onnx'\nexport default [a, b]")
+    await expect(built()).rejects.toThrow(
+      /vad\.onnx has no plan\. .*In vite\.config, nearside\(\{ compile: \{ 'vad\.onnx': \{ values: \{ shape: … \} \} \} \}\) makes a plan for one set/s,
+    )
+    const compile = { 'vad.onnx': { values: { shape: [3, 2n] } }, './digits.onnx': { dimensions: { batch: 4 } } }
+    await built({ compile })
+    expect(readFileSync(join(root, 'speech/vad.onnx.d.ts'), 'utf8')).toContain(
+      "/** int64, 2; must be [3, 2], for which the plan was compiled */\n  readonly shape: FeedOf<'int64'>",
+    )
+    expect(readFileSync(join(root, 'digits.onnx.d.ts'), 'utf8')).toContain('/** float32, 4×2 */')
+    // Other values make another plan; the longest name that fits counts.
+    const before = cached()
+    await built({ compile: { ...compile, 'speech/vad.onnx': { values: { shape: [1, 6] } } } })
+    expect(cached()).toHaveLength(before.length + 1)
+    expect(readFileSync(join(root, 'speech/vad.onnx.d.ts'), 'utf8')).toContain('must be [1, 6]')
+    await built({ compile })
+    expect(cached()).toHaveLength(before.length + 1)
+    expect(readFileSync(join(root, 'speech/vad.onnx.d.ts'), 'utf8')).toContain('must be [3, 2]')
+    await expect(built({ compile: { ...compile, 'vad.onnx': { values: { form: 1 } } } })).rejects.toThrow(
+      /The model has no input 'form' that takes a value; it has 'x', 'shape'\./,
+    )
   })
 
   it('fails with the sentence of what is wrong', async () => {

@@ -13,6 +13,7 @@ import { sha256Hex } from './sha256.js'
 import { ProgressMeter } from './progress.js'
 import { describeSource, isRemote, plainAddress } from './request.js'
 import { isPlan } from './magic.js'
+import { whyNoPlan } from './no-plan.js'
 import { readSource, type SourceBytes } from './source.js'
 import { Timeline } from './timeline.js'
 import type { Visit } from './visit.js'
@@ -238,11 +239,7 @@ class Loading {
     if (compiled.kind === 'fallback') {
       this.#undo.push(() => compiled.resident.drop())
       const { operators, resident } = compiled
-      const why =
-        operators.length > 0
-          ? `: it needs operators that the runtime lacks (${operators.join(', ')}).`
-          : `. ${resident.notes.join(' ')}`
-      this.#warn(`${this.#label} runs in the compiler, more slowly${why}`)
+      this.#warn(`${this.#label} runs in the compiler, more slowly${whyNoPlan(operators, resident.notes)}`)
       this.#releaseRuntime?.()
       return this.#finish(compiled.resident, compilerStarted, compiled.operators)
     }

@@ -8,8 +8,9 @@ use super::{
     mixed::Kind,
 };
 use crate::{
-    graph::{Graph, plan::Plan, print},
+    graph::{Graph, Init, Port, plan::Plan, print},
     runtime::{DimInfo, PortInfo},
+    tensor::Tensor,
 };
 
 /// What can be told of a compiled model.
@@ -26,6 +27,30 @@ pub struct Inspection {
     pub weights: usize,
     /// What the compiler did.
     pub report: Report,
+}
+
+/// What an input must be, because the model was compiled for this value.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    /// The input's name.
+    pub input: String,
+    /// The value in words, `16000` or `[2, 3]`.
+    pub text: String,
+    /// The value.
+    pub value: Tensor,
+}
+
+impl Demand {
+    /// What a plan's graph demands: an input that refers to a constant was given when the model was compiled.
+    pub fn list(graph: &Graph) -> Vec<Demand> {
+        let demand = |port: &Port| {
+            let value = graph.value(port.value);
+            let Some(Init::Data(blob)) = &value.init else { return None };
+            let tensor = Tensor::from_bytes(value.ty.dtype, &value.ty.fixed_shape()?, blob.bytes()).ok()?;
+            Some(Demand { input: port.name.clone(), text: value.name.clone(), value: tensor })
+        };
+        graph.inputs.iter().filter_map(demand).collect()
+    }
 }
 
 impl Inspection {

@@ -35,7 +35,7 @@ pub use front::{Compiled, Options, Report, compile};
 #[cfg(feature = "compiler")]
 pub use import::{element_type, read_tensor};
 #[cfg(feature = "compiler")]
-pub use inspection::Inspection;
+pub use inspection::{Demand, Inspection};
 #[cfg(feature = "compiler")]
 pub use mixed::{Keys, Kind, Map, Mixed, Strings, Value, read_value};
 #[cfg(feature = "compiler")]

@@ -99,10 +99,15 @@ fn parse(port: &PortInfo, text: &str) -> Result<Tensor> {
     let open = shape.iter().filter(|d| matches!(d, DimInfo::Symbol(_))).count();
     ensure!(open <= 1, Unsupported, "input '{name}' has {open} open dimensions, so that elements do not say its shape");
     let fits = if open == 0 { count == fixed } else { fixed > 0 && count % fixed == 0 };
-    let multiple = if open == 0 { "" } else { "a multiple of " };
-    ensure!(fits, InvalidInput, "input '{name}' takes {multiple}{fixed} elements, {count} were given");
+    let takes = if open == 0 { elements(fixed) } else { format!("a multiple of {}", elements(fixed)) };
+    let were = if count == 1 { "was" } else { "were" };
+    ensure!(fits, InvalidInput, "input '{name}' takes {takes}, {count} {were} given");
     let dim = |d: &DimInfo| if let DimInfo::Fixed(n) = d { *n } else { count / fixed };
     Tensor::from_bytes(*dtype, &shape.iter().map(dim).collect::<Vec<_>>(), &bytes)
+}
+
+fn elements(count: usize) -> String {
+    format!("{count} element{}", if count == 1 { "" } else { "s" })
 }
 
 /// Adds an element; `None` if the text is none of this type.
@@ -162,7 +167,8 @@ mod tests {
                 "input 'n' takes int64, which '16k' is not; write its elements with commas between them",
             ),
             (DType::I64, &[], "", "input 'n' takes int64, which '' is not; write its elements with commas between them"),
-            (DType::I8, &[], "1,2", "input 'n' takes 1 elements, 2 were given"),
+            (DType::I8, &[], "1,2", "input 'n' takes 1 element, 2 were given"),
+            (DType::I8, core::slice::from_ref(&two), "1", "input 'n' takes 2 elements, 1 was given"),
             (DType::I8, &[two.clone(), open.clone()], "1,2,3", "input 'n' takes a multiple of 2 elements, 3 were given"),
             (DType::I8, &[open.clone(), open], "1", "input 'n' has 2 open dimensions, so that elements do not say its shape"),
         ] {

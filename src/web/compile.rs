@@ -11,7 +11,7 @@ use super::{
     model::{Executor, flat, push_port, strings},
 };
 use crate::{
-    compile::{Compiled, Drawing, DrawnGraph, DrawnPort, Inspection, OnnxFile, OnnxReader, Options},
+    compile::{Compiled, Demand, Drawing, DrawnGraph, DrawnPort, Inspection, OnnxFile, OnnxReader, Options},
     error::{Error, Result},
     graph::plan::{Pieces, Plan},
 };
@@ -152,14 +152,21 @@ impl RawCompiled {
         out
     }
 
-    /// The plan's operators, flat: name and number of nodes of each in turn.
-    pub fn operators(&self) -> Array {
-        let out = Array::new();
+    /// What the plan consists of: its operators (flat: name and number of nodes of each in turn); bytes of its constants; and inputs that must have a
+    /// certain value, because the model was compiled for it (flat: name, the value in words and its bytes of each in turn). One function for
+    /// all, for each is part of what pages download.
+    pub fn content(&self) -> Array {
+        let (operators, demands) = (Array::new(), Array::new());
         for (name, count) in &self.inspection.operators {
-            out.push(&JsString::from(*name));
-            out.push(&JsValue::from_f64(*count as f64));
+            operators.push(&JsString::from(*name));
+            operators.push(&JsValue::from_f64(*count as f64));
         }
-        out
+        for Demand { input, text, value } in self.plan.iter().flat_map(|plan| Demand::list(&plan.graph)) {
+            demands.push(&JsString::from(input.as_str()));
+            demands.push(&JsString::from(text.as_str()));
+            demands.push(&Uint8Array::from(value.bytes()));
+        }
+        Array::of3(&operators, &JsValue::from_f64(self.inspection.weights as f64), &demands)
     }
 
     /// What each pass did, flat: its name and a list of its changes in turn.
@@ -170,11 +177,6 @@ impl RawCompiled {
             out.push(&strings(&pass.changes));
         }
         out
-    }
-
-    /// Bytes of the plan's constants.
-    pub fn weights(&self) -> usize {
-        self.inspection.weights
     }
 }
 

@@ -36,7 +36,7 @@ export async function comparedInputs(
   runner: Runner | undefined,
   signal: AbortSignal,
 ): Promise<Values[]> {
-  if (files.inputs !== undefined || files.picture !== undefined) return [inputs]
+  if ((files.inputs ?? files.picture ?? files.sound) !== undefined) return [inputs]
   if (source.digits) return (await digitSamples(signal)).map((sample) => sample.inputs)
   const random = (_: unknown, i: number): Values => randomInputs(runner?.ports ?? [], experiment.dims, experiment.seed + i)
   return Array.from({ length: COMPARED_INPUTS }, random)

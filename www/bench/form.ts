@@ -3,6 +3,8 @@
 import { byId, setText } from '../src/dom'
 import { showCamera } from './camera'
 import { type Experiment, readDims, readExperiment, writeDims } from './experiment'
+import { showMicrophone } from './microphone'
+import type { Sound } from './sound'
 
 /** Files that the visitor gave. */
 export interface Files {
@@ -12,6 +14,8 @@ export interface Files {
   readonly inputs: File | undefined
   /** A frame of the camera. */
   readonly picture: ImageBitmap | undefined
+  /** What the microphone heard. */
+  readonly sound: Sound | undefined
 }
 
 const REPOSITORY = ['digits.int8', 'digits']
@@ -21,6 +25,7 @@ export class Form {
   readonly #threads = byId('threads', HTMLInputElement)
   readonly #onChange: () => void
   readonly #picture = showCamera()
+  readonly #sound = showMicrophone()
   #dropped: readonly File[] = []
 
   constructor(experiment: Experiment, onChange: () => void) {
@@ -66,7 +71,8 @@ export class Form {
       return field instanceof HTMLInputElement ? Array.from(field.files ?? []) : []
     }
     const models = this.#dropped.length > 0 ? this.#dropped : of('file')
-    return { models, other: of('other-file')[0], inputs: of('inputs')[0], picture: this.#picture() }
+    const taken = { picture: this.#picture(), sound: this.#sound() }
+    return { models, other: of('other-file')[0], inputs: of('inputs')[0], ...taken }
   }
 
   /** Takes a model that was dropped on the page, or several formats of it. */

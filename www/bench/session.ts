@@ -1,5 +1,7 @@
 /** One experiment from models to result. */
 
+import type { Port } from 'nearside'
+
 import { comparedInputs, compareFormats } from './compare-formats'
 import { drawnDigit } from './digit'
 import { load, type LoadJob, type Runner } from './engines'
@@ -13,6 +15,7 @@ import type { Peaks } from './peaks'
 import { digitInputs, pictureInputs } from './picture'
 import { checkSamples } from './reference'
 import { byOperator, type Environment, peakFor, type Result, type SideResult } from './result'
+import { noSound, soundInput, soundShape } from './sound'
 import { type LoadedSide, loadSides, pick, sidesOf } from './sides'
 import { supportOf } from './support'
 import { type Visits, visitSides } from './visits'
@@ -192,9 +195,16 @@ export async function open(
 }
 
 export async function inputsOf(experiment: Experiment, source: Source, files: Files, { ports }: Runner): Promise<Values> {
+  const shape = files.sound === undefined ? undefined : soundShape(ports, experiment.dims)
+  if (files.sound !== undefined && shape !== undefined) {
+    // What lies beside the sound, such as a state, is as without it.
+    const others = ports.filter(({ name }) => name !== shape.name)
+    return { ...(await givenInputs(experiment, files, others)), ...soundInput(files.sound, shape) }
+  }
   if (files.picture !== undefined)
     return source.digits ? digitInputs(files.picture) : pictureInputs(files.picture, ports, experiment.dims)
-  if (files.inputs !== undefined) return parseInputs(await files.inputs.text(), ports, experiment.dims)
+  if (files.sound !== undefined) throw noSound(ports)
+  if (files.inputs !== undefined) return givenInputs(experiment, files, ports)
   if (source.digits && Object.keys(experiment.dims).length === 0) {
     const data = drawnDigit()
     if (data !== undefined) return { image: { type: 'float32', dims: [1, 1, 28, 28], data } }
@@ -204,7 +214,12 @@ export async function inputsOf(experiment: Experiment, source: Source, files: Fi
     const open = openDims(ports).join(', ')
     throw new Error(`The model has no open dimension '${unknown.join("', '")}'; it has ${open === '' ? 'none' : open}.`)
   }
-  return randomInputs(ports, experiment.dims, experiment.seed)
+  return givenInputs(experiment, files, ports)
+}
+
+/** From the visitor's file, or random. */
+async function givenInputs({ dims, seed }: Experiment, { inputs }: Files, ports: readonly Port[]): Promise<Values> {
+  return inputs === undefined ? randomInputs(ports, dims, seed) : parseInputs(await inputs.text(), ports, dims)
 }
 
 function devicePeaks(signal: AbortSignal): Promise<Peaks> {

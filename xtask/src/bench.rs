@@ -120,7 +120,7 @@ fn compare(options: &Options, node: &mut Command) -> Result<()> {
     if let Some(folder) = &assets {
         node.arg("--assets").arg(folder);
     }
-    if options.engines.as_deref().is_some_and(bench_peers::named) {
+    if options.engines.as_deref().map(bench_peers::named).transpose()? == Some(true) {
         bench_peers::packages()?;
         node.arg("--converted").arg(bench_peers::models(assets.as_deref(), options.models.as_deref())?);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nearside::{
     DType, Result, Tensor, TensorView,
     graph::plan,
-    runtime::{DimInfo, Session},
+    runtime::{self, DimInfo, NodeProfile, Session},
     tensor::AlignedBytes,
 };
 
@@ -20,39 +20,30 @@ pub fn profile(file: &[u8], clock: Clock<'_>, mut say: impl FnMut(&str)) -> Resu
     let mut session = Session::new(plan::read(AlignedBytes::copy_of(file))?)?;
     let inputs = inputs(&session)?;
     let views: Vec<(&str, TensorView<'_>)> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
-    let mut nodes: Vec<(String, f64)> = Vec::new();
-    let mut whole = f64::INFINITY;
+    let (mut runs, mut whole) = (0, f64::INFINITY);
     let start = clock();
-    while clock() - start < BUDGET_MS {
+    while clock() - start < BUDGET_MS / 2.0 {
         let begin = clock();
         session.run(&views)?;
         whole = whole.min(clock() - begin);
-        let (mut index, mut last) = (0, clock());
-        session.run_observed(&views, |_, node| {
-            let now = clock();
-            match nodes.get_mut(index) {
-                Some(entry) => entry.1 = entry.1.min(now - last),
-                None => nodes.push((format!("{} '{}'", node.op.name(), node.name), now - last)),
-            }
-            index += 1;
-            last = now;
-        })?;
+        runs += 1;
     }
-    let sum: f64 = nodes.iter().map(|n| n.1).sum();
+    let mut nodes = runtime::profile(&mut session, &views, runs, clock)?;
+    let sum: f64 = nodes.iter().map(|n| n.min_ms).sum();
     say(&format!("{:.3} ms; the operators by themselves {sum:.3} ms", whole));
     let mut kinds = BTreeMap::<&str, (usize, f64)>::new();
-    for (name, ms) in &nodes {
-        let entry = kinds.entry(name.split(' ').next().unwrap_or_default()).or_default();
-        *entry = (entry.0 + 1, entry.1 + ms);
+    for node in &nodes {
+        let entry = kinds.entry(node.op).or_default();
+        *entry = (entry.0 + 1, entry.1 + node.min_ms);
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
     for (kind, (count, ms)) in kinds {
         say(&format!("{:>9.1} µs {:>5.1} %  {kind}×{count}", ms * 1e3, ms / sum * 100.0));
     }
-    nodes.sort_by(|a, b| b.1.total_cmp(&a.1));
-    for (name, ms) in nodes.iter().take(16) {
-        say(&format!("{:>9.1} µs {:>5.1} %  {name}", ms * 1e3, ms / sum * 100.0));
+    nodes.sort_by(|a, b| b.min_ms.total_cmp(&a.min_ms));
+    for NodeProfile { op, name, min_ms, .. } in nodes.iter().take(16) {
+        say(&format!("{:>9.1} µs {:>5.1} %  {op} '{name}'", min_ms * 1e3, min_ms / sum * 100.0));
     }
     Ok(())
 }

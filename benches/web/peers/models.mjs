@@ -3,8 +3,11 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** They are installed, and their models made, only for whoever names them. */
-export const PEERS = ['litert', 'tfjs']
+/**
+ * They are installed, and their models made, only for whoever names them.
+ * @type {readonly string[]}
+ */
+export const PEERS = JSON.parse(readFileSync(new URL('engines.json', import.meta.url), 'utf8'))
 
 /**
  * The model of theirs that is measured beside a variant of ONNX. Both int8 models come from the same float32 weights, but were quantized by different tools.

@@ -9,7 +9,7 @@ import { compileToPlan } from '../compiler/compile.js'
 import { writeWhole } from '../compiler/write.js'
 import { histogram } from './numbers.js'
 import { withTicker, words } from './ticker.js'
-import { dimensions, parse, UsageError } from './usage.js'
+import { dimensions, inputValues, parse, SETTLED } from './usage.js'
 
 const HELP = `Usage: nearside compile MODEL.onnx [-o MODEL.plan] [--external-data DIR]
                         [--value NAME=VALUE]… [--dimension NAME=SIZE]…
@@ -28,8 +28,7 @@ export async function run(args: string[]): Promise<number> {
   const parsed = parse(HELP, 'the path of an ONNX model', args, {
     output: { type: 'string', short: 'o' },
     'external-data': { type: 'string' },
-    value: { type: 'string', multiple: true },
-    dimension: { type: 'string', multiple: true },
+    ...SETTLED,
   })
   if (parsed === undefined) return 0
   const { values, target: model } = parsed
@@ -40,7 +39,7 @@ export async function run(args: string[]): Promise<number> {
     compileToPlan({
       model,
       externalData: values['external-data'],
-      values: (values.value ?? []).map(inputValue),
+      values: inputValues(values.value ?? []),
       dimensions: [...dimensions(values.dimension ?? [])],
       onStep: (next) => step(words(next)),
     }),
@@ -54,12 +53,4 @@ export async function run(args: string[]): Promise<number> {
   process.stdout.write(`${model}: ${size} bytes\n`)
   for (const note of description.notes) process.stdout.write(`note: ${note}\n`)
   return 0
-}
-
-/** `NAME=VALUE`. */
-function inputValue(text: string): [string, string] {
-  const [, name, value] = /^([^=]+)=(.+)$/.exec(text) ?? []
-  if (name === undefined || value === undefined)
-    throw new UsageError(`--value is '${text}'; give NAME=VALUE, such as rate=16000.`)
-  return [name, value]
 }

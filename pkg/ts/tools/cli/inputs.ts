@@ -1,10 +1,11 @@
-/** What `nearside run` feeds a model: files, random numbers, or zeros. */
+/** What `nearside run` feeds a model: files, random numbers, the values that its plan is for, or zeros. */
 
 import { readFile } from 'node:fs/promises'
 
 import { InputError } from '../../errors.js'
 import { describeDims, elementCount, STORAGE, Tensor } from '../../tensor.js'
 import type { Port } from '../../types.js'
+import type { Demand } from '../compiler/job.js'
 import { isNpy, readNpy } from './npy.js'
 import { UsageError } from './usage.js'
 
@@ -29,18 +30,32 @@ function split(text: string, at: number): [string, string | undefined] {
   return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)]
 }
 
-/** A tensor for each input. What is not given is zeros. */
-export async function readInputs(ports: readonly Port[], texts: readonly string[]): Promise<{ [name: string]: Tensor }> {
+/** A tensor for each input. What is not given is what the plan demands, or zeros. */
+export async function readInputs(
+  ports: readonly Port[],
+  texts: readonly string[],
+  demands: readonly Demand[],
+): Promise<{ [name: string]: Tensor }> {
   const given = new Map(texts.map(parseInput))
   const feeds: { [name: string]: Tensor } = {}
   for (const port of ports) {
-    feeds[port.name] = await readInput(port, given.get(port.name) ?? { dims: undefined, from: 'zeros' })
+    const input = given.get(port.name)
+    const demanded = input === undefined ? demandedTensor(port, demands) : undefined
+    feeds[port.name] = demanded ?? (await readInput(port, input ?? { dims: undefined, from: 'zeros' }))
     given.delete(port.name)
   }
   const [unknown] = given.keys()
   if (unknown !== undefined)
     throw new InputError(`The model has no input '${unknown}'; it has ${ports.map(({ name }) => `'${name}'`).join(', ')}.`)
   return feeds
+}
+
+/** The value that an input must have, if there is one. */
+export function demandedTensor({ name, type, dims }: Port, demands: readonly Demand[]): Tensor | undefined {
+  const demand = demands.find(({ input }) => input === name)
+  if (demand === undefined || type === 'string') return undefined
+  // All dimensions of what was given are known.
+  return new Tensor(type, new STORAGE[type](demand.bytes.slice().buffer), dims as readonly number[])
 }
 
 async function readInput(port: Port, { dims, from }: Given): Promise<Tensor> {

@@ -4,14 +4,14 @@ import { basename } from 'node:path'
 import process from 'node:process'
 
 import { InputError, InternalError } from '../../errors.js'
-import { compile, compileToPlan } from '../compiler/compile.js'
+import { compile, type CompileOptions, compileToPlan } from '../compiler/compile.js'
 import { writeWhole } from '../compiler/write.js'
 import { measured, pageOf } from './page.js'
 import { withTicker, words } from './ticker.js'
-import { dimensions, parse, UsageError } from './usage.js'
+import { dimensions, inputValues, parse, SETTLED, UsageError } from './usage.js'
 
 const HELP = `Usage: nearside inspect MODEL [--passes] [--graph | --json] [--external-data DIR]
-       nearside inspect MODEL --html FILE [--dimension NAME=SIZE]…
+       nearside inspect MODEL --html FILE [--dimension NAME=SIZE]… [--value NAME=VALUE]…
 
 Prints the inputs, outputs and operators of an ONNX model or a plan.
 
@@ -19,7 +19,9 @@ Prints the inputs, outputs and operators of an ONNX model or a plan.
   --graph                The whole graph, a node per line
   --json                 For programs
   --html FILE            Draw the graph before and after the compiler, with time per node, in a page of one file
-  --dimension NAME=SIZE  Size of an open dimension for the page's times; 1 if not given
+  --dimension NAME=SIZE  Size of an open dimension for the page's times; 1 if not given. A model that has a plan for some sizes only is
+                         compiled for these
+  --value NAME=VALUE     Value of an input for which an ONNX model is compiled before it is drawn, as for compile
   --external-data DIR    Folder of the files in which the model keeps weights; the model's own if not given
 `
 
@@ -29,7 +31,7 @@ export async function run(args: string[]): Promise<number> {
     graph: { type: 'boolean' },
     json: { type: 'boolean' },
     html: { type: 'string' },
-    dimension: { type: 'string', multiple: true },
+    ...SETTLED,
     'external-data': { type: 'string' },
   })
   if (parsed === undefined) return 0
@@ -40,7 +42,12 @@ export async function run(args: string[]): Promise<number> {
     throw new UsageError('Give --html alone: the page holds the passes and the graph.')
   if (values.dimension !== undefined && values.html === undefined)
     throw new UsageError('--dimension is for the times of --html; leave it out, or give --html FILE.')
-  if (values.html !== undefined) return draw(model, values.html, dimensions(values.dimension ?? []), values['external-data'])
+  if (values.value !== undefined && values.html === undefined)
+    throw new UsageError('--value is for --html; give --html FILE, or compile the model with it and inspect the plan.')
+  if (values.html !== undefined) {
+    const job = { model, externalData: values['external-data'], values: inputValues(values.value ?? []) }
+    return draw(job, values.html, dimensions(values.dimension ?? []))
+  }
   const { description, text } = await withTicker('starting the compiler', (step) =>
     compile({ model, externalData: values['external-data'], text: { passes, graph }, onStep: (next) => step(words(next)) }),
   )
@@ -55,16 +62,20 @@ export async function run(args: string[]): Promise<number> {
 
 /** Writes the page. */
 async function draw(
-  model: string,
+  job: Pick<CompileOptions, 'model' | 'externalData' | 'values'>,
   file: string,
   sizes: ReadonlyMap<string, number>,
-  externalData: string | undefined,
 ): Promise<number> {
-  const { description, drawing, plan } = await withTicker('starting the compiler', (step) =>
-    compileToPlan({ model, externalData, drawing: true, onStep: (next) => step(words(next)) }),
-  )
+  const { model } = job
+  const { description, demands, drawing, plan } = await withTicker('starting the compiler', (step) => {
+    const options: CompileOptions = { ...job, drawing: true, onStep: (next) => step(words(next)) }
+    return compileToPlan(options).catch((error: unknown) => {
+      if (sizes.size === 0) throw error
+      return compileToPlan({ ...options, dimensions: [...sizes] })
+    })
+  })
   if (drawing === undefined) throw new InternalError('The compiler gave no drawing of a plan; please report this with the model.')
-  const timed = await withTicker(`running ${model}`, () => measured(plan, drawing, sizes))
+  const timed = await withTicker(`running ${model}`, () => measured(plan, drawing, sizes, demands))
   const page = await pageOf({ title: basename(model), description, drawing, timed })
   await writeWhole(file, [new TextEncoder().encode(page)]).catch((cause: unknown) => {
     throw new InputError(`The file ${file} cannot be written (${String(cause)}).`, { cause })

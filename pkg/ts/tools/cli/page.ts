@@ -5,8 +5,9 @@ import { readFile } from 'node:fs/promises'
 import { Model } from '../../index.js'
 import { STORAGE, Tensor } from '../../tensor.js'
 import type { Port } from '../../types.js'
-import type { Description, DrawnNode, Drawing } from '../compiler/job.js'
+import type { Demand, Description, DrawnNode, Drawing } from '../compiler/job.js'
 import { PAGE } from '../package-files.js'
+import { demandedTensor } from './inputs.js'
 import { UsageError } from './usage.js'
 
 /** Runs of which the fastest times are shown. */
@@ -35,15 +36,16 @@ export async function pageOf({ title, description, drawing, timed }: PageParts):
   return (await readFile(PAGE, 'utf8')).replace('DATA', () => json)
 }
 
-/** Runs a plan with zeros and gives the nodes with their times; an error, where it cannot be run like that. */
+/** Runs a plan with the values that it is for, and else zeros, and gives the nodes with their times; an error, where it cannot be run like that. */
 export async function measured(
   plan: readonly Uint8Array<ArrayBuffer>[],
   { after }: Drawing,
   sizes: ReadonlyMap<string, number>,
+  demands: readonly Demand[],
 ): Promise<readonly Timed[] | Error> {
   try {
     using model = await Model.load(new Blob([...plan]), { worker: true, threads: 1, cache: false, onWarning: () => {} })
-    const feeds = Object.fromEntries(model.inputs.map((port) => [port.name, zeros(port, sizes)]))
+    const feeds = Object.fromEntries(model.inputs.map((port) => [port.name, demandedTensor(port, demands) ?? zeros(port, sizes)]))
     const nodes: Timed[] = [...after.nodes]
     for (const { index, min, macs, bytes } of await model.profile(feeds, { runs: RUNS })) {
       const node = nodes[index]

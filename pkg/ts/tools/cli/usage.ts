@@ -54,6 +54,22 @@ export function wholeNumber(
   return value
 }
 
+/** What of a model is settled when it is compiled, as options of a command. */
+export const SETTLED = {
+  value: { type: 'string', multiple: true },
+  dimension: { type: 'string', multiple: true },
+} as const
+
+/** Values of inputs, from `NAME=VALUE` each. */
+export function inputValues(texts: readonly string[]): [name: string, value: string][] {
+  return texts.map((text) => {
+    const [, name, value] = /^([^=]+)=(.+)$/.exec(text) ?? []
+    if (name === undefined || value === undefined)
+      throw new UsageError(`--value is '${text}'; give NAME=VALUE, such as rate=16000.`)
+    return [name, value]
+  })
+}
+
 /** Sizes of open dimensions, from `NAME=SIZE` each. */
 export function dimensions(texts: readonly string[]): Map<string, number> {
   return new Map(

@@ -6,8 +6,9 @@ import { Worker } from 'node:worker_threads'
 import { ChannelLost } from '../../engine/protocol.js'
 import { fromWire } from '../../engine/wire-error.js'
 import { InternalError, UnsupportedError } from '../../errors.js'
+import { whyNoPlan } from '../../no-plan.js'
 import { THREAD } from '../package-files.js'
-import type { Answer, Description, Job, Message, Step } from './job.js'
+import type { Answer, Job, Message, Step } from './job.js'
 
 /** What to compile, and whom to tell how it goes. */
 export interface CompileOptions extends Omit<Job, 'weights'> {
@@ -43,14 +44,9 @@ export async function compileToPlan(
   options: Omit<CompileOptions, 'plan' | 'text'>,
 ): Promise<Answer & { readonly plan: readonly Uint8Array<ArrayBuffer>[] }> {
   const { plan, ...answer } = await compile({ ...options, plan: true })
-  if (plan === undefined) throw new UnsupportedError(whyNoPlan(options.model, answer.description))
-  return { ...answer, plan }
-}
-
-function whyNoPlan(model: string, { fallbackOperators, notes }: Description): string {
-  const why =
-    fallbackOperators.length > 0
-      ? `: it uses ${fallbackOperators.join(', ')}, which only the compiler runs.`
-      : `. ${notes.join(' ')}`
-  return `The model ${model} has no plan${why} Load the ONNX file itself: pages then run it in the compiler, which is slower and a larger download.`
+  if (plan !== undefined) return { ...answer, plan }
+  const { fallbackOperators, notes } = answer.description
+  throw new UnsupportedError(
+    `The model ${options.model} has no plan${whyNoPlan(fallbackOperators, notes)} Load the ONNX file itself: pages then run it in the compiler, which is slower and a larger download.`,
+  )
 }

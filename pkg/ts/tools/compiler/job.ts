@@ -39,6 +39,15 @@ export interface Description {
   readonly passes: readonly { readonly name: string; readonly changes: readonly string[] }[]
 }
 
+/** A value that an input must have, because the model was compiled for it. */
+export interface Demand {
+  readonly input: string
+  /** The value in words, `16000` or `[2, 3]`. */
+  readonly text: string
+  /** Its elements, little-endian. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+}
+
 /** A model before and after the compiler, to be drawn. */
 export interface Drawing {
   /** The ONNX nodes; none where a plan was given. */
@@ -76,6 +85,7 @@ export interface DrawnPort {
 /** What came of a job. */
 export interface Answer {
   readonly description: Description
+  readonly demands: readonly Demand[]
   /** The plan's file in pieces, where it was asked for and there is one. */
   readonly plan?: readonly Uint8Array<ArrayBuffer>[] | undefined
   readonly text?: string | undefined

@@ -6,13 +6,13 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { isErrorKind, type WireError } from '../../engine/protocol.js'
 import { instantiate, type Raw, type RawCompiled, type RawOnnx } from '../../engine/raw.js'
 import { onnxNodes, ranges, rows } from '../../engine/rows.js'
-import { NearsideError } from '../../errors.js'
+import { InputError, NearsideError } from '../../errors.js'
 import { modelKind } from '../../sniff.js'
 import type { DataType } from '../../tensor.js'
 import type { Port, PortKind } from '../../types.js'
 import { COMPILER } from '../package-files.js'
 import { eachPiece, openFile, pathOfWeights } from './files.js'
-import type { Answer, Description, Drawing, DrawnGraph, DrawnPort, Job, Message, Step } from './job.js'
+import type { Answer, Demand, Description, Drawing, DrawnGraph, DrawnPort, Job, Message, Step } from './job.js'
 
 let panic: string | undefined
 
@@ -29,6 +29,7 @@ async function work(job: Job): Promise<{ answer: Answer; moved: ArrayBuffer[] }>
   }
   const answer: Answer = {
     description: describe(compiled),
+    demands: demands(compiled),
     plan: pieces.length > 0 ? pieces : undefined,
     text: job.text === undefined ? undefined : compiled.text(job.text.passes === true, job.text.graph === true),
     drawing: job.drawing === true ? drawing(compiled.drawing() as unknown[][] | undefined) : undefined,
@@ -51,7 +52,14 @@ async function read(raw: Raw, job: Job): Promise<{ compiled: RawCompiled; files:
       reader.push(piece)
       tell({ reading: job.model, done: at + piece.length, total: size })
     })
-    if (!('supply' in reader)) return { compiled: RawCompiled.of_plan(reader), files: [] }
+    if (!('supply' in reader)) {
+      const compiled = RawCompiled.of_plan(reader)
+      if ((job.values ?? []).length + (job.dimensions ?? []).length > 0)
+        throw new InputError(
+          `The file ${job.model} is a plan: values and dimensions are settled when the ONNX model is compiled; give that model.`,
+        )
+      return { compiled, files: [] }
+    }
     job.values?.forEach(([name, value]) => reader.value(name, value))
     job.dimensions?.forEach(([name, size]) => reader.dimension(name, size))
     const files = await supply(reader, job.weights)
@@ -81,13 +89,22 @@ async function supply(model: RawOnnx, folder: string): Promise<string[]> {
   return [...paths.values()]
 }
 
+/** What the plan consists of, as `RawCompiled` gives it: operators, bytes of constants, demands. */
+type Content = [operators: unknown[], weights: number, demands: unknown[]]
+
+function demands(compiled: RawCompiled): Demand[] {
+  const [, , flat] = compiled.content() as Content
+  return rows<[string, string, Uint8Array<ArrayBuffer>]>(flat, 3).map(([input, text, bytes]) => ({ input, text, bytes }))
+}
+
 function describe(compiled: RawCompiled): Description {
+  const [operators, weights] = compiled.content() as Content
   return {
     plan: compiled.take_fallback() === undefined,
     inputs: ports(compiled.ports(false)),
     outputs: ports(compiled.ports(true)),
-    operators: Object.fromEntries(rows<[string, number]>(compiled.operators(), 2)),
-    weights: compiled.weights(),
+    operators: Object.fromEntries(rows<[string, number]>(operators, 2)),
+    weights,
     notes: compiled.notes() as string[],
     fallbackOperators: compiled.fallback_operators() as string[],
     passes: rows<[string, string[]]>(compiled.passes(), 2).map(([name, changes]) => ({ name, changes })),

@@ -20,8 +20,10 @@ import { writeWhole } from '../compiler/write.js'
 import { declarations } from './declarations.js'
 import { checkOptions, type NearsideOptions } from './options.js'
 import { type CompiledModel, planOf } from './plans.js'
+import { asOption, settledOf } from './settled.js'
 
 export type { NearsideOptions } from './options.js'
+export type { Element, Settled, SettledByModel } from './settled.js'
 
 /** Where the development server has plans. */
 const PREFIX = '@nearside/'
@@ -50,7 +52,7 @@ export function nearside(options: NearsideOptions = {}): Plugin {
     if (types === false || file.split(/[/\\]/).includes('node_modules')) return
     const place = typeof types === 'string' ? join(resolve(config.root, types), relative(config.root, file)) : file
     const path = `${place}.d.ts`
-    const text = declarations(basename(file), model.description)
+    const text = declarations(basename(file), model)
     if (existsSync(path) && (await readFile(path, 'utf8')) === text) return
     await writeWhole(path, [Buffer.from(text)]).catch((error: unknown) => {
       config.logger.warn(`nearside: the declarations of ${file} cannot be written (${String(error)}); set the option types.`)
@@ -92,11 +94,12 @@ export function nearside(options: NearsideOptions = {}): Plugin {
       this.addWatchFile(file)
       let model: CompiledModel
       try {
-        model = await planOf(file, cache)
+        model = await planOf(file, cache, settledOf(options.compile ?? {}, config.root, file))
       } catch (error) {
         if (!(error instanceof NearsideError)) throw error
         const remedy = error instanceof UnsupportedError ? ` That is what import './${basename(file)}?url' gives.` : ''
-        this.error({ message: error.message.replaceAll(`${config.root}/`, '') + remedy, id: file })
+        const message = asOption(error.message.replaceAll(`${config.root}/`, ''), basename(file))
+        this.error({ message: message + remedy, id: file })
       }
       for (const path of model.files) {
         this.addWatchFile(path)

@@ -2,6 +2,7 @@
 
 import { InputError } from '../../errors.js'
 import { describeValue } from '../../tensor.js'
+import { checkSettled, type SettledByModel } from './settled.js'
 
 /** What `nearside()` takes. */
 export interface NearsideOptions {
@@ -12,11 +13,17 @@ export interface NearsideOptions {
   readonly types?: boolean | string | undefined
   /** Folder in which plans are kept from build to build. Default `node_modules/.cache/nearside`. */
   readonly cacheDir?: string | undefined
+  /**
+   * What of a model is settled when it is compiled, by the end of the model's path: values of inputs that decide shapes or branches, and sizes of
+   * open dimensions. Such as `{ 'vad.onnx': { values: { sr: 16000 } } }`.
+   */
+  readonly compile?: SettledByModel | undefined
 }
 
 const TYPES: { readonly [K in keyof NearsideOptions]-?: readonly [types: readonly string[], wanted: string] } = {
   types: [['boolean', 'string'], 'true, false, or the name of a folder'],
   cacheDir: [['string'], 'the name of a folder'],
+  compile: [['object'], "{ 'model.onnx': { values: …, dimensions: … } }"],
 }
 
 /** Throws for an option that there is not, or that is of another type. */
@@ -30,4 +37,5 @@ export function checkOptions(options: NearsideOptions): void {
     if (value !== undefined && !types.includes(typeof value))
       throw new InputError(`The option ${name} of nearside() is ${describeValue(value)}; give ${wanted}.`)
   }
+  if (options.compile !== undefined) checkSettled(options.compile)
 }

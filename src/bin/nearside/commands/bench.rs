@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Result, bail};
 use nearside::{
     Limits,
-    compile::Options,
+    compile::Demand,
     graph::plan,
     kernels::Team,
     runtime::{Choices, Session, Tuned, Tuner},
@@ -17,9 +17,11 @@ use super::run::read_inputs;
 pub struct Args {
     /// The ONNX model or plan
     model: PathBuf,
-    /// An input as for `nearside run`. Inputs not given are zeros
+    /// An input as for `nearside run`. Inputs not given are zeros, or the value that the plan is for
     #[arg(short, long = "input", value_name = "NAME[:SHAPE]=FILE")]
     inputs: Vec<String>,
+    #[command(flatten)]
+    settled: super::Settled,
     /// Threads that share the work
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -44,11 +46,11 @@ pub struct Args {
 const SLICE_MS: f64 = 1000.0;
 
 pub fn run(args: &Args) -> Result<()> {
-    let plan = super::load_plan(&args.model, &Options::default())?;
+    let plan = super::load_plan(&args.model, &args.settled.options())?;
     let (limits, team) = (Limits::default(), Team::spawn(args.threads));
     let choices = Choices::decode(&plan.meta.record, &device(&team), plan.graph.nodes.len());
     let mut session = Session::with_choices(plan.clone(), &limits, team.clone(), choices)?;
-    let inputs = read_inputs(&args.inputs, session.inputs())?;
+    let inputs = read_inputs(&args.inputs, session.inputs(), &Demand::list(&plan.graph))?;
     let views: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
     let mut times = Vec::new();
     for _ in 0..args.runs.max(1) {

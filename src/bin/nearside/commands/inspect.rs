@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nearside::{
-    compile::{Compiled, Inspection, Kind},
+    compile::{Compiled, Inspection, Kind, Options},
     runtime::{DimInfo, PortInfo},
 };
 use serde_json::{Value, json};
@@ -24,19 +24,23 @@ pub struct Args {
     /// Draw the graph before and after the passes, with time per node, in a page of one file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Size of an open dimension for the page's times: NAME=SIZE. Those not given are 1
+    /// Size of an open dimension for the page's times: NAME=SIZE. Those not given are 1. A model that has a plan for some sizes only is compiled
+    /// for these
     #[arg(long = "dimension", value_name = "NAME=SIZE", requires = "html", value_parser = super::parse_dimension)]
     dimensions: Vec<(String, usize)>,
+    /// Value of an input for which the model is compiled before it is drawn, as for `compile`
+    #[arg(long = "value", value_name = "NAME=VALUE", requires = "html", value_parser = super::parse_value)]
+    values: Vec<(String, String)>,
     /// For programs
     #[arg(long, conflicts_with = "html")]
     json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let compiled = super::load(&args.model)?;
     if let Some(file) = &args.html {
-        return draw(compiled, args, file);
+        return draw(args, file);
     }
+    let compiled = super::load(&args.model)?;
     let inspection = Inspection::of(&compiled);
     let graph = match &compiled {
         Compiled::Plan { plan, .. } if args.graph => Some(&plan.graph),
@@ -50,9 +54,18 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn draw(compiled: Compiled, args: &Args, file: &Path) -> Result<()> {
-    let Compiled::Plan { plan, report } = compiled else {
-        bail!("the model has no plan, so there is no graph to draw: {}", compiled.report().notes.join(" "))
+fn draw(args: &Args, file: &Path) -> Result<()> {
+    let mut options = Options { values: args.values.clone(), ..Options::default() };
+    let mut compiled = super::load_with(&args.model, &options);
+    if !matches!(compiled, Ok(Compiled::Plan { .. })) && !args.dimensions.is_empty() {
+        options.dimensions.clone_from(&args.dimensions);
+        compiled = super::load_with(&args.model, &options);
+    }
+    let (plan, report) = match compiled? {
+        Compiled::Plan { plan, report } => (plan, report),
+        Compiled::Fallback { report, .. } => {
+            bail!("the model has no plan, so there is no graph to draw: {}", report.notes.join(" "))
+        }
     };
     let title = args.model.file_name().unwrap_or_default().to_string_lossy();
     let html = page::html(&title, plan, &report, &args.dimensions)?;

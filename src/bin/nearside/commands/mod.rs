@@ -36,8 +36,17 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Compiled> {
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut head = Vec::new();
     file.by_ref().take(16).read_to_end(&mut head)?;
-    let result = if plan::is_plan(&head) { load_plan_file(path) } else { compile_file(path, &mut file, &head, options) };
-    result.with_context(|| path.display().to_string())
+    if !plan::is_plan(&head) {
+        return compile_file(path, &mut file, &head, options).with_context(|| path.display().to_string());
+    }
+    let plan = load_plan_file(path).with_context(|| path.display().to_string())?;
+    let settled = !options.values.is_empty() || !options.dimensions.is_empty();
+    anyhow::ensure!(
+        !settled,
+        "{} is a plan: values and dimensions are settled when the ONNX model is compiled; give that model",
+        path.display()
+    );
+    Ok(plan)
 }
 
 fn load_plan_file(path: &Path) -> Result<Compiled> {
@@ -73,6 +82,33 @@ fn open_beside(model: &Path, path: &str) -> Result<File> {
     File::open(&real).with_context(|| format!("cannot read {}", place.display()))
 }
 
+/// What of a model is settled when it is compiled.
+#[derive(clap::Args)]
+pub struct Settled {
+    /// Size of an open dimension, for a model that makes sense for some sizes only
+    #[arg(long = "dimension", value_name = "NAME=SIZE", value_parser = parse_dimension)]
+    dimensions: Vec<(String, usize)>,
+    /// Value of an input that decides shapes or branches, with commas between elements: the plan takes this one alone
+    #[arg(long = "value", value_name = "NAME=VALUE", value_parser = parse_value)]
+    values: Vec<(String, String)>,
+}
+
+impl Settled {
+    fn options(&self) -> Options {
+        Options { dimensions: self.dimensions.clone(), values: self.values.clone(), ..Options::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.dimensions.is_empty() && self.values.is_empty()
+    }
+}
+
+/// `NAME=VALUE`.
+fn parse_value(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').with_context(|| format!("'{text}' is not NAME=VALUE"))?;
+    Ok((name.into(), value.into()))
+}
+
 /// `NAME=SIZE`.
 fn parse_dimension(text: &str) -> Result<(String, usize)> {
     let (name, size) = text.split_once('=').with_context(|| format!("'{text}' is not NAME=SIZE"))?;
@@ -98,7 +134,7 @@ pub fn load_plan(path: &Path, options: &Options) -> Result<Plan> {
             path.display(),
             match report.fallback_operators.as_slice() {
                 [] => format!(". {}", report.notes.join(" ")),
-                operators => format!(": it uses {}, which only the compiler runs.", operators.join(", ")),
+                operators => format!(": it uses {}, which the runtime lacks.", operators.join(", ")),
             }
         ),
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use nearside::{
     Tensor,
-    compile::{Drawing, Report},
+    compile::{Demand, Drawing, Report},
     graph::plan::Plan,
     runtime::{self, DimInfo, NodeProfile, PortInfo, Session},
 };
@@ -15,7 +15,7 @@ const TEMPLATE: &str = include_str!("inspect.html");
 /// Runs of which the fastest times are shown.
 const RUNS: usize = 10;
 
-/// The page. Times are of this machine, for inputs of zeros whose open dimensions are 1, or as `dimensions` say.
+/// The page. Times are of this machine, for the values that the plan is for and else zeros, whose open dimensions are 1, or as `dimensions` say.
 pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usize)]) -> Result<String> {
     let Drawing { before, after } = Drawing::of(&plan, report);
     let mut after = json!(after);
@@ -35,7 +35,12 @@ pub fn html(title: &str, plan: Plan, report: &Report, dimensions: &[(String, usi
 }
 
 fn measure(session: &mut Session, dimensions: &[(String, usize)]) -> Result<Vec<NodeProfile>> {
-    let inputs: Vec<(String, Tensor)> = session.inputs().iter().map(|port| zeros(port, dimensions)).collect::<Result<_>>()?;
+    let demands = Demand::list(session.graph());
+    let input = |port: &PortInfo| match demands.iter().find(|demand| demand.input == port.name) {
+        Some(demand) => Ok((port.name.clone(), demand.value.clone())),
+        None => zeros(port, dimensions),
+    };
+    let inputs: Vec<(String, Tensor)> = session.inputs().iter().map(input).collect::<Result<_>>()?;
     let views: Vec<_> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect();
     let start = std::time::Instant::now();
     Ok(runtime::profile(session, &views, RUNS, || start.elapsed().as_secs_f64() * 1e3)?)

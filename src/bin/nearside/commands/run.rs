@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use nearside::{
     Tensor,
+    compile::{Compiled, Demand},
     kernels::Team,
     runtime::{self, DimInfo, PortInfo, Session},
 };
@@ -15,9 +16,12 @@ use crate::engine::Engine;
 pub struct Args {
     /// The ONNX model or plan
     model: PathBuf,
-    /// An input as raw little-endian bytes: NAME=FILE, or NAME:2x3=FILE where the shape is not fixed. Inputs not given are zeros
+    /// An input as raw little-endian bytes: NAME=FILE, or NAME:2x3=FILE where the shape is not fixed. Inputs not given are zeros, or the value
+    /// that the plan is for
     #[arg(short, long = "input", value_name = "NAME[:SHAPE]=FILE")]
     inputs: Vec<String>,
+    #[command(flatten)]
+    settled: super::Settled,
     /// How many of each output's elements to print
     #[arg(long, default_value_t = 16)]
     elements: usize,
@@ -33,8 +37,17 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut model = Engine::of(super::load(&args.model)?, Team::spawn(args.threads))?;
-    let inputs = read_inputs(&args.inputs, model.inputs())?;
+    let compiled = if args.settled.is_empty() {
+        super::load(&args.model)?
+    } else {
+        super::load_plan(&args.model, &args.settled.options())?.into()
+    };
+    let demands = match &compiled {
+        Compiled::Plan { plan, .. } => Demand::list(&plan.graph),
+        Compiled::Fallback { .. } => Vec::new(),
+    };
+    let mut model = Engine::of(compiled, Team::spawn(args.threads))?;
+    let inputs = read_inputs(&args.inputs, model.inputs(), &demands)?;
     let views: Vec<_> = inputs.iter().map(|(n, t)| (n.as_str(), t.view())).collect();
     let mut times = Vec::new();
     let mut outputs = Vec::new();
@@ -84,8 +97,8 @@ fn profile(session: &mut Session, inputs: &[(String, Tensor)], repeat: usize) ->
     Ok(())
 }
 
-/// The inputs that `specs` name, as `--input` takes them; the others are zeros.
-pub fn read_inputs(specs: &[String], ports: &[PortInfo]) -> Result<Vec<(String, Tensor)>> {
+/// The inputs that `specs` name, as `--input` takes them; the others are what the plan demands, or zeros.
+pub fn read_inputs(specs: &[String], ports: &[PortInfo], demands: &[Demand]) -> Result<Vec<(String, Tensor)>> {
     let mut given = std::collections::BTreeMap::new();
     for spec in specs {
         let (target, file) = spec.split_once('=').with_context(|| format!("'{spec}' is not NAME[:SHAPE]=FILE"))?;
@@ -97,6 +110,10 @@ pub fn read_inputs(specs: &[String], ports: &[PortInfo]) -> Result<Vec<(String, 
     }
     let mut inputs = Vec::new();
     for port in ports {
+        if let Some(demand) = demands.iter().find(|demand| demand.input == port.name && !given.contains_key(&port.name)) {
+            inputs.push((port.name.clone(), demand.value.clone()));
+            continue;
+        }
         let fixed: Option<Vec<usize>> = port
             .shape
             .iter()
