@@ -11,8 +11,8 @@ export interface DownloadOptions extends AskOptions {
   readonly onBytes: (loaded: number, total: number | undefined, arriving?: Arriving) => void
   /** Called with the answer's headers; `true` if the file need not be read. */
   readonly onAnswer?: ((response: Response) => boolean | Promise<boolean>) | undefined
-  /** What an earlier download left of the file. */
-  readonly begun?: (() => Promise<Arriving | undefined>) | undefined
+  /** What an earlier download left of a large file, if it is of this version and size. */
+  readonly begun?: ((version: string, total: number) => Promise<Arriving | undefined>) | undefined
 }
 
 /** A file of which some is there. */
@@ -24,14 +24,18 @@ export interface Arriving {
   readonly version: string | undefined
 }
 
+/** Smaller files are not worth keeping in pieces. */
+export const LEAST = 4 << 20
+
+/** What is there is to be completed by another answer. */
+const AGAIN = Symbol()
+
 /** Milliseconds to wait before a broken download goes on. */
 const PAUSES = [200, 500, 1000]
 
 /** The file's bytes; `undefined` if `onAnswer` did not want them. */
 export async function download(source: Address | Response, options: DownloadOptions): Promise<FileBytes | undefined> {
-  const begun = await options.begun?.().catch(() => undefined)
-  options.signal?.throwIfAborted()
-  const transfer = new Transfer(source, options, begun)
+  const transfer = new Transfer(source, options)
   for (const pause of PAUSES) {
     try {
       return await transfer.go()
@@ -48,13 +52,13 @@ class Transfer {
   readonly #options: DownloadOptions
   #arriving: Arriving | undefined
   /** Whether what there is may be no good: an earlier download left it, or the file was changed. */
-  #doubtful: boolean
+  #doubtful = false
+  /** Whether an earlier download may have left something. */
+  #first = true
 
-  constructor(source: Address | Response, options: DownloadOptions, begun: Arriving | undefined) {
+  constructor(source: Address | Response, options: DownloadOptions) {
     this.#source = source
     this.#options = options
-    this.#arriving = begun
-    this.#doubtful = begun !== undefined
   }
 
   /** Whether another attempt may end better: the server had begun to send, and can be asked again. */
@@ -80,12 +84,13 @@ class Transfer {
       const origin = globalThis.location?.origin
       if (origin === undefined || addressOf(this.#source).startsWith(`${origin}/`)) headers.set('if-range', version ?? '')
     }
-    return ask(this.#source, { ...options, request: start > 0 ? { ...request, headers } : request }, (answer) =>
+    const taken = await ask(this.#source, { ...options, request: start > 0 ? { ...request, headers } : request }, (answer) =>
       this.#take(answer, start),
     )
+    return taken === AGAIN ? this.go() : taken
   }
 
-  async #take({ response, url, each }: Answer, start: number): Promise<FileBytes | undefined> {
+  async #take({ response, url, each }: Answer, start: number): Promise<FileBytes | typeof AGAIN | undefined> {
     const label = describeSource(this.#source)
     const version = strongTagOf(response)
     const goesOn = start > 0 && response.status === 206 && version === this.#arriving?.version
@@ -104,6 +109,17 @@ class Transfer {
     this.#doubtful = false
     if (!goesOn) {
       const total = expectedLength(response)
+      // Looked for only now: most files are small, and their load does not wait for that.
+      if (this.#first && version !== undefined && total !== undefined && total >= LEAST && isRemote(this.#source)) {
+        this.#first = false
+        const begun = await this.#options.begun?.(version, total).catch(() => undefined)
+        if (begun !== undefined) {
+          await response.body?.cancel()
+          this.#arriving = begun
+          this.#doubtful = true
+          return AGAIN
+        }
+      }
       this.#arriving = { file: new FileBuilder(total), total, version }
     }
     const arriving = this.#arriving as Arriving

@@ -3,7 +3,6 @@
 import { abortable } from './abort.js'
 import { checkCall, lazily, rethrow } from './chunk.js'
 import type { Known } from './cache-index.js'
-import { INDEX } from './cache-place.js'
 import { Resident, type WeightSource } from './engine/engine.js'
 import { compilerFor, type Placement, runtimeFor } from './engines.js'
 import { NetworkError, PlanError } from './errors.js'
@@ -57,7 +56,6 @@ class Loading {
   readonly #label: string
   readonly #timeline = new Timeline()
   readonly #progress: ProgressMeter
-  readonly #storage: CacheStorage | undefined
   /** Its code arrives while the model does; `undefined` if there is none. */
   readonly #cache: Promise<Visit | undefined> | undefined
   readonly #place: Placement
@@ -77,12 +75,12 @@ class Loading {
     options.onWarning?.bind(undefined)
     this.#progress = new ProgressMeter(options.onProgress?.bind(undefined))
     this.#address = plainAddress(this.#source, options.request)
-    this.#storage = options.cache === false ? undefined : globalThis.caches
+    const storage = options.cache === false ? undefined : globalThis.caches
     const settings = { address: this.#address, label: this.#label, maxBytes: cacheBytes(options.cache), warn: this.#warn }
     this.#cache =
-      this.#storage &&
+      storage &&
       import('./visit.js').then(
-        ({ openVisit }) => openVisit(this.#storage as CacheStorage, settings),
+        ({ openVisit }) => openVisit(storage, settings),
         () => undefined,
       )
     this.#place = runtimeFor(this.#options)
@@ -163,11 +161,7 @@ class Loading {
       request: this.#options.request,
       signal: this.#signal,
       timeout: this.#options.timeout,
-      begun: async () => {
-        // Most devices have no such file, and need not wait for the cache's code to say so.
-        const index = await (await this.#storage?.match(INDEX))?.text()
-        return index?.includes('"sums"') ? (await this.#cache)?.begun() : undefined
-      },
+      begun: async (version, total) => (await this.#cache)?.begun(version, total),
       onBytes: (loaded, total, arriving) => {
         this.#progress.bytes(loaded, total)
         void this.#cache?.then((cache) => cache?.arrive(arriving))

@@ -3,7 +3,7 @@
 import type { Keeper } from './begun.js'
 import { type Known, versionOf } from './cache-index.js'
 import { type CacheSettings, compiledKey, openPlanCache, type PlanCache } from './cache.js'
-import type { Arriving } from './download.js'
+import { type Arriving, LEAST } from './download.js'
 
 export { clearCache, keepTuned } from './cache.js'
 
@@ -18,16 +18,13 @@ export interface Visit extends Pick<PlanCache, 'get' | 'drop'> {
   answered(response: Response, known: Known | undefined): boolean
   /** Keeps a plan that is known to load, as what the address leads to. */
   put(key: string, plan: Blob): Promise<void>
-  /** The beginning of the address's file, if its last download was cut off. */
-  begun(): Promise<Arriving | undefined>
+  /** The beginning of the address's file, if the last download of this version was cut off. */
+  begun(version: string, total: number): Promise<Arriving | undefined>
   /** Bytes arrived: keeps what is there of a large file, until it is whole. */
   arrive(arriving: Arriving | undefined): void
   /** The load ended: forgets the beginning of the file, unless the rest may still come. */
   settle(): void
 }
-
-/** Smaller files are not worth keeping in pieces. */
-const LEAST = 4 << 20
 
 /** What a load tells the cache. */
 export interface VisitSettings extends Pick<CacheSettings, 'maxBytes'> {
@@ -71,10 +68,9 @@ export function openVisit(storage: CacheStorage, { address, label, maxBytes, war
       return version !== '' && known?.version === version
     },
     put: (key, plan) => cache.put(key, plan, address, version),
-    begun: async () => {
-      if (address === undefined) return undefined
-      const begun = await cache.begun(address)
-      if (begun === undefined) return undefined
+    begun: async (version, total) => {
+      const begun = address === undefined ? undefined : await cache.begun(address)
+      if (address === undefined || begun?.version !== version || begun.total !== total) return undefined
       touched = true
       const { readBegun } = await import('./begun.js')
       offered = await readBegun(cache, begun)
