@@ -101,7 +101,10 @@ function compileAhead({ model: name, url }) {
 }
 
 // tfjs makes its workers of the text of its functions, which do not survive being minified.
-await build({ configFile: join(HERE, 'vite.config.ts'), build: { minify: !(Math.max(...threads) > 1 && peers.includes('tfjs')) } })
+await build({
+  configFile: join(HERE, 'vite.config.ts'),
+  build: { minify: !(Math.max(...threads) > 1 && peers.includes('tfjs')) },
+})
 
 /**
  * What pages are to do, and who waits for their answers.

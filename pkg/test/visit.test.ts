@@ -152,7 +152,11 @@ describe('a download that a visit did not end', () => {
   it('waits while no server answers', async () => {
     const fake = await begun()
     const visit = open(fake.storage)
-    const refused = download('http://127.0.0.1:1/m', { timeout: 5000, onBytes: () => {}, begun: visit.begun })
+    const refused = download('http://127.0.0.1:1/m', {
+      timeout: 5000,
+      onBytes: () => {},
+      begun: (version, total) => visit.begun(version, total),
+    })
     await expect(refused).rejects.toMatchObject({ reason: 'unreachable' })
     visit.settle()
     await load(fake.storage)

@@ -20,7 +20,9 @@ pub fn check(op: &Op, inputs: &[&[usize]], outputs: &[&[usize]]) -> Result<()> {
         Op::Attention(op) => check_attention(op, inputs, outputs[0])?,
         Op::Pool(pool) => check_pool(pool, inputs[0])?,
         Op::Binary(_) | Op::Where => broadcast(inputs)?,
-        Op::InstanceNorm(_) | Op::Unary(_) | Op::Cast | Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Reinterpret => inputs[0].to_vec(),
+        Op::InstanceNorm(_) | Op::Unary(_) | Op::Cast | Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Reinterpret => {
+            inputs[0].to_vec()
+        }
         Op::Table => {
             ensure!(inputs[1] == [256], InvalidModel, "the table is {}, not 256", describe_shape(inputs[1]));
             inputs[0].to_vec()

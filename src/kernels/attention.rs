@@ -82,7 +82,19 @@ pub(super) fn prepare(op: &Attention, p: &Prepare<'_>) -> Result<Box<dyn Kernel>
     let packed = [packed_len(isa, depth, keys).ok_or_else(too_large)?, packed_len(isa, keys, width).ok_or_else(too_large)?];
     let strides = [q.row, k.row, v.row, out.row];
     let mask_stride = if mask_rows > 1 { keys } else { 0 };
-    Ok(Box::new(AttentionF32 { isa, heads, rows, keys, depth, width, strides, scale: op.scale, divide: op.divide, mask_stride, packed }))
+    Ok(Box::new(AttentionF32 {
+        isa,
+        heads,
+        rows,
+        keys,
+        depth,
+        width,
+        strides,
+        scale: op.scale,
+        divide: op.divide,
+        mask_stride,
+        packed,
+    }))
 }
 
 /// A tensor as matrices.

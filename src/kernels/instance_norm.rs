@@ -83,12 +83,7 @@ impl Float {
     }
 
     #[inline(always)]
-    fn sums<const N: usize>(
-        &self,
-        x: &[f32],
-        term: impl Fn(&[f32; N], &[f32; N]) -> [f32; N],
-        mean: &[f32; N],
-    ) -> [f32; N] {
+    fn sums<const N: usize>(&self, x: &[f32], term: impl Fn(&[f32; N], &[f32; N]) -> [f32; N], mean: &[f32; N]) -> [f32; N] {
         let mut total = [0f32; N];
         let mut left = self.positions;
         for rows in x.chunks(self.channels * ROWS) {
