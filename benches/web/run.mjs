@@ -30,6 +30,8 @@ const COMPILED_FOR = {
 }
 /** How long each page repeats a model. */
 const BUDGET_MS = 1500
+/** Keeps a core busy for as long as its parent lives. */
+const BUSY = 'for (const parent = process.ppid; process.ppid === parent; ) for (let i = 0; i < 1e8; i += 1);'
 /** Chromium writes compiled code to its cache two seconds after the last function was optimised. */
 const SETTLE_MS = 3000
 
@@ -196,7 +198,8 @@ let failures = 0
 say(
   `${browser.version}, ${rounds} rounds, ${threads.join(' and ')} thread${options.threads === '1' ? '' : 's'}${busy > 0 ? `, beside ${busy} busy processes` : ''}`,
 )
-const neighbours = Array.from({ length: busy }, () => spawn(process.execPath, ['--eval', 'for (;;);'], { stdio: 'ignore' }))
+const neighbours = Array.from({ length: busy }, () => spawn(process.execPath, ['--eval', BUSY], { stdio: 'ignore' }))
+for (const neighbour of neighbours) neighbour.unref()
 process.on('exit', () => neighbours.forEach((neighbour) => neighbour.kill()))
 const turns = threads.flatMap((count) => engines.map((engine) => ({ engine, count })))
 for (const entry of entries) {
