@@ -14,6 +14,7 @@ import { describeSource, isRemote, plainAddress } from './request.js'
 import { isPlan } from './magic.js'
 import { whyNoPlan } from './no-plan.js'
 import { readSource, type SourceBytes } from './source.js'
+import { cacheStorage } from './storage.js'
 import { Timeline } from './timeline.js'
 import type { Visit } from './visit.js'
 import type { EngineInfo, Limits, LoadOptions, ModelSource } from './types.js'
@@ -75,7 +76,7 @@ class Loading {
     options.onWarning?.bind(undefined)
     this.#progress = new ProgressMeter(options.onProgress?.bind(undefined))
     this.#address = plainAddress(this.#source, options.request)
-    const storage = options.cache === false ? undefined : globalThis.caches
+    const storage = options.cache === false ? undefined : cacheStorage()
     const settings = { address: this.#address, label: this.#label, maxBytes: cacheBytes(options.cache), warn: this.#warn }
     this.#cache =
       storage &&

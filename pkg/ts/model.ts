@@ -10,6 +10,7 @@ import { load, type Loaded } from './load.js'
 import type { withMedia } from './media/media.js'
 import type { LocalFeeds, WithMedia } from './media/types.js'
 import { fromWire } from './outputs.js'
+import { cacheStorage } from './storage.js'
 import type { Timeline } from './timeline.js'
 import type {
   EngineInfo,
@@ -108,7 +109,7 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   /** Deletes all plans, and parts of downloads, that this origin keeps on the device. Loaded models go on. */
   static async clearCache(): Promise<void> {
     const { clearCache } = await import('./visit.js')
-    await clearCache(globalThis.caches)
+    await clearCache(cacheStorage())
   }
 
   get timings(): LoadTimings {

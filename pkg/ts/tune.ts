@@ -7,6 +7,7 @@ import { InputError, UnsupportedError, WorkerError } from './errors.js'
 import type { TunedNode, TuneReport, Way } from './explanation.js'
 import { headOf } from './file.js'
 import { isPlan } from './magic.js'
+import { cacheStorage } from './storage.js'
 import { describeValue } from './tensor.js'
 import type { TuneOptions } from './types.js'
 
@@ -83,7 +84,7 @@ async function conclude(resident: Resident, plan: Blob, { record, report }: End,
   if (record.length > 0) {
     // Should the instance be lost, the model comes back as it is now.
     resident.file = new Blob([plan, record])
-    stored = keep && (await keepTuned(globalThis.caches, plan, resident.file))
+    stored = keep && (await keepTuned(cacheStorage(), plan, resident.file))
   }
   const { nodes } = await resident.ask('explain', {})
   const compared = before !== undefined && before > 0

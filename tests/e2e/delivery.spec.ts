@@ -6,6 +6,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 
 import { expect, type Page, test } from '@playwright/test'
 import type * as Nearside from 'nearside'
@@ -172,13 +173,14 @@ function judge({ loads, errors, failure }: Report): void {
     ['not to be stored', 'new', 1],
     ['with credentials', 'new', 1],
     ['broken twice', 'new', 3],
-    ['after it was cut off', 'new', 1],
+    ['after it was cut off', 'new', 2],
     ['changed after it was cut off', 'kept', 1],
     ['a budget of nothing', 'new', 1],
     ['blocked storage', 'new', 1],
   ])
   expect(loads['broken twice']?.sent).toBe(PLAN.length)
-  expect(loads['after it was cut off']?.sent).toBe(LARGE.length - 2 * PIECE)
+  // The first answer told the version, and was dropped; the server counts it as a whole.
+  expect(loads['after it was cut off']?.sent).toBe(2 * LARGE.length - 2 * PIECE)
   expect(loads['changed after it was cut off']?.sent).toBe(LARGE.length)
   for (const step of ['cut off', 'cut off, then changed']) expect(errors[step]).toMatch(/^NetworkError: .* could not be fetched/)
   expect(errors['pieces of whole files']).toBe('0')
@@ -338,6 +340,66 @@ test('a page that is closed amid a download: the next visit asks for the rest', 
     expect(asked).toEqual(['', '', `bytes=${3 * PIECE}- "large"`])
     expect(sent).toBe(LARGE.length - 3 * PIECE)
     await expect.poll(() => pieces(second)).toBe(0)
+  } finally {
+    server.close()
+  }
+})
+
+test('another origin that compresses, and hides it: its length is not that of the file', async ({ page }) => {
+  const packed = gzipSync(PLAN)
+  const server = await serve(FOLDERS, (request, response) => {
+    if (request.url !== '/packed.plan') return false
+    const headers = { 'Access-Control-Allow-Origin': '*', 'Content-Encoding': 'gzip', 'Content-Length': packed.length }
+    response.writeHead(200, headers).end(packed)
+    return true
+  })
+  try {
+    await page.goto(server.url)
+    const report = await page.evaluate(
+      async ([library, url]) => {
+        const { Model } = (await import(library)) as typeof Nearside
+        const fractions: number[] = []
+        const model = await Model.load(url, { onProgress: ({ fraction }) => fractions.push(fraction) })
+        const { logits } = await model.run(new Float32Array(784))
+        model.dispose()
+        return { scores: logits?.data.length, sorted: fractions.every((f, i) => f >= (fractions[i - 1] ?? 0)) }
+      },
+      [LIBRARY, `${server.url.replace('127.0.0.1', 'localhost')}/packed.plan`] as const,
+    )
+    expect(report).toEqual({ scores: 10, sorted: true })
+  } finally {
+    server.close()
+  }
+})
+
+test('a sandboxed frame, which may not even ask for storage, runs a model without a Worker', async ({ page }) => {
+  const server = await serve(FOLDERS, (request, response) => {
+    response.setHeader('Access-Control-Allow-Origin', '*')
+    if (request.url !== '/digits.plan') return false
+    response.end(PLAN)
+    return true
+  })
+  try {
+    await page.goto(server.url)
+    const said = await page.evaluate(async (base) => {
+      const frame = document.createElement('iframe')
+      frame.sandbox.add('allow-scripts')
+      frame.srcdoc = `<script type="module">
+        const say = (text) => parent.postMessage(text, '*')
+        try {
+          const { Model } = await import('${base}/package/index.js')
+          const model = await Model.load('${base}/digits.plan', { worker: false })
+          const { logits } = await model.run(new Float32Array(784))
+          await Model.clearCache()
+          say(String(logits.data.length))
+        } catch (error) {
+          say(String(error))
+        }
+      </script>`
+      document.body.append(frame)
+      return new Promise((resolve) => addEventListener('message', ({ data }) => resolve(data)))
+    }, server.url)
+    expect(said).toBe('10')
   } finally {
     server.close()
   }
