@@ -245,7 +245,8 @@ function files(reports: Reports): Handler {
     const end = conduct.breaks.shift() ?? body.length
     sent += end
     if (end === body.length) response.end(body)
-    else response.write(body.subarray(0, end), () => setTimeout(() => response.destroy(), 50))
+    // A browser that has not read the headers by then asks again of its own accord.
+    else response.write(body.subarray(0, end), () => setTimeout(() => response.destroy(), 250))
     return true
   }
 }
