@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { evict, formatIndex, parseIndex, versionOf } from '../ts/cache-index.js'
-import { clearCache, compiledKey, keepTuned, openPlanCache, type PlanCache } from '../ts/cache.js'
+import { clearCache, compiledKey, openPlanCache, type PlanCache } from '../ts/cache.js'
+import { keepTuned } from '../ts/keep-tuned.js'
 import { blockedStorage, fakeStorage, kept } from './storage.js'
 
 const plan = (size = 3): Blob => new Blob([new Uint8Array(size).fill(7)])

@@ -6,8 +6,7 @@
 
 import { type Begun, evict, formatIndex, type Index, type Known, namesOf, parseIndex, totalBytes } from './cache-index.js'
 import { FOLDER, INDEX, STORE } from './cache-place.js'
-import { type FileBytes, headOf, LARGE } from './file.js'
-import { text } from './magic.js'
+import { type FileBytes, LARGE } from './file.js'
 
 /** Access to what the cache holds; neither throws. */
 export interface Store {
@@ -37,9 +36,6 @@ export interface CacheSettings {
   /** Called if a plan could not be kept, with the reason. */
   readonly onFailure?: ((why: string) => void) | undefined
 }
-
-/** Bytes of a plan's header. */
-const PLAN_HEAD = 64
 
 /** Digest of the compiler's binary, set by the build: any change of it makes plans anew. */
 declare const NEARSIDE_COMPILER_ID: string
@@ -112,36 +108,14 @@ export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: Ca
   }
 }
 
+/** Where plans are. */
+export function openStore(storage: CacheStorage): Promise<Cache> {
+  return storage.open(STORE)
+}
+
 /** Deletes all plans on the device, and what is there of files. */
 export async function clearCache(storage: CacheStorage | undefined): Promise<void> {
   await storage?.delete(STORE).catch(() => {})
-}
-
-/**
- * Puts `tuned`, a plan with the record that follows it, where the cache has that plan, whatever the key: with or without another record. Tells whether
- * it was there.
- */
-export async function keepTuned(storage: CacheStorage | undefined, plan: Blob, tuned: Blob): Promise<boolean> {
-  try {
-    const cache = await storage?.open(STORE)
-    const head = await planHead(plan)
-    let found = false
-    for (const request of (await cache?.keys()) ?? []) {
-      const kept = await (await cache?.match(request))?.blob()
-      // The first piece of a file has a plan's head, too.
-      if (kept === undefined || kept.size < plan.size || (await planHead(kept)) !== head) continue
-      await cache?.put(request, answerOf(tuned))
-      found = true
-    }
-    return found
-  } catch {
-    return false
-  }
-}
-
-/** What tells plans apart: the header holds the length and the sum of the plan, but nothing of a record that follows. */
-async function planHead(plan: Blob): Promise<string> {
-  return text(await headOf(plan), 0, PLAN_HEAD)
 }
 
 async function readIndex(cache: Cache): Promise<Index> {
@@ -153,7 +127,7 @@ async function write(cache: Cache, key: string, plan: Blob): Promise<void> {
 }
 
 /** A plan as Cache Storage takes it. */
-function answerOf(plan: Blob): Response {
+export function answerOf(plan: Blob): Response {
   return new Response(plan, { headers: { 'content-type': 'application/octet-stream' } })
 }
 

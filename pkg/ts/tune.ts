@@ -1,6 +1,6 @@
 /** Tuning: slice by slice, so that other calls have their turns between; the report, and what the device keeps of it. */
 
-import { keepTuned } from './visit.js'
+import { keepTuned } from './keep-tuned.js'
 import type { Resident } from './engine/engine.js'
 import type { WireInput } from './engine/protocol.js'
 import { InputError, UnsupportedError, WorkerError } from './errors.js'

@@ -5,7 +5,7 @@ import { type Known, versionOf } from './cache-index.js'
 import { type CacheSettings, compiledKey, openPlanCache, type PlanCache } from './cache.js'
 import { type Arriving, LEAST } from './download.js'
 
-export { clearCache, keepTuned } from './cache.js'
+export { answerOf, clearCache, openStore } from './cache.js'
 
 /** The cache during a load. */
 export interface Visit extends Pick<PlanCache, 'get' | 'drop'> {
