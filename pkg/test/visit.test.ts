@@ -233,6 +233,7 @@ describe('what is not kept in pieces', () => {
     ['files of unknown length', { chunked: true }],
     ['files that are not to be stored', { headers: { 'cache-control': 'private, no-store' } }],
     ['files beyond the budget', {}, 9 * MB],
+    ['files too large for memory', { headers: { 'content-length': String(65 * MB) } }],
   ])('%s', async (_, change, maxBytes) => {
     Object.assign(conduct, change)
     const fake = fakeStorage()
@@ -306,21 +307,4 @@ describe('two pages with the same file', () => {
     await arrive(FILE, '"v1"', keeper(), 9 * MB)
     expect(kept(fake).sort()).toEqual([...PIECES].sort())
   })
-})
-
-it('a file that is held in Blobs is kept as far as they reach', async () => {
-  const fake = fakeStorage()
-  const store = openPlanCache(fake.storage, { maxBytes: 1 << 30 })
-  const keeper = new Keeper(store, `${server.url}/m`, undefined)
-  const file = new FileBuilder(40 * MB, MB)
-  const arriving = { file, total: 40 * MB, version: '"v1"' }
-  for (let i = 0; i < 10; i += 1) {
-    file.push(FILE.subarray(i * MB, (i + 1) * MB))
-    await keeper.arrive(arriving)
-  }
-  expect(kept(fake)).toEqual([])
-  for (let i = 0; i < 10; i += 1) file.push(FILE.subarray(i * MB, (i + 1) * MB))
-  await keeper.arrive(arriving)
-  const whole = Buffer.concat([FILE, FILE])
-  expect(kept(fake)).toEqual([0, 1, 2, 3].map((n) => name(whole.subarray(n * PIECE, (n + 1) * PIECE))))
 })

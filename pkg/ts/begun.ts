@@ -9,7 +9,6 @@ import { type Begun, pieceName } from './cache-index.js'
 import { FOLDER } from './cache-place.js'
 import type { Arriving } from './download.js'
 import { FileBuilder } from './file.js'
-import { lendingReader } from './pieces.js'
 import { toHex } from './sha256.js'
 
 /** Bytes of a piece. */
@@ -38,7 +37,6 @@ export class Keeper {
   /** Pieces that are known to be there. */
   #count = 0
   #busy = false
-  #room: ArrayBuffer | undefined
   /** Whether the device has no room, or another page has no use for the pieces any more. */
   #over = false
 
@@ -76,30 +74,12 @@ export class Keeper {
   }
 
   /** The piece that is kept next, if all of it is there. The last bytes are not kept, for with them the file is whole. */
-  #next(): Uint8Array<ArrayBuffer> | Blob | undefined {
+  #next(): Uint8Array<ArrayBuffer> | undefined {
     const { file, total = 0 } = this.#arriving as Arriving
     const [from, to] = [this.#count * PIECE, (this.#count + 1) * PIECE]
     if (to >= total || file.size === total) return undefined
     const { settled } = file
-    if (settled instanceof Uint8Array) return settled.length < to ? undefined : settled.subarray(from, to)
-    const there = settled.reduce((sum, { size }) => sum + size, 0)
-    return there < to ? undefined : new Blob([...settled]).slice(from, to)
-  }
-
-  /** A piece's bytes, each in the memory of the last: a large file leaves no garbage of its size. */
-  async #bytesOf(piece: Blob): Promise<Uint8Array<ArrayBuffer>> {
-    const reader = lendingReader(piece)
-    if (reader === undefined) return new Uint8Array(await piece.arrayBuffer())
-    let room = this.#room ?? new ArrayBuffer(PIECE)
-    this.#room = undefined
-    for (let at = 0; at < PIECE;) {
-      const { value, done } = await reader.read(new Uint8Array(room, at))
-      if (done) throw new Error('the file is shorter than its piece')
-      at += value.length
-      room = value.buffer
-    }
-    this.#room = room
-    return new Uint8Array(room)
+    return settled === undefined || settled.length < to ? undefined : settled.subarray(from, to)
   }
 
   async #keepNext(): Promise<void> {
@@ -117,7 +97,7 @@ export class Keeper {
       if (piece === undefined) return
       // Copied first: once the file is whole its memory may go to another thread.
       const answer = new Response(piece)
-      const sum = await digest(piece instanceof Blob ? await this.#bytesOf(piece) : piece)
+      const sum = await digest(piece)
       try {
         await cache.put(pieceUrl(sum), answer)
         const more = { version, total, sums: [...sums, sum] }

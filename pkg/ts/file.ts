@@ -40,9 +40,9 @@ export class FileBuilder {
     return this.#size
   }
 
-  /** What is there and stays where it is, from the beginning on. */
-  get settled(): readonly Blob[] | Uint8Array<ArrayBuffer> {
-    return this.#parts.length > 0 ? this.#parts : this.#bytes.subarray(0, this.#used)
+  /** What is there, from the beginning on, of a file that is held in memory. */
+  get settled(): Uint8Array<ArrayBuffer> | undefined {
+    return this.#parts.length > 0 ? undefined : this.#bytes.subarray(0, this.#used)
   }
 
   push(piece: Uint8Array): void {

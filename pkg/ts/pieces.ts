@@ -25,7 +25,7 @@ export async function eachPiece(file: FileBytes, take: (piece: Uint8Array<ArrayB
 }
 
 /** A reader into memory that is given to it, so that a large file leaves no garbage of its size; `undefined` where Blobs have none. */
-export function lendingReader(file: Blob): ReadableStreamBYOBReader | undefined {
+function lendingReader(file: Blob): ReadableStreamBYOBReader | undefined {
   try {
     return file.stream().getReader({ mode: 'byob' })
   } catch {

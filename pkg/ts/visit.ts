@@ -4,6 +4,7 @@ import type { Keeper } from './begun.js'
 import { type Known, versionOf } from './cache-index.js'
 import { type CacheSettings, compiledKey, openPlanCache, type PlanCache } from './cache.js'
 import { type Arriving, LEAST } from './download.js'
+import { LARGE } from './file.js'
 
 export { answerOf, clearCache, openStore } from './cache.js'
 
@@ -84,7 +85,7 @@ export function openVisit(storage: CacheStorage, { address, label, maxBytes, war
       // Whoever holds the model holds this, and need not hold the file.
       if (!waits) return stop()
       if (address === undefined || arriving === undefined || version === undefined || !keepable) return
-      if (total < LEAST || total > maxBytes) return
+      if (total < LEAST || total > Math.min(maxBytes, LARGE)) return
       touched = true
       keeper ??= import('./begun.js').then(({ Keeper }) => new Keeper(cache, address, offered)).catch(() => undefined)
       void keeper.then((keeper) => keeper?.arrive(arriving))

@@ -87,7 +87,7 @@ test('a model of 210 MB is compiled, kept and loaded without being held twice', 
           const first = Array.from(outputs[last]?.data as Float32Array).slice(0, 64)
           const { cached, total } = model.timings
           model.dispose()
-          // The plan and the index, and no pieces of the file.
+          // The plan and the index.
           const cache = await caches.open('nearside-models')
           for (let i = 0; i < 200 && (await cache.keys()).length !== 2; i += 1) await new Promise((go) => setTimeout(go, 50))
           return { wasm, first, cached, total, steps: fractions.length }
