@@ -49,7 +49,7 @@ export function compiledKey(sha256: string, compilerId = NEARSIDE_COMPILER_ID): 
 export function openPlanCache(storage: CacheStorage, { maxBytes, onFailure }: CacheSettings): PlanCache {
   const attempt = async <T>(work: (cache: Cache) => Promise<T>): Promise<T | undefined> => {
     try {
-      return await work(await storage.open(STORE))
+      return await work(await openStore(storage))
     } catch {
       return undefined
     }

@@ -1,6 +1,6 @@
 //! tract's symbolic dimensions to the graph's.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 
 use tract_onnx::prelude::TDim;
 
@@ -55,6 +55,16 @@ pub(super) fn lower_shape<'d>(
     dims: impl IntoIterator<Item = &'d TDim>,
 ) -> Result<Vec<Dim>> {
     dims.into_iter().map(|d| lower_dim(graph, names, d)).collect()
+}
+
+/// The permutation from `[N,C,S…]` to `[N,S…,C]`.
+pub(super) fn to_last(rank: usize) -> Vec<usize> {
+    [vec![0], (2..rank).collect(), vec![1]].concat()
+}
+
+/// The permutation from `[N,S…,C]` to `[N,C,S…]`.
+pub(super) fn to_first(rank: usize) -> Vec<usize> {
+    [vec![0, rank - 1], (1..rank - 1).collect()].concat()
 }
 
 /// Numpy's broadcast of two dimensions.

@@ -2,7 +2,10 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::lower::{Call, Lower, Lowering};
+use super::{
+    dims::{to_first, to_last},
+    lower::{Call, Lower, Lowering},
+};
 use crate::{
     error::{Result, bail, ensure},
     graph::{
@@ -90,13 +93,11 @@ fn instance_norm(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
     let epsilon = c.node.float("epsilon").unwrap_or(1e-5);
     let per_channel = |v: ValueId| l.dtype(v) == DType::F32 && l.shape(v)[0] == l.shape(x)[1];
     if rank > 2 && l.dtype(x) == DType::F32 && per_channel(scale) && per_channel(bias) {
-        let last: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
-        let first: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
-        let x = l.transpose(c.name(), x, &last);
+        let x = l.transpose(c.name(), x, &to_last(rank));
         let op = Op::InstanceNorm(InstanceNorm { epsilon, activation: Activation::None });
         let ty = ValueType::new(DType::F32, l.shape(x));
         let y = l.emit(c, op, &[x, scale, bias], ty);
-        return Ok(vec![l.transpose(c.name(), y, &first)]);
+        return Ok(vec![l.transpose(c.name(), y, &to_first(rank))]);
     }
     let axes: Vec<usize> = (2..rank).collect();
     let mean = reduce(l, c, ReduceOp::Mean, x, &axes);

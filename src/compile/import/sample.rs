@@ -4,6 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use super::{
     conv,
+    dims::{to_first, to_last},
     index::iota,
     lower::{Call, Lower, Lowering, fixed},
     matmul,
@@ -25,16 +26,6 @@ pub(super) fn lowering(op_type: &str) -> Option<Lowering> {
         "DeformConv" => deform_conv,
         _ => return None,
     })
-}
-
-/// `[N,C,S…]` to `[N,S…,C]`.
-fn last(rank: usize) -> Vec<usize> {
-    [vec![0], (2..rank).collect(), vec![1]].concat()
-}
-
-/// `[N,S…,C]` to `[N,C,S…]`.
-fn first(rank: usize) -> Vec<usize> {
-    [vec![0, rank - 1], (1..rank - 1).collect()].concat()
 }
 
 fn sample(l: &mut Lower, c: &Call, op: GridSample, x: ValueId, positions: ValueId) -> ValueId {
@@ -78,9 +69,9 @@ fn grid_sample(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         let edge = l.binary(c, BinaryOp::Sub, scaled, one);
         l.binary(c, BinaryOp::Mul, edge, half)
     };
-    let x = l.transpose(c.name(), x, &last(rank));
+    let x = l.transpose(c.name(), x, &to_last(rank));
     let y = sample(l, c, GridSample { interpolation, outside, align_corners }, x, positions);
-    Ok(vec![l.transpose(c.name(), y, &first(rank))])
+    Ok(vec![l.transpose(c.name(), y, &to_first(rank))])
 }
 
 /// The positions in −1…1 that a matrix per image sends its pixels to.
@@ -131,11 +122,11 @@ fn roi_align(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
         scale: c.node.float("spatial_scale").unwrap_or(1.0),
         half_pixel: mode == "half_pixel",
     };
-    let (x, images) = (l.transpose(c.name(), x, &last(4)), l.cast(c, images, DType::I64));
+    let (x, images) = (l.transpose(c.name(), x, &to_last(4)), l.cast(c, images, DType::I64));
     let [r, ch, h, w] =
         <[Dim; 4]>::try_from(ty.shape).map_err(|_| crate::Error::InvalidModel("gives another rank than 4".into()))?;
     let y = l.emit(c, Op::RoiAlign(op), &[x, boxes, images], ValueType::new(DType::F32, vec![r, h, w, ch]));
-    Ok(vec![l.transpose(c.name(), y, &first(4))])
+    Ok(vec![l.transpose(c.name(), y, &to_first(4))])
 }
 
 /// A convolution whose taps are moved by offsets: the taps are sampled, and a convolution with a kernel of 1×1 sums them.
@@ -186,7 +177,7 @@ fn deform_conv(l: &mut Lower, c: &Call) -> Result<Vec<ValueId>> {
 
     let spatial = l.shape(x).split_off(2);
     let x = l.reshape(c.name(), x, [&[images, part.clone()], &spatial[..]].concat());
-    let x = l.transpose(c.name(), x, &last(4));
+    let x = l.transpose(c.name(), x, &to_last(4));
     let bilinear = GridSample { interpolation: Interpolation::Linear, outside: Outside::Zeros, align_corners: true };
     let mut y = sample(l, c, bilinear, x, positions);
     if let Some(mask) = c.optional(4) {

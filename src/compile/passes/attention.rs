@@ -167,18 +167,18 @@ fn fuse(rw: &mut Rewrite, i: usize, found: &Found, in_place: Option<InPlace>) {
         }
         return rw.update(i, op(1, depth), inputs);
     };
-    let side_by_side = |rw: &mut Rewrite, v: ValueId| {
-        let shape = &rw.ty(v).shape;
+    let side_by_side = |shape: &[Dim]| {
         let row = shape[2].as_fixed().zip(shape[3].as_fixed()).map_or(0, |(heads, depth)| heads * depth);
-        let shape = vec![shape[0].clone(), shape[1].clone(), Dim::fixed(row)];
-        reshape(rw, i, v, shape)
+        vec![shape[0].clone(), shape[1].clone(), Dim::fixed(row)]
     };
-    let mut inputs = [q, k, v].map(|v| side_by_side(rw, v)).to_vec();
+    let mut inputs: Vec<ValueId> = Vec::new();
+    for v in [q, k, v] {
+        let shape = side_by_side(&rw.ty(v).shape);
+        inputs.push(reshape(rw, i, v, shape));
+    }
     inputs.extend(found.mask);
     let Some(last) = rw.node(back).map(|n| n.outputs[0]) else { return };
-    let shape = rw.ty(last).shape.clone();
-    let row = shape[2].as_fixed().zip(shape[3].as_fixed()).map_or(0, |(heads, width)| heads * width);
-    let ty = ValueType::new(DType::F32, vec![shape[0].clone(), shape[1].clone(), Dim::fixed(row)]);
+    let ty = ValueType::new(DType::F32, side_by_side(&rw.ty(last).shape));
     let result = rw.insert(i, &name, op(heads, depth), &inputs, ty);
     rw.update(back, Op::Reshape, vec![result]);
 }
