@@ -22,6 +22,8 @@ export interface Options {
   readonly threads: number
   /** Whether numbers of threads are compared: then even a single one is not the page's. */
   readonly worker: boolean
+  /** Whether the engine may keep the model on the device, for the next visit. */
+  readonly keep: boolean
 }
 
 /** A model that is ready to run in the calling thread. */

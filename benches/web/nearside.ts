@@ -1,11 +1,11 @@
 /**
- * Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans; where threads are measured,
- * in a Worker and its helpers, since a page's own thread may not wait for others.
+ * Nearside in the calling thread, like the engines it is measured beside, and without its cache of plans unless a second visit is measured;
+ * where threads are measured, in a Worker and its helpers, since a page's own thread may not wait for others.
  */
 
 import { type DataType as NearsideType, Model, Tensor } from 'nearside'
 
-import type { DataType, LoadedModel, Value } from './engine.js'
+import type { DataType, LoadedModel, Options, Value } from './engine.js'
 
 const TYPES: Record<DataType, NearsideType> = {
   f32: 'float32',
@@ -20,8 +20,8 @@ const TYPES: Record<DataType, NearsideType> = {
 const PROFILED_RUNS = 40
 
 /** Loads a plan or raw ONNX. */
-export async function loadNearside(url: string, threads: number, worker: boolean): Promise<LoadedModel> {
-  const model = await Model.load(url, { worker: worker || threads > 1, threads, cache: false })
+export async function loadNearside(url: string, { threads, worker, keep }: Options): Promise<LoadedModel> {
+  const model = await Model.load(url, { worker: worker || threads > 1, threads, cache: keep })
   if (model.engine.threads !== threads)
     throw new Error(`there are ${String(model.engine.threads)} threads, not ${String(threads)}`)
   const feedsOf = (inputs: Readonly<Record<string, Value>>): Record<string, Tensor> =>

@@ -21,6 +21,7 @@ export interface Job {
   engine: string
   threads: number
   worker: boolean
+  keep: boolean
   model: string
   plan: string
   inputs: Stored[]
@@ -43,7 +44,7 @@ export interface Measurement {
   /** How far the outputs are from those of the float32 model. */
   from_float: Difference | null
   profile?: Profile | undefined
-  /** The same at the next visit, by when the browser has kept files and compiled code. */
+  /** The same at the next visit, by when the browser has kept files and compiled code, and the engine the model. */
   again?: { load_ms: number; first_ms: number }
 }
 
@@ -99,7 +100,8 @@ async function measure(job: Job): Promise<Measurement> {
 
   const start = performance.now()
   const { load } = await adapter()
-  const model = await load(job.model, { plan: job.plan, threads: job.threads, worker: job.worker })
+  const { plan, threads, worker, keep } = job
+  const model = await load(job.model, { plan, threads, worker, keep })
   const loaded = performance.now()
   const outputs = await model.run(inputs)
   const first = performance.now()

@@ -32,7 +32,10 @@ const COMPILED_FOR = {
 const BUDGET_MS = 1500
 /** Keeps a core busy for as long as its parent lives. */
 const BUSY = 'for (const parent = process.ppid; process.ppid === parent; ) for (let i = 0; i < 1e8; i += 1);'
-/** Chromium writes compiled code to its cache two seconds after the last function was optimised. */
+/**
+ * Chromium writes compiled code to its cache two seconds after the last function was optimised. And a browser that was just started is
+ * busy for about a second with pages of its own.
+ */
 const SETTLE_MS = 3000
 
 const { values: options } = parseArgs({
@@ -49,7 +52,7 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '1' },
     // Processes beside the browser that keep a core busy each.
     busy: { type: 'string', default: '0' },
-    // Whether each page is opened again in a browser that has kept what it may.
+    // Whether each page is opened again in a browser that has kept what it may, with a model that the engine has kept.
     again: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
@@ -110,7 +113,7 @@ await build({
 
 /**
  * What pages are to do, and who waits for their answers.
- * @type {Map<string, { job: import('./page.js').Job, settle: (body: string) => void }>}
+ * @type {Map<string, { job: import('./page.js').Job, pause: number, settle: (body: string) => void }>}
  */
 const jobs = new Map()
 /** @type {Record<string, string>} */
@@ -133,7 +136,7 @@ const server = await serve(
     } else {
       response.setHeader('Cache-Control', 'no-store')
       response.setHeader('Content-Type', 'application/json')
-      response.end(JSON.stringify(entry.job))
+      setTimeout(() => response.end(JSON.stringify(entry.job)), entry.pause)
     }
     return true
   },
@@ -158,7 +161,7 @@ async function measure(job, profile, rest = 0) {
     settle = resolve
     fail = reject
   })
-  jobs.set(id, { job, settle })
+  jobs.set(id, { job, pause: profile === undefined ? 0 : SETTLE_MS, settle })
   const timer = setTimeout(() => fail(new Error(`no answer in ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS)
   // Whoever opens the page may give up before anybody waits for its answer.
   answer.catch(() => undefined)
@@ -215,7 +218,7 @@ for (const entry of entries) {
       }
       try {
         const { url: model, inputs, expect, float } = found
-        const what = { engine, model, plan, inputs, expect, float }
+        const what = { engine, model, plan, inputs, expect, float, keep: options.again }
         const job = { ...what, threads: count, worker: threads.length > 1, budget: BUDGET_MS, profile: options.profile }
         const measurement = await (options.again ? visitTwice(job) : measure(job))
         if (measurement.profile !== undefined && round === 0) say(`${name}, ${engine}\n${profileTable(measurement.profile)}`)

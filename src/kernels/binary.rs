@@ -18,6 +18,8 @@ use crate::{
 };
 
 /// Prepares [`Op::Binary`](crate::graph::Op::Binary).
+#[inline(never)]
+#[cfg_attr(small, optimize(size))]
 pub(super) fn prepare(binary: &Binary, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (a, b, y) = (&p.inputs[0], &p.inputs[1], &p.outputs[0]);
     let Binary { op, activation } = *binary;

@@ -24,6 +24,8 @@ use windows::{Image, Windows};
 use winograd::Winograd;
 
 /// Prepares a convolution whose input is u8.
+#[inline(never)]
+#[cfg_attr(small, optimize(size))]
 pub(crate) fn prepare(conv: &Conv, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (Some(x), Some(weight), Some(output)) = (p.inputs.first(), p.inputs.get(1), p.outputs.first()) else {
         bail!(InvalidModel, "a convolution needs input, weight and output");

@@ -100,6 +100,8 @@ impl StridedCopy {
 ///
 /// # Safety
 /// Nobody else may touch the elements of `y` from the first to the last that a turn writes.
+// One function for all element types and both kinds of steps would take browsers long to optimise.
+#[inline(never)]
 unsafe fn copy<T: Element>(turns: Axis<2>, inner: Inner, x: &[T], y: &Shared<'_, T>, [mut from, mut to]: [usize; 2]) {
     for _ in 0..turns.size {
         // SAFETY: as the caller promises.
@@ -154,6 +156,7 @@ fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T]) {
 }
 
 /// `y[r · ystride + c] = x[c · xstride + r]`.
+#[inline(never)]
 fn transpose<T: Element>(rows: Axis<2>, columns: Axis<2>, x: &[T], y: &mut [T]) {
     let (xstride, ystride) = (columns.strides[0] as usize, rows.strides[1] as usize);
     if ystride == columns.size {

@@ -20,6 +20,8 @@ use crate::{
 const BATCH_MACS: usize = 256 << 10;
 
 /// Prepares a matrix product whose first operand is u8.
+#[inline(never)]
+#[cfg_attr(small, optimize(size))]
 pub(crate) fn prepare(op: &MatMul, p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (Some(a), Some(b), Some(output)) = (p.inputs.first(), p.inputs.get(1), p.outputs.first()) else {
         bail!(InvalidModel, "a matrix product needs two operands and an output");

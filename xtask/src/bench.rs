@@ -37,7 +37,7 @@ pub struct Options {
     /// Print what each operator and the slowest nodes take as well
     #[arg(long)]
     profile: bool,
-    /// Open each page twice, in a browser that keeps files and compiled code between, and print what loading and the first run take at both visits
+    /// Open each page twice, in a browser that keeps files, compiled code and plans between, and print what loading and the first run take at both visits
     #[arg(long)]
     again: bool,
     /// Open the demo page with nothing cached and print when its first answer came, step by step

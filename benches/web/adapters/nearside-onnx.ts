@@ -3,4 +3,4 @@
 import type { Load } from '../engine.js'
 import { loadNearside } from '../nearside.js'
 
-export const load: Load = (url, { threads, worker }) => loadNearside(url, threads, worker)
+export const load: Load = loadNearside

@@ -3,4 +3,4 @@
 import type { Load } from '../engine.js'
 import { loadNearside } from '../nearside.js'
 
-export const load: Load = (_url, { plan, threads, worker }) => loadNearside(plan, threads, worker)
+export const load: Load = (_url, options) => loadNearside(options.plan, options)

@@ -19,6 +19,8 @@ use crate::{
 };
 
 /// Prepares a convolution that has one input channel per output channel. `weight` is `[C,KH,KW]`.
+#[inline(never)]
+#[cfg_attr(small, optimize(size))]
 pub(crate) fn prepare(
     geometry: Geometry,
     linear: Linear,
