@@ -90,6 +90,8 @@ async function predictors(
   image: ImageBitmap,
 ): Promise<void> {
   for (const model of [one, two, sequence, untyped, remote]) helper(model)
+  // Without options, too, where it is one or the other.
+  for (const model of [untyped, remote]) expectTypeOf(await model.run({ image: [1] })).toEqualTypeOf<Outputs>()
   helper(await Model.connect<OneInput, OneOutput>('/', 'one'))
   expectTypeOf(kept(one)).toEqualTypeOf<typeof one>()
   const same = wrapped(two)

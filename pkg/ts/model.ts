@@ -123,7 +123,7 @@ export class Model<F extends LocalFeeds = Feeds, O extends OutputValues = Output
   async run<R extends OutputValues = O>(feeds: WithMedia<F>, options?: RunOptions): Promise<R>
   async run<R extends OutputValues = O>(feeds: WithMedia<F>, options: LatestRunOptions): Promise<R | undefined>
   async run<R extends OutputValues>(feeds: F, options: RunOptions | undefined): Promise<R>
-  async run(feeds: F, options: RunOptions | undefined): Promise<O>
+  async run(feeds: F, options?: RunOptions): Promise<O>
   async run(feeds: LocalFeeds, options: Partial<LatestRunOptions> = {}): Promise<OutputValues | undefined> {
     return this.#call(options, () => this.#run(feeds, options))
   }

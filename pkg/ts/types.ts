@@ -358,7 +358,7 @@ export interface LocalModel<F extends LocalFeeds = Feeds, O extends OutputValues
   run<R extends OutputValues = O>(feeds: WithMedia<F>, options: LatestRunOptions): Promise<R | undefined>
   /** As any {@link Predictor}: outputs are what the caller takes them for; and, last, where TypeScript infers from, `O`. */
   run<R extends OutputValues>(feeds: F, options: RunOptions | undefined): Promise<R>
-  run(feeds: F, options: RunOptions | undefined): Promise<O>
+  run(feeds: F, options?: RunOptions): Promise<O>
   /** What loading took; `firstRun` appears with the first `run`. */
   readonly timings: LoadTimings
   /** Where and how it runs. */

@@ -149,7 +149,8 @@ fn native_tests() -> Result<()> {
 
 fn types() -> Result<()> {
     sh(shell::command("npm").args(["run", "typecheck", "--workspaces", "--if-present"]))?;
-    sh(npm_tool("tsc").args(["--noEmit", "--project", "benches/web"]))
+    sh(npm_tool("tsc").args(["--noEmit", "--project", "benches/web"]))?;
+    sh(shell::command("node").arg("www/docs/check-samples.mjs"))
 }
 
 #[derive(Clone, Copy)]
