@@ -88,6 +88,8 @@ describe('nearside', () => {
     expect(nearside('--help')).toMatchObject({ status: 0, stderr: '' })
     expect(nearside('--version').stdout).toMatch(/^nearside \d+\.\d+\.\d+\n$/)
     expect(nearside('compile', '--help').stdout).toMatch(/^Usage: nearside compile/)
+    expect(nearside('help', 'compile').stdout).toBe(nearside('compile', '--help').stdout)
+    expect(nearside('help', 'fly').stderr).toMatch(/^error: There is no command 'fly'; /)
     expect(nearside()).toMatchObject({ status: 2 })
     for (const [args, message] of [
       [['frobnicate'], /There is no command 'frobnicate'; there are compile,/],
@@ -330,7 +332,7 @@ describe('nearside run', () => {
       ['x=int.npy', /Input 'x' takes float32, an int32 tensor was given/],
       ['x=cut.npy', /cut\.npy is cut off: its array has 12 bytes, 11 are there\./],
       ['x=text.npy', /elements of NumPy's type '<U4'/],
-      ['x=none.npy', /The file none\.npy for input 'x' cannot be read/],
+      ['x=none.npy', /^error: The file none\.npy, for input 'x', cannot be read: there is no such file\.\n$/],
       ['x:2x3=x.bin', /has 12 bytes; input 'x' takes 24: float32 of shape 2×3/],
       ['x=random', /not all is fixed: give it as --input 'x:1x3=random'/],
       ['z=random', /Input 'x' has the shape/],
@@ -339,6 +341,10 @@ describe('nearside run', () => {
       expect(stderr).toMatch(message)
       expect(status).toBe(1)
     }
+    const missing = nearside('run', 'none.plan')
+    expect(missing.stderr).toMatch(/^error: The file .*none\.plan cannot be read: there is no such file\.\n$/)
+    expect(missing.status).toBe(1)
+    expect(nearside('run', '.').stderr).toMatch(/^error: The path .* is not a file; /)
     expect(nearside('run', PLAN, '-i', 'x=x.npy', '-i', 'z=random').stderr).toMatch(/The model has no input 'z'; it has 'x'\./)
   })
 

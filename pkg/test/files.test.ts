@@ -5,7 +5,9 @@ import { pathToFileURL } from 'node:url'
 
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 
+import { InputError } from '../ts/errors.js'
 import { fetchAny, fileAddress, isNode, openFiles } from '../ts/files.js'
+import { Model } from '../ts/index.js'
 
 let folder: string
 let path: string
@@ -67,7 +69,18 @@ describe('files of this machine', () => {
     expect([...bytes]).toEqual(Array.from({ length }, (_, i) => start + i))
   })
 
-  test('that are missing are an error with their name', async () => {
-    await expect(fetchAny(pathToFileURL(join(folder, 'missing')), {})).rejects.toThrow('missing')
+  test('that are missing, or folders, are errors that say so', async () => {
+    const missing = fetchAny(pathToFileURL(join(folder, 'a missing')), {})
+    await expect(missing).rejects.toThrow(InputError)
+    await expect(missing).rejects.toThrow(/a missing cannot be read: there is no such file\.$/)
+    await expect(fetchAny(pathToFileURL(folder), {})).rejects.toThrow(
+      /is not a file; give the path of an ONNX model or of a plan\.$/,
+    )
+  })
+
+  test('say nothing of the network when they are loaded', async () => {
+    await expect(Model.load(join(folder, 'missing.onnx'))).rejects.toThrow(
+      /missing\.onnx cannot be read: there is no such file\.$/,
+    )
   })
 })

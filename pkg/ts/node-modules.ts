@@ -5,7 +5,7 @@ import type { Threads } from './node-thread.js'
 
 /** As much of them as is needed. */
 interface NodeModules {
-  'node:url': { pathToFileURL(path: string): URL }
+  'node:url': { readonly pathToFileURL: (path: string) => URL; readonly fileURLToPath: (url: URL) => string }
   'node:fs/promises': FileSystem
   'node:worker_threads': Threads
 }

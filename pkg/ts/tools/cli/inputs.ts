@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { InputError } from '../../errors.js'
 import { describeDims, elementCount, STORAGE, Tensor } from '../../tensor.js'
 import type { Port } from '../../types.js'
+import { cannotRead } from '../../unreadable.js'
 import type { Demand } from '../compiler/job.js'
 import { isNpy, readNpy } from './npy.js'
 import { UsageError } from './usage.js'
@@ -67,7 +68,7 @@ async function readInput(port: Port, { dims, from }: Given): Promise<Tensor> {
   if (from === 'zeros') return new Tensor(type, new STORAGE[type](elementCount(shapeOf(port, dims))), shapeOf(port, dims))
   if (from === 'random') return random(port, shapeOf(port, dims))
   const bytes = await readFile(from).catch((cause: unknown) => {
-    throw new InputError(`The file ${from} for input '${name}' cannot be read (${String(cause)}).`, { cause })
+    throw cannotRead(from, cause, `for input '${name}'`)
   })
   if (isNpy(bytes)) {
     const tensor = readNpy(bytes, from)

@@ -23,6 +23,7 @@ async function main([name, ...rest]: string[]): Promise<number> {
     process.stdout.write(`nearside ${version}\n`)
     return 0
   }
+  if (name === 'help' && rest.length > 0) return main([...rest, '--help'])
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(HELP)
     return name === undefined ? 2 : 0

@@ -4,6 +4,7 @@ import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 
 import { InputError } from '../../errors.js'
+import { cannotRead, notAFile } from '../../unreadable.js'
 
 /** Bytes that are read at once. */
 const PIECE = 4 << 20
@@ -16,7 +17,7 @@ export async function openFile(path: string): Promise<{ file: FileHandle; size: 
   const info = await file.stat()
   if (info.isFile()) return { file, size: info.size }
   await file.close()
-  throw new InputError(`The path ${path} is not a file; give the path of an ONNX model or of a plan.`)
+  throw notAFile(path)
 }
 
 /** Gives `take` the bytes of a range of an open file, each piece after the last was taken. */
@@ -47,10 +48,4 @@ export async function pathOfWeights(folder: string, name: string): Promise<strin
       `The file ${path}, where the model keeps weights, leads out of the folder ${folder}; copy the file there.`,
     )
   return real
-}
-
-function cannotRead(path: string, cause: unknown, what = ''): InputError {
-  const code = (cause as { code?: unknown } | undefined)?.code
-  const why = code === 'ENOENT' ? 'there is no such file' : code === 'EACCES' ? 'access is denied' : String(cause)
-  return new InputError(`The file ${path}${what === '' ? '' : `, ${what},`} cannot be read: ${why}.`, { cause })
 }
