@@ -100,8 +100,6 @@ impl StridedCopy {
 ///
 /// # Safety
 /// Nobody else may touch the elements of `y` from the first to the last that a turn writes.
-// One function for all element types and both kinds of steps would take browsers long to optimise.
-#[inline(never)]
 unsafe fn copy<T: Element>(turns: Axis<2>, inner: Inner, x: &[T], y: &Shared<'_, T>, [mut from, mut to]: [usize; 2]) {
     for _ in 0..turns.size {
         // SAFETY: as the caller promises.
@@ -156,6 +154,7 @@ fn strided<T: Copy>(axis: Axis<2>, x: &[T], from: usize, y: &mut [T]) {
 }
 
 /// `y[r · ystride + c] = x[c · xstride + r]`.
+// Its four sizes of elements in one function would take browsers long to optimise.
 #[inline(never)]
 fn transpose<T: Element>(rows: Axis<2>, columns: Axis<2>, x: &[T], y: &mut [T]) {
     let (xstride, ystride) = (columns.strides[0] as usize, rows.strides[1] as usize);

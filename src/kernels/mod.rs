@@ -278,8 +278,8 @@ impl PackedWeights {
 
 /// Prepares the kernel for a node. Shapes and types were verified; what no kernel can run is [`Error::Unsupported`].
 ///
-/// The largest of the functions called here are never inlined: all of them as one function, browsers would take a quarter of a second to
-/// optimise it, beside a model's first run.
+/// Those of integer products and of arithmetic are never inlined: with them this would be a function of 68 kB, which browsers optimise in the
+/// midst of a model's first run.
 pub fn prepare(p: &mut Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let node = p.node;
     ensure!(

@@ -21,8 +21,6 @@ use fold::{AbsSum, Fold, Largest, Leaves, Number, Product, Smallest, Sum, SumSqu
 const MAX_QUANTIZED: usize = 1 << 23;
 
 /// Prepares [`Op::Reduce`](crate::graph::Op::Reduce).
-#[inline(never)]
-#[cfg_attr(small, optimize(size))]
 pub(super) fn prepare(op: ReduceOp, axes: &[usize], p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (x, y) = (&p.inputs[0], &p.outputs[0]);
     let kept: usize = x.shape.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d).product();

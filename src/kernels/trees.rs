@@ -32,8 +32,6 @@ struct Trees {
 }
 
 /// Prepares [`Op::TreeEnsemble`](crate::graph::Op::TreeEnsemble). Everything that is walked later is checked here.
-#[inline(never)]
-#[cfg_attr(small, optimize(size))]
 pub(super) fn prepare(aggregate: Aggregate, p: &Prepare<'_>) -> Result<Box<dyn Kernel>> {
     let (x, y) = (&p.inputs[0], &p.outputs[0]);
     let constants = (
