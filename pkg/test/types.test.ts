@@ -55,6 +55,7 @@ async function pictures(
   one: Model<OneInput, OneOutput>,
   two: LocalModel<TwoInputs, OneOutput>,
   text: Model<{ readonly words: FeedOf<'string'> }>,
+  half: Model<{ readonly image: FeedOf<'float16'> }>,
   untyped: Model,
   image: ImageBitmap,
   feed: ImageFeed,
@@ -63,6 +64,7 @@ async function pictures(
   await one.run([image, image], { latest: true })
   await one.run({ image: feed })
   await one.profile(feed)
+  await half.run({ image })
   expectTypeOf((await two.run({ image, ids: [1n] }, {})).y).toEqualTypeOf<Tensor<'float32'>>()
   await untyped.run(image)
   await untyped.run({ image, sound: { audio: { channels: [new Float32Array(3)], sampleRate: 8000 }, sampleRate: 16_000 } })

@@ -73,9 +73,10 @@ export type LocalFeed = Feed | ImageSource | readonly ImageSource[] | ImageFeed 
 /** Inputs by name; a model with one input also takes the bare value. */
 export type LocalFeeds = { readonly [name: string]: LocalFeed } | LocalFeed
 
-/** What may stand in the page for a tensor that `V` allows: pictures for float32, uint8 and int8, sounds for float32. */
+/** What may stand in the page for a tensor that `V` allows: pictures for float32, float16, uint8 and int8, sounds for float32. */
 type MediaFor<V> =
   | (Tensor<'float32'> extends V ? AudioFeed | PictureFeed : never)
+  | (Tensor<'float16'> extends V ? PictureFeed : never)
   | (Tensor<'uint8'> extends V ? PictureFeed : never)
   | (Tensor<'int8'> extends V ? PictureFeed : never)
 
