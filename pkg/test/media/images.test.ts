@@ -232,6 +232,11 @@ describe('recipes', () => {
       () => recipe(rgb, { fit: 'none' as 'fill' }),
       "The option fit of input 'x' is 'none'; use 'fill', 'contain' or 'cover'.",
     ],
+    [
+      'a misspelt option',
+      () => recipe(rgb, { means: [1, 2, 3] } as ImageOptions),
+      "The picture of input 'x' has no option 'means'; there are size, fit, crop, scale, mean, std, quantization, layout, channels, background.",
+    ],
     ['a crop', () => recipe(rgb, { crop: 2 }), "The option crop of input 'x' is 2; give a number above 0 and up to 1."],
     ['channels', () => recipe(rgb, { channels: 'CMYK' as 'RGB' }), "is 'CMYK'; use 'RGB', 'BGR' or 'GRAY'"],
     [
