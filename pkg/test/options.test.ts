@@ -1,5 +1,5 @@
-import { expect, it } from 'vitest'
-import { InputError } from '../ts/errors.js'
+import { expect, it, vi } from 'vitest'
+import { InputError, UnsupportedError } from '../ts/errors.js'
 import { explained } from '../ts/options.js'
 
 const cause = new TypeError('is not a function')
@@ -16,6 +16,14 @@ it('names an option of the wrong type', () => {
     [{ externalData: 'words', cache: true }, "The option externalData is 'words'; give an object."],
   ] as const)
     expect(explained(cause, options as object | null)).toEqual(new InputError(message, { cause }))
+})
+
+it('says that there is no WebAssembly', () => {
+  vi.stubGlobal('WebAssembly', undefined)
+  const error = explained(cause, {})
+  vi.unstubAllGlobals()
+  expect(error).toBeInstanceOf(UnsupportedError)
+  expect(error.message).toMatch(/^This browser has no WebAssembly, .*; allow it/)
 })
 
 it('leaves others as they are', () => {

@@ -1,6 +1,6 @@
 /** Options that make no sense, in sentences: loaded with the first that needs it. */
 
-import { InputError } from './errors.js'
+import { InputError, UnsupportedError } from './errors.js'
 import { describeValue } from './tensor.js'
 import type { CacheOptions, LoadOptions } from './types.js'
 
@@ -30,7 +30,7 @@ export function badNumber({ timeout, cache }: LoadOptions): InputError {
   return new InputError(`The option cache.maxBytes is ${describeValue(maxBytes)}; give a number of bytes.`)
 }
 
-/** The error to throw for one of JavaScript's own: names an option of the wrong type, if there is any. */
+/** The error to throw for one of JavaScript's own: names an option of the wrong type, if there is any, or what the browser lacks. */
 export function explained(error: TypeError, options: object | null): Error {
   if (typeof options !== 'object' || options === null)
     return new InputError(`The options are ${describeValue(options)}; give an object, or leave them out.`, { cause: error })
@@ -39,6 +39,11 @@ export function explained(error: TypeError, options: object | null): Error {
     if (value !== undefined && kindOf(value) !== kind && !(name === 'cache' && typeof value === 'boolean'))
       return new InputError(`The option ${name} is ${describeValue(value)}; give ${WANTED[kind]}.`, { cause: error })
   }
+  if (typeof WebAssembly === 'undefined')
+    return new UnsupportedError(
+      'This browser has no WebAssembly, which Nearside needs; allow it (Lockdown Mode turns it off), or update the browser.',
+      { cause: error },
+    )
   return error
 }
 
