@@ -194,7 +194,7 @@ describe('nearside compile', () => {
     write('cut.onnx', readFileSync(join(folder, SUM)).subarray(0, 60))
     write('page.onnx', '<!doctype html><p>404')
     for (const [args, message] of [
-      [['missing.onnx'], /^error: The file missing\.onnx cannot be read: there is no such file\.\n$/],
+      [['missing.onnx'], /^error: The file missing\.onnx cannot be read: there is no such file; check the path, .*\.\n$/],
       [['weights'], /^error: The path weights is not a file; /],
       [['page.onnx'], /^error: The file page\.onnx is a web page; /],
       [['cut.onnx'], /^error: [A-Z].*\.\n$/],
@@ -332,7 +332,7 @@ describe('nearside run', () => {
       ['x=int.npy', /Input 'x' takes float32, an int32 tensor was given/],
       ['x=cut.npy', /cut\.npy is cut off: its array has 12 bytes, 11 are there\./],
       ['x=text.npy', /elements of NumPy's type '<U4'/],
-      ['x=none.npy', /^error: The file none\.npy, for input 'x', cannot be read: there is no such file\.\n$/],
+      ['x=none.npy', /^error: The file none\.npy, for input 'x', cannot be read: there is no such file; check the path, .*\.\n$/],
       ['x:2x3=x.bin', /has 12 bytes; input 'x' takes 24: float32 of shape 2×3/],
       ['x=random', /not all is fixed: give it as --input 'x:1x3=random'/],
       ['z=random', /Input 'x' has the shape/],
@@ -342,7 +342,7 @@ describe('nearside run', () => {
       expect(status).toBe(1)
     }
     const missing = nearside('run', 'none.plan')
-    expect(missing.stderr).toMatch(/^error: The file .*none\.plan cannot be read: there is no such file\.\n$/)
+    expect(missing.stderr).toMatch(/^error: The file .*none\.plan cannot be read: there is no such file; check the path, .*\.\n$/)
     expect(missing.status).toBe(1)
     expect(nearside('run', '.').stderr).toMatch(/^error: The path .* is not a file; /)
     expect(nearside('run', PLAN, '-i', 'x=x.npy', '-i', 'z=random').stderr).toMatch(/The model has no input 'z'; it has 'x'\./)

@@ -72,7 +72,7 @@ describe('files of this machine', () => {
   test('that are missing, or folders, are errors that say so', async () => {
     const missing = fetchAny(pathToFileURL(join(folder, 'a missing')), {})
     await expect(missing).rejects.toThrow(InputError)
-    await expect(missing).rejects.toThrow(/a missing cannot be read: there is no such file\.$/)
+    await expect(missing).rejects.toThrow(/a missing cannot be read: there is no such file; check the path/)
     await expect(fetchAny(pathToFileURL(folder), {})).rejects.toThrow(
       /is not a file; give the path of an ONNX model or of a plan\.$/,
     )
@@ -80,7 +80,31 @@ describe('files of this machine', () => {
 
   test('say nothing of the network when they are loaded', async () => {
     await expect(Model.load(join(folder, 'missing.onnx'))).rejects.toThrow(
-      /missing\.onnx cannot be read: there is no such file\.$/,
+      /missing\.onnx cannot be read: there is no such file; check the path/,
     )
+  })
+
+  test.each(['stat', 'read'] as const)('are closed if %s fails', async (broken) => {
+    const close = vi.fn(() => Promise.resolve())
+    const file = {
+      stat: () => Promise.resolve({ size: 1, isFile: () => true }),
+      read: () => Promise.resolve({ bytesRead: 1 }),
+      close,
+      [broken]: () => Promise.reject(new Error('EIO: the disk is broken')),
+    }
+    const system = { open: () => Promise.resolve(file) }
+    const get = process.getBuiltinModule.bind(process)
+    const modules = vi
+      .spyOn(process, 'getBuiltinModule')
+      .mockImplementation((name: string) => (name === 'node:fs/promises' ? system : get(name)))
+    await openFiles()
+    modules.mockRestore()
+    const answer = fetchAny(pathToFileURL(path), {}).then((response) => response.arrayBuffer())
+    await expect(answer).rejects.toMatchObject({
+      name: 'InputError',
+      message: expect.stringContaining('disk is broken') as string,
+    })
+    expect(close).toHaveBeenCalledOnce()
+    await openFiles()
   })
 })
