@@ -1,6 +1,8 @@
 /** Sessions and the rest of the API beside onnxruntime-web's own, with a small model. Needs `cargo xtask build`. */
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import * as theirs from 'onnxruntime-web'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import * as ours from '../../ts/ort/index.js'
@@ -178,6 +180,19 @@ describe('weights in other files', () => {
     const session = await withData(file)
     expect((await session.run(feeds()))['y']?.data).toEqual(Float32Array.of(1, -3, 4))
     await session.release()
+  })
+
+  it('come from files of this machine, with a model that is one', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nearside-ort-'))
+    const [path, weights] = [join(folder, 'model.onnx'), join(folder, 'weights.bin')]
+    writeFileSync(path, model)
+    writeFileSync(weights, data)
+    const load = (file: string) => InferenceSession.create(path, { externalData: [{ path: 'weights.bin', data: file }] })
+    const session = await load(weights)
+    expect((await session.run(feeds()))['y']?.data).toEqual(Float32Array.of(1, -3, 4))
+    await session.release()
+    await expect(load(join(folder, 'none.bin'))).rejects.toThrow(/none\.bin cannot be read: there is no such file/)
+    rmSync(folder, { recursive: true })
   })
 
   it('are named where they are missing', async () => {

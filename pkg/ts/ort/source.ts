@@ -1,5 +1,6 @@
 /** The model of a session: its address or bytes, with the weights and sizes that the options add. */
 
+import { fetchAny, fileAddress, isNode, openFiles } from '../files.js'
 import { InputError, NetworkError } from '../index.js'
 import { env } from './env.js'
 import { editModel, normalizePath } from './model-edit.js'
@@ -49,10 +50,12 @@ async function download(url: string): Promise<Uint8Array> {
       cause,
     })
   }
+  if (isNode()) await openFiles()
   let response: Response
   try {
-    response = await fetch(url, env.nearside.request ?? {})
+    response = await fetchAny(fileAddress(url), env.nearside.request ?? {})
   } catch (cause) {
+    if (cause instanceof InputError) throw cause
     throw failed(String(cause), undefined, cause)
   }
   if (!response.ok) throw failed(`the server answered ${response.status}`, response.status)
