@@ -8,7 +8,7 @@ export type FileBytes = Uint8Array<ArrayBuffer> | Blob
 /** Files beyond this many bytes are Blobs. */
 export const LARGE = 64 << 20
 
-/** A Blob grows by pieces of this many bytes, and is read by pieces of at most so many: what is in memory of it. */
+/** A Blob grows by pieces of this many bytes: what is in memory of it. */
 export const PIECE = 16 << 20
 
 export function sizeOf(file: FileBytes): number {
