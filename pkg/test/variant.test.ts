@@ -46,3 +46,13 @@ describe('the probes', () => {
     }
   })
 })
+
+it('fails by a TypeError, which loads explain, where even the name WebAssembly is missing', () => {
+  const { WebAssembly: kept } = globalThis
+  Reflect.deleteProperty(globalThis, 'WebAssembly')
+  try {
+    expect(() => measureFeatures()).toThrow(TypeError)
+  } finally {
+    Object.assign(globalThis, { WebAssembly: kept })
+  }
+})

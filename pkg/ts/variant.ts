@@ -38,9 +38,9 @@ export const PROBES = {
   relaxedSimd: /* @__PURE__ */ moduleWith([...ZEROS, ...ZEROS, ...ZEROS, ...I32X4_RELAXED_DOT_I8X16_I7X16_ADD_S]),
 }
 
-/** Asks the engine, without compiling anything. */
+/** Asks the engine, without compiling anything. Where there is no WebAssembly the name alone would be a ReferenceError; so it is a TypeError. */
 export function measureFeatures(
-  validate: (bytes: Uint8Array<ArrayBuffer>) => boolean = (bytes) => WebAssembly.validate(bytes),
+  validate: (bytes: Uint8Array<ArrayBuffer>) => boolean = (bytes) => globalThis.WebAssembly.validate(bytes),
 ): Features {
   return { simd: validate(PROBES.simd), relaxedSimd: validate(PROBES.relaxedSimd) }
 }
