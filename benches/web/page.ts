@@ -3,7 +3,7 @@
 import { peakWasmBytes } from './memory.js'
 
 import { compare, type Difference, toNhwc } from './compare.js'
-import type { Adapter, DataType, Elements, LoadedModel, Profile, Value } from './engine.js'
+import type { Adapter, DataType, Elements, LoadedModel, Options, Profile, Value } from './engine.js'
 
 /** A tensor in a file of raw little-endian elements. */
 interface Stored {
@@ -17,13 +17,9 @@ interface Stored {
   nhwc?: boolean
 }
 
-export interface Job {
+export interface Job extends Options {
   engine: string
-  threads: number
-  worker: boolean
-  keep: boolean
   model: string
-  plan: string
   inputs: Stored[]
   /** What this very model gives. */
   expect: Stored[]
@@ -100,8 +96,7 @@ async function measure(job: Job): Promise<Measurement> {
 
   const start = performance.now()
   const { load } = await adapter()
-  const { plan, threads, worker, keep } = job
-  const model = await load(job.model, { plan, threads, worker, keep })
+  const model = await load(job.model, job)
   const loaded = performance.now()
   const outputs = await model.run(inputs)
   const first = performance.now()

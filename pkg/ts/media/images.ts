@@ -135,15 +135,26 @@ interface Layout {
 }
 
 /** Members of a feed beside its pictures. */
-const OPTIONS = 'size fit crop scale mean std quantization layout channels background'.split(' ')
+const OPTIONS: { readonly [K in keyof ImageOptions]-?: true } = {
+  size: true,
+  fit: true,
+  crop: true,
+  scale: true,
+  mean: true,
+  std: true,
+  quantization: true,
+  layout: true,
+  channels: true,
+  background: true,
+}
 
 const CHANNELS: { readonly [K in NonNullable<ImageOptions['channels']>]: number } = { RGB: 3, BGR: 3, GRAY: 1 }
 
 function recipeFor(port: Port, options: ImageOptions, count: number, what: string): WireRecipe {
   // A misspelt mean gives answers that are plausible and wrong.
-  const stray = Object.keys(options).find((name) => name !== 'image' && !OPTIONS.includes(name))
+  const stray = Object.keys(options).find((name) => name !== 'image' && !Object.hasOwn(OPTIONS, name))
   if (stray !== undefined)
-    throw new InputError(`The picture of ${what} has no option '${stray}'; there are ${OPTIONS.join(', ')}.`)
+    throw new InputError(`The picture of ${what} has no option '${stray}'; there are ${Object.keys(OPTIONS).join(', ')}.`)
   const bad = (name: keyof ImageOptions, remedy: string): InputError =>
     new InputError(`The option ${name} of ${what} is ${describe(options[name])}; ${remedy}.`)
   const { fit = 'fill', crop = 1, channels: named, quantization, background = [0, 0, 0] } = options
